@@ -1,0 +1,2 @@
+//! The `phasegate` binary.
+fn main() {}

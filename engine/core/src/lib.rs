@@ -1,0 +1,3 @@
+//! The pure heart of Phasegate: no clock, no I/O, no async.
+
+pub mod time;
