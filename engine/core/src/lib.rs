@@ -1,3 +1,4 @@
 //! The pure heart of Phasegate: no clock, no I/O, no async.
 
+pub mod diagnostic;
 pub mod time;

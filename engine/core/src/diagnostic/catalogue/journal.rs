@@ -1,0 +1,46 @@
+//! PG05xx: journal and state directory.
+
+codes! {
+    JOURNAL_TAIL_CUT = 501,
+    title: "Journal's end is missing",
+    means: "The journal ends before the head that was anchored when it was written. Records were lost, so the engine can't know what it did last.",
+    cause: "A restored backup, a copied file, or a disk that lost writes.",
+    fix: "Restore the state directory from where it is whole. If that is impossible, compare the target with `phasegate history` by hand before going on.",
+    example: "phasegate history verify";
+    JOURNAL_ALTERED = 502,
+    title: "Journal was altered",
+    means: "A record's hash does not fit: the journal is not what the engine wrote.",
+    cause: "A flipped bit on disk, or somebody edited it.",
+    fix: "Restore the state directory from a backup; `phasegate history verify` names the first record that is wrong.",
+    example: "phasegate history verify";
+    JOURNAL_NEWER = 503,
+    title: "Journal of a newer engine",
+    means: "The journal has a format that this engine does not know. It was left untouched.",
+    cause: "An older engine opened the state directory of a newer one.",
+    fix: "Use the newer engine.",
+    example: "phasegate --version";
+    JOURNAL_WRITE_FAILED = 504,
+    title: "Journal can't be written",
+    means: "A record could not be made durable. The engine stops, since it must not act without a record of what it is about to do.",
+    cause: "A full disk, a read-only file system or a failing device.",
+    fix: "Make room, then resume the run; nothing was done that is not in the journal.",
+    example: "df -h .\nphasegate resume RUN";
+    STATE_IN_USE = 505,
+    title: "State directory in use",
+    means: "Another phasegate process works in this state directory.",
+    cause: "A run in another terminal, or one that is still stopping.",
+    fix: "Wait for it, or watch it from here.",
+    example: "phasegate watch";
+    RUN_NOT_FOUND = 506,
+    title: "Run not found",
+    means: "The state directory holds no run of this name.",
+    cause: "A typing error, or another state directory.",
+    fix: "Look at `phasegate history`, and check `--state`.",
+    example: "phasegate history --state DIR";
+    JOURNAL_UNREADABLE = 507,
+    title: "Journal can't be read",
+    means: "The journal's file is not what it should be: not a database, or one without the tables of a journal.",
+    cause: "Another file of the same name, missing rights, or a damaged disk.",
+    fix: "Check `--state`; restore the directory from a backup if it is damaged.",
+    example: "phasegate history --state DIR";
+}
