@@ -1,0 +1,25 @@
+//! What a machine needs before anything here can be built.
+
+use anyhow::bail;
+
+use crate::exec;
+use crate::wasm_std::{self, Source, WasmStd};
+use crate::workspace::Workspace;
+
+/// Makes this machine able to build; does nothing where all is there.
+pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
+    let found = ensure(workspace, source)?;
+    exec::say("this machine is set up");
+    Ok(found)
+}
+
+/// The same without the closing line, for the tasks that begin with it.
+pub(crate) fn ensure(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
+    if !exec::is_installed("cc") {
+        bail!(
+            "there is no C compiler, which SQLite is built with; on Debian: \
+             `apt-get install gcc libc6-dev`"
+        );
+    }
+    wasm_std::ensure(workspace, source)
+}
