@@ -25,9 +25,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod catalogue;
 mod list;
+mod suggest;
 
 pub use catalogue::{Page, codes, page, pages};
 pub use list::{Diagnostics, MAX_DIAGNOSTICS};
+pub use suggest::{listed, nearest};
 
 /// The longest text that one part of a diagnostic keeps, in characters. The rest is cut.
 pub const MAX_TEXT: usize = 2000;

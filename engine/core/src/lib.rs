@@ -1,4 +1,13 @@
 //! The pure heart of Phasegate: no clock, no I/O, no async.
 
 pub mod diagnostic;
+pub mod effect;
+pub mod event;
+pub mod failure;
+pub mod judge;
+pub mod plan;
+pub mod strategy;
 pub mod time;
+pub mod yaml;
+pub mod verdict;
+pub mod workload;

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
@@ -42,7 +44,9 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, or the bare number where the calendar ends.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let stamp = i64::try_from(self.0)
+            .ok()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         match stamp {
             Some(stamp) => write!(f, "{stamp:.3}"),
             None => write!(f, "{}ms", self.0),
@@ -56,7 +60,9 @@ impl FromStr for Timestamp {
     /// Reads RFC 3339, for example `2026-11-17T11:00:00-05:00`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let stamp: jiff::Timestamp = text.parse().map_err(|e| format!("{e}"))?;
-        u64::try_from(stamp.as_millisecond()).map(Self).map_err(|_| "a time before 1970".to_owned())
+        u64::try_from(stamp.as_millisecond())
+            .map(Self)
+            .map_err(|_| "a time before 1970".to_owned())
     }
 }
 
@@ -111,7 +117,13 @@ impl Span {
     }
 }
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +147,11 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fault = || format!("`{text}` is not a duration; write a number and a unit, for example 90s, 5m, 1h30m or 250ms");
+        let fault = || {
+            format!(
+                "`{text}` is not a duration; write a number and a unit, for example 90s, 5m, 1h30m or 250ms"
+            )
+        };
         let mut rest = text.trim();
         let mut total: u64 = 0;
         if rest.is_empty() {
@@ -144,11 +160,20 @@ impl FromStr for Span {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?;
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let letters = tail
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
-            let size = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size).ok_or_else(fault)?;
+            let size = UNITS
+                .iter()
+                .find(|(name, _)| *name == unit)
+                .map(|(_, size)| *size)
+                .ok_or_else(fault)?;
             let number: u64 = number.parse().map_err(|_| fault())?;
-            total = number.checked_mul(size).and_then(|ms| total.checked_add(ms)).ok_or_else(fault)?;
+            total = number
+                .checked_mul(size)
+                .and_then(|ms| total.checked_add(ms))
+                .ok_or_else(fault)?;
             rest = tail;
         }
         Ok(Self(total))
@@ -197,7 +222,16 @@ mod tests {
 
     #[test]
     fn a_span_without_unit_or_too_long_is_refused() {
-        for text in ["", "5", "m", "5 m", "5x", "-5m", "99999999999999999999h", "18446744073709551615s"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "5x",
+            "-5m",
+            "99999999999999999999h",
+            "18446744073709551615s",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

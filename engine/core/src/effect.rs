@@ -1,0 +1,265 @@
+//! Effects: requests to the outside world, complete enough that whoever performs them has nothing left to choose.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::strategy::{Step, StepOutcome};
+use crate::time::Span;
+use crate::verdict::{Link, Pair, Question, Verdict};
+use crate::workload::{Diagnosis, Observation, Rollout};
+
+/// Names an effect within its run. Counted up from 1 in the order in which effects were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(pub u64);
+
+/// Which way the run was going when it asked for the effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Towards the new version.
+    Forward,
+    /// Back to the old one.
+    Back,
+}
+
+/// The fields of a Deployment that a run owns, with their values; none is left alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fields {
+    /// The released container's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The wanted number of pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// How pods are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+/// A write to the Deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Every field that the run owns from now on. Fields it owned before are all named again.
+    pub fields: Fields,
+    /// The Deployment's uid: another one of the same name is left alone.
+    pub uid: String,
+    /// The image that must be found there, or the write is refused as drift. None writes in any case: a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_image: Option<String>,
+    /// Whether the object keeps the marks of the run. The last write of a run takes them off.
+    pub marked: bool,
+}
+
+/// How grave a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Something good.
+    Success,
+    /// Something to look at.
+    Warning,
+    /// Somebody is needed now.
+    Critical,
+}
+
+/// What a notifier is to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// started, phase-finished, awaiting-people, succeeded, rolling-back, rolled-back, stayed-forward, stuck, warning.
+    pub event: String,
+    /// How grave it is.
+    pub severity: Severity,
+    /// A line.
+    pub title: String,
+    /// The whole.
+    pub text: String,
+    /// Names and values.
+    #[serde(default)]
+    pub fields: Vec<Pair>,
+    /// Where to look.
+    #[serde(default)]
+    pub links: Vec<Link>,
+    /// What this notifier returned for the first notice of the run.
+    #[serde(default)]
+    pub thread: Option<Value>,
+}
+
+/// What is asked of the outside world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum Request {
+    /// Take hold of the target for this run. Fails with a conflict where another run holds it.
+    Claim {
+        /// Digest of the plan.
+        plan: String,
+        /// Who started the run.
+        started_by: String,
+    },
+    /// Write to the Deployment.
+    Change {
+        /// What.
+        change: Change,
+    },
+    /// Let go of the target.
+    Release,
+    /// Read the Deployment and its pods.
+    Observe,
+    /// Ask a gate.
+    Evaluate {
+        /// The gate's name in the plan.
+        gate: String,
+        /// What it is asked.
+        question: Box<Question>,
+    },
+    /// Ask the strategy for other remaining steps.
+    Revise {
+        /// What was done.
+        done: Vec<StepOutcome>,
+        /// What is left, in the strategy's own words.
+        remaining: Vec<Step>,
+    },
+    /// Collect what can tell why pods fail.
+    Diagnose,
+    /// Tell people.
+    Notify {
+        /// The notifier's name in the plan.
+        notifier: String,
+        /// What.
+        notice: Box<Notice>,
+    },
+}
+
+impl Request {
+    /// Whether it changes something outside. Such an effect has an intent in the journal before
+    /// it is performed, and is probed when its outcome is missing.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Claim { .. } | Self::Change { .. } | Self::Release | Self::Notify { .. }
+        )
+    }
+
+    /// A word for it, as the journal and the coverage table call it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "claim",
+            Self::Change { .. } => "change",
+            Self::Release => "release",
+            Self::Observe => "observe",
+            Self::Evaluate { .. } => "evaluate",
+            Self::Revise { .. } => "revise",
+            Self::Diagnose => "diagnose",
+            Self::Notify { .. } => "notify",
+        }
+    }
+}
+
+/// A request with its identity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Names it within the run.
+    pub id: Id,
+    /// The same for every attempt: run, step, what, generation. Only an operator's `retry` makes a new one.
+    pub key: String,
+    /// Which way the run was going.
+    pub direction: Direction,
+    /// The step it belongs to; none for the run as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What a request that succeeded returned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "done")]
+pub enum Done {
+    /// The target is held.
+    Claimed,
+    /// The write is in place.
+    Changed,
+    /// The target is free.
+    Released,
+    /// What was seen.
+    Observed {
+        /// It.
+        observation: Box<Observation>,
+    },
+    /// What the gate said.
+    Judged {
+        /// It.
+        verdict: Box<Verdict>,
+    },
+    /// Other remaining steps, or none to keep them.
+    Revised {
+        /// They.
+        steps: Option<Vec<Step>>,
+    },
+    /// What was found.
+    Diagnosed {
+        /// It.
+        diagnosis: Diagnosis,
+    },
+    /// The notice went out.
+    Notified {
+        /// To be given back with the next one.
+        thread: Option<Value>,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// It succeeded.
+    Done(Done),
+    /// It failed, and changed nothing.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// It was sent, and no answer came: it may or may not have changed something.
+    Unknown {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What a probe found out about an effect whose outcome is missing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "progress")]
+pub enum Progress {
+    /// It took place.
+    Done(Done),
+    /// It did not, and will not any more.
+    NotDone,
+    /// It is taking place; ask again.
+    Running {
+        /// When.
+        after: Span,
+    },
+    /// There is no telling now.
+    Unknown {
+        /// Why.
+        message: String,
+    },
+}
+
+/// What the loop is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Journal the intent if the request changes something, perform it, journal the outcome.
+    Perform(Effect),
+    /// Find out what became of it, journal that.
+    Probe(Effect),
+}

@@ -1,0 +1,306 @@
+//! The plan: all that a run will do, computed before anything runs. It is written into the journal,
+//! so its types are a format of their own and carry a version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::judge::GatePolicy;
+use crate::strategy::{Amount, Step as StrategyStep};
+use crate::time::Span;
+use crate::workload::{Baseline, Target};
+
+/// The version of the plan's format that this engine writes.
+pub const FORMAT: u32 = 1;
+/// Most steps that a plan may hold.
+pub const MAX_STEPS: usize = 200;
+
+/// Which bytes a plugin is, wherever it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Where it came from: `builtin:rolling`, `path:./mine.wasm`.
+    pub source: String,
+    /// `sha256:` and the digest of the component.
+    pub digest: String,
+    /// The version that the plugin says it is.
+    pub version: String,
+}
+
+/// One offer of a plugin, with its config.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Use {
+    /// The plugin's name in the release.
+    pub plugin: String,
+    /// Which of its offers.
+    pub offer: String,
+    /// The offer's config.
+    pub config: Value,
+}
+
+/// A gate of the release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// What is asked.
+    #[serde(flatten)]
+    pub offer: Use,
+    /// How its verdicts over time become a decision.
+    pub policy: GatePolicy,
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notifier {
+    /// Who tells.
+    #[serde(flatten)]
+    pub offer: Use,
+    /// The events that it tells of; empty for all.
+    pub on: Vec<String>,
+    /// Whether a failure to tell is retried and, in the end, told through the fallback.
+    pub critical: bool,
+    /// Another notifier of the plan.
+    #[serde(default)]
+    pub fallback: Option<String>,
+}
+
+/// What is being released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// The release's name.
+    pub name: String,
+    /// The version that is to serve.
+    pub version: String,
+    /// The version that serves.
+    pub previous_version: String,
+    /// The environment's name.
+    pub environment: String,
+    /// configuration, patch, minor, major or hotfix.
+    pub change: String,
+    /// The image that is to run.
+    pub image: String,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
+pub enum Action {
+    /// Bring the new version up in place, and wait until every pod runs it and is ready.
+    Deploy {
+        /// How many pods.
+        replicas: Amount,
+        /// `maxSurge` for the time of the run; none keeps the workload's own.
+        surge: Option<String>,
+        /// `maxUnavailable` for the time of the run; none keeps the workload's own.
+        unavailable: Option<String>,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Change the number of pods, and wait until it is reached.
+    Scale {
+        /// How many.
+        replicas: Amount,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Ask gates until each has passed.
+    Check {
+        /// Gates by name.
+        gates: Vec<String>,
+    },
+    /// Hold for a measured time, and keep asking.
+    Soak {
+        /// How long.
+        duration: Span,
+        /// How often the workload itself is looked at.
+        interval: Span,
+        /// Gates by name.
+        gates: Vec<String>,
+    },
+    /// Wait for people to agree.
+    Approve {
+        /// What they are asked.
+        prompt: String,
+        /// What must be met.
+        requirement: Requirement,
+    },
+    /// Wait for a person to vouch for something.
+    Attest {
+        /// The attestation's name.
+        name: String,
+        /// What must be vouched for.
+        prompt: String,
+    },
+    /// Tell people.
+    Notify {
+        /// The notifier's name in the plan.
+        notifier: String,
+        /// A line.
+        title: String,
+        /// The whole.
+        text: String,
+    },
+}
+
+impl Action {
+    /// Whether the step changes the workload.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        matches!(self, Self::Deploy { .. } | Self::Scale { .. })
+    }
+
+    /// A word for it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "deploy",
+            Self::Scale { .. } => "scale",
+            Self::Check { .. } => "check",
+            Self::Soak { .. } => "soak",
+            Self::Approve { .. } => "approve",
+            Self::Attest { .. } => "attest",
+            Self::Notify { .. } => "notify",
+        }
+    }
+}
+
+/// The smallest thing that a plan contains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique within the plan.
+    pub id: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Whether it says itself that nothing serves while it is under way.
+    #[serde(default)]
+    pub outage: bool,
+}
+
+/// A named stretch of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// The gates that a strategy's step without names means.
+    #[serde(default)]
+    pub gates: Vec<String>,
+    /// The strategy that planned the steps, where one did, and what it said, for `revise`.
+    #[serde(default)]
+    pub strategy: Option<PlannedBy>,
+}
+
+/// A strategy and its plan in its own words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedBy {
+    /// The strategy.
+    #[serde(flatten)]
+    pub offer: Use,
+    /// What it returned.
+    pub steps: Vec<StrategyStep>,
+}
+
+/// How the way back is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackPolicy {
+    /// How long the way back should take; the report says whether it did.
+    pub target: Span,
+    /// How long stable may take to be ready again before people are called.
+    pub step_timeout: Span,
+    /// How often a write that fails is tried again before people are called.
+    pub retries: u32,
+}
+
+/// Something to be done after the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueTask {
+    /// How long after the end.
+    pub after: Span,
+    /// What.
+    pub task: String,
+    /// After which end: `succeeded` or `rolled-back`.
+    pub on: String,
+}
+
+/// What people must agree to, and who they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    /// Names it in the plan.
+    pub name: String,
+    /// The roles of which one is needed, for people to read.
+    pub roles: Vec<String>,
+    /// Who holds one of these roles.
+    pub people: Vec<String>,
+    /// How many must agree.
+    pub count: u32,
+    /// Whether who started the run may be one of them.
+    pub starter_may_approve: bool,
+    /// How long an approval holds.
+    pub expires: Span,
+}
+
+/// An approval that a phase waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseApproval {
+    /// The phase.
+    pub before: String,
+    /// What must be met.
+    pub requirement: Requirement,
+}
+
+/// Everything a run will do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// What is being released.
+    pub subject: Subject,
+    /// Where.
+    pub target: Target,
+    /// What is there now.
+    pub baseline: Baseline,
+    /// Plugins by the name that the release gives them.
+    pub plugins: BTreeMap<String, Pin>,
+    /// Gates by name.
+    pub gates: BTreeMap<String, Gate>,
+    /// Notifiers by name.
+    pub notifiers: BTreeMap<String, Notifier>,
+    /// The phases, in order.
+    pub phases: Vec<Phase>,
+    /// What must be agreed to before the phase of that name begins.
+    pub approvals: Vec<PhaseApproval>,
+    /// How the way back is gone.
+    pub rollback: RollbackPolicy,
+    /// What is owed afterwards.
+    pub due: Vec<DueTask>,
+    /// How long people may take before the run goes back.
+    pub people_timeout: Span,
+}
+
+impl Plan {
+    /// `sha256:` and the digest of the plan as JSON. Approvals are bound to it.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // A plan holds only strings, numbers and maps with string keys: it always serialises.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let mut out = String::from("sha256:");
+        for byte in Sha256::digest(&text) {
+            out.push_str(&format!("{byte:02x}"));
+        }
+        out
+    }
+
+    /// The steps of all phases, in order.
+    pub fn steps(&self) -> impl Iterator<Item = (&Phase, &Step)> {
+        self.phases
+            .iter()
+            .flat_map(|phase| phase.steps.iter().map(move |step| (phase, step)))
+    }
+}

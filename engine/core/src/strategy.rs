@@ -1,0 +1,224 @@
+//! The vocabulary in which a strategy plans. It mirrors the strategy contract in `wit/`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::time::Span;
+
+/// Which of the two versions a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    /// The version that serves.
+    Stable,
+    /// The version that is to serve.
+    Candidate,
+}
+
+/// A number of replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Amount {
+    /// Exactly so many.
+    Count(u32),
+    /// Of the replicas that stable had when the run began. Rounded up.
+    Percent(u8),
+}
+
+impl Amount {
+    /// The number of replicas, of `whole`.
+    #[must_use]
+    pub fn of(self, whole: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => {
+                let exact = u64::from(whole) * u64::from(percent);
+                u32::try_from(exact.div_ceil(100)).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
+/// Where the new version is brought up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// In stable's own Deployment.
+    InPlace,
+    /// In a Deployment of its own.
+    Beside,
+}
+
+/// How traffic is shared between stable and candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// Out of 10,000.
+    pub candidate_weight: u32,
+    /// All must match; matching requests go to the candidate.
+    #[serde(default)]
+    pub headers: Vec<crate::verdict::Pair>,
+    /// Out of 10,000; copies of requests, answers thrown away.
+    #[serde(default)]
+    pub mirror_weight: u32,
+}
+
+/// One thing that a strategy wants done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "kind"
+)]
+pub enum Action {
+    /// Bring the version up and wait until it is ready.
+    Deploy {
+        /// In place or beside.
+        placement: Placement,
+        /// How many replicas.
+        replicas: Amount,
+        /// Pods above the wanted number during the rollout: a count or a percentage; none keeps the workload's own.
+        #[serde(default)]
+        surge: Option<String>,
+        /// Pods that may be missing during the rollout: a count or a percentage; none keeps the workload's own.
+        #[serde(default)]
+        unavailable: Option<String>,
+        /// How long it may take to become ready.
+        timeout: Span,
+    },
+    /// Change a number of replicas and wait until it is reached.
+    Scale {
+        /// Whose replicas.
+        slot: Slot,
+        /// How many.
+        replicas: Amount,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Share traffic.
+    Route {
+        /// How.
+        split: Split,
+        /// How long the data plane may take to follow.
+        settle: Span,
+    },
+    /// Ask gates once; all must pass. None named means all of the phase's.
+    Check {
+        /// Gates by name.
+        gates: Vec<String>,
+    },
+    /// Hold, and keep asking.
+    Soak {
+        /// Measured time to hold.
+        duration: Span,
+        /// How often to look; the gates' own intervals apply where this is zero.
+        interval: Span,
+        /// Gates by name; none named means all of the phase's.
+        gates: Vec<String>,
+    },
+    /// Wait for people.
+    Approve {
+        /// What they are asked.
+        prompt: String,
+        /// How many must agree.
+        count: u32,
+    },
+    /// The new version becomes stable.
+    Promote {
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Take a version out of service for good.
+    Retire {
+        /// Which.
+        slot: Slot,
+        /// How long to keep it.
+        after: Span,
+        /// Delete it rather than scale it to nothing.
+        remove: bool,
+    },
+    /// Perform an action of the release, by name.
+    Act {
+        /// The action's name.
+        action: String,
+    },
+    /// A step of a later minor version of the contract.
+    Other {
+        /// Its name there.
+        name: String,
+        /// Its parameters.
+        params: Value,
+    },
+}
+
+/// One step of a strategy's plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique within the strategy's plan; names the step in the journal and on the screen.
+    pub id: String,
+    /// What is to be done.
+    pub action: Action,
+    /// Room to grow. `{"outage": true}` declares that nothing serves during the step.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub extra: Value,
+}
+
+/// The bounds that an autoscaler keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Autoscaler {
+    /// Fewest replicas.
+    pub minimum: u32,
+    /// Most replicas.
+    pub maximum: u32,
+}
+
+/// What a strategy is told, apart from where in the release the call is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Situation {
+    /// The workload's name.
+    pub workload: String,
+    /// Replicas when the run began.
+    pub replicas: u32,
+    /// The autoscaler's bounds, where there is one.
+    pub autoscaler: Option<Autoscaler>,
+    /// The gates of the strategy's phase.
+    pub gates: Vec<String>,
+    /// The actions of the release.
+    pub actions: Vec<String>,
+}
+
+/// What became of a gate in a finished step, for `revise`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The gate.
+    pub gate: String,
+    /// Its last status.
+    pub status: crate::verdict::Status,
+    /// Its last figures.
+    pub values: Value,
+}
+
+/// What became of a finished step, for `revise`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// The step.
+    pub step: String,
+    /// How long it took.
+    pub elapsed: Span,
+    /// What its gates said last.
+    pub judged: Vec<Judged>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_round_up_so_that_capacity_is_never_short() {
+        assert_eq!(Amount::Percent(50).of(3), 2);
+        assert_eq!(Amount::Percent(1).of(3), 1);
+        assert_eq!(Amount::Percent(0).of(3), 0);
+        assert_eq!(Amount::Percent(100).of(7), 7);
+        assert_eq!(Amount::Count(4).of(9), 4);
+    }
+}

@@ -1,0 +1,225 @@
+//! What is known of the workload: the facts a plan is made of, and what is seen of it later.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::strategy::Autoscaler;
+use crate::time::Timestamp;
+
+/// Annotation that names the run that changed the object last.
+pub const MARK_RUN: &str = "phasegate.dev/run";
+/// Annotation that holds the epoch of the engine that changed the object last.
+pub const MARK_EPOCH: &str = "phasegate.dev/epoch";
+/// Annotation that holds the key of the effect that changed the object last. A probe looks for it.
+pub const MARK_EFFECT: &str = "phasegate.dev/effect";
+/// Most pods that an observation names.
+pub const PODS_LISTED: usize = 50;
+
+/// Where a run acts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The cluster, as its adapter names it: `simulated` or a context.
+    pub cluster: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The Deployment.
+    pub deployment: String,
+    /// The container within it whose image is released.
+    pub container: String,
+    /// The Service in front of it, where there is one.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// ConfigMaps that must be there before anything starts.
+    #[serde(default)]
+    pub config_maps: Vec<String>,
+    /// Secrets that must be there before anything starts. Their content is never read.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.cluster, self.namespace, self.deployment)
+    }
+}
+
+/// The fields of a Deployment that a run may set, as they were or as they are to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// The container's image.
+    pub image: String,
+    /// The wanted number of pods.
+    pub replicas: u32,
+    /// How pods are replaced.
+    pub rollout: Rollout,
+}
+
+/// How a Deployment replaces its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
+pub enum Rollout {
+    /// Some at a time; both are counts or percentages as Kubernetes writes them.
+    RollingUpdate {
+        /// `maxSurge`.
+        surge: String,
+        /// `maxUnavailable`.
+        unavailable: String,
+    },
+    /// All old ones first.
+    Recreate,
+}
+
+/// What the target was before the run: what a plan is made of and a rollback returns to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// Uid of the Deployment: another one of the same name is another target.
+    pub uid: String,
+    /// `metadata.resourceVersion` when it was read.
+    pub resource_version: String,
+    /// `deployment.kubernetes.io/revision` when it was read.
+    pub revision: u64,
+    /// The fields that a run may set.
+    pub settings: Settings,
+    /// The version that serves: the label `app.kubernetes.io/version`, or else the image's tag or digest.
+    pub version: String,
+    /// How many pods were ready.
+    pub ready: u32,
+    /// The autoscaler's bounds, where one acts on the Deployment.
+    #[serde(default)]
+    pub autoscaler: Option<Autoscaler>,
+    /// Digest of everything in the pod template but the released container's image, to notice drift.
+    pub template_digest: String,
+    /// A GitOps tool that would undo what the run does: its name and the setting to change.
+    #[serde(default)]
+    pub self_healing: Option<String>,
+    /// Labels that tell the workload's pods apart.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What the marks on the object say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Marks {
+    /// The run that changed it last.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// The epoch in which that was.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+    /// The key of the effect that did.
+    #[serde(default)]
+    pub effect: Option<String>,
+}
+
+/// A pod as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// The released container's image.
+    pub image: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often the released container was started again.
+    pub restarts: u32,
+    /// Why its container waits: `CrashLoopBackOff`, `ImagePullBackOff`, …
+    #[serde(default)]
+    pub waiting: Option<String>,
+    /// Whether it is on its way out.
+    #[serde(default)]
+    pub terminating: bool,
+}
+
+/// What was seen of the Deployment and its pods at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observation {
+    /// When it was read.
+    pub at: Timestamp,
+    /// Uid of the Deployment.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: u64,
+    /// `status.observedGeneration`: while it is behind, the counts below are about an earlier specification.
+    pub observed_generation: u64,
+    /// The fields that a run may set.
+    pub settings: Settings,
+    /// See [`Baseline::template_digest`].
+    pub template_digest: String,
+    /// Pods that exist and aren't terminating.
+    pub total: u32,
+    /// Pods made from the present template.
+    pub updated: u32,
+    /// Ready pods.
+    pub ready: u32,
+    /// Pods ready for `minReadySeconds`.
+    pub available: u32,
+    /// Whether the Deployment gave up (`ProgressDeadlineExceeded`).
+    #[serde(default)]
+    pub deadline_exceeded: bool,
+    /// What the marks on the object say.
+    #[serde(default)]
+    pub marks: Marks,
+    /// Up to [`PODS_LISTED`] pods, by name.
+    #[serde(default)]
+    pub pods: Vec<Pod>,
+}
+
+impl Observation {
+    /// Whether the rollout to what is wanted has finished: the specification was seen by the
+    /// controller, every pod is made from it, none is left of an earlier one, and all are available.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        let wanted = self.settings.replicas;
+        self.observed_generation >= self.generation
+            && self.updated == wanted
+            && self.total == wanted
+            && self.available >= wanted
+            && self.ready >= wanted
+    }
+
+    /// The first pod of the present image that can't start, with why.
+    #[must_use]
+    pub fn broken_pod(&self) -> Option<(&str, &str)> {
+        self.pods
+            .iter()
+            .filter(|pod| !pod.terminating && pod.image == self.settings.image)
+            .find_map(|pod| {
+                let reason = pod.waiting.as_deref()?;
+                BROKEN
+                    .contains(&reason)
+                    .then_some((pod.name.as_str(), reason))
+            })
+    }
+}
+
+/// Reasons for which a container waits and that waiting doesn't cure.
+const BROKEN: [&str; 6] = [
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+];
+
+/// What was found out about a failure: kept in the journal, since the pods that could tell will be gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Recent events of the Deployment and its pods, newest last.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Last lines of the pods that fail, each as `pod: line`.
+    #[serde(default)]
+    pub logs: Vec<String>,
+}
