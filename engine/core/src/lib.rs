@@ -8,6 +8,6 @@ pub mod judge;
 pub mod plan;
 pub mod strategy;
 pub mod time;
-pub mod yaml;
 pub mod verdict;
 pub mod workload;
+pub mod yaml;
