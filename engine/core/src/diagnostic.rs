@@ -25,10 +25,12 @@ use serde::{Deserialize, Serialize};
 
 pub mod catalogue;
 mod list;
+mod secret;
 mod suggest;
 
 pub use catalogue::{Page, codes, page, pages};
 pub use list::{Diagnostics, MAX_DIAGNOSTICS};
+pub use secret::{looks_secret, secret_value};
 pub use suggest::{listed, nearest};
 
 /// The longest text that one part of a diagnostic keeps, in characters. The rest is cut.

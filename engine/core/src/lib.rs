@@ -6,6 +6,7 @@ pub mod event;
 pub mod failure;
 pub mod judge;
 pub mod plan;
+pub mod spec;
 pub mod strategy;
 pub mod time;
 pub mod verdict;

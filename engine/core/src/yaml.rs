@@ -28,6 +28,7 @@ mod explain;
 mod marks;
 mod scalar;
 
+pub use explain::coded_text;
 use marks::Marks;
 pub use marks::{Mark, escape};
 

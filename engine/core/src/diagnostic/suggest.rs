@@ -18,17 +18,16 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         return None;
     }
     let wanted = folded(name);
-    let allowed = (wanted.chars().count() / 3).max(1);
+    let compared = |candidate: &str| {
+        let candidate = folded(candidate);
+        let longer = wanted.chars().count().max(candidate.chars().count());
+        let distance = strsim::damerau_levenshtein(&wanted, &candidate);
+        (distance <= (longer / 3).max(1)).then_some(distance)
+    };
     candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= MAX_COMPARED)
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&wanted, &folded(candidate)),
-                candidate,
-            )
-        })
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| Some((compared(candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -7,12 +7,29 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::{Document, escape};
-use crate::diagnostic::{Diagnostic, codes, nearest};
+use crate::diagnostic::{Code, Diagnostic, codes, looks_secret, nearest};
 
 /// A fault, and the unknown field that it is about: its mapping's pointer and its name.
 pub(super) struct Explained {
     pub(super) fault: Diagnostic,
     pub(super) unknown_field: Option<(String, String)>,
+}
+
+/// The text of an error that one of our own types reports through serde, with the code it has.
+#[must_use]
+pub fn coded_text(code: Code, message: &str) -> String {
+    format!("{code}: {message}")
+}
+
+/// Takes the code off a text that [`coded_text`] made.
+fn coded(text: &str) -> Option<(Code, &str)> {
+    let (code, message) = text.split_once(": ")?;
+    let well_formed = code.len() == 6 && code.starts_with("PG");
+    if well_formed {
+        Some((code.parse().ok()?, message))
+    } else {
+        None
+    }
 }
 
 /// Explains one error of serde's.
@@ -77,15 +94,31 @@ fn other(document: &Document, pointer: &str, text: &str) -> Diagnostic {
         )
         .at(document.place(pointer))
         .expected(expectation(expected))
-        .found(finding(found));
+        .found(finding(pointer, found));
     }
+    if let Some((code, message)) = coded(text) {
+        return Diagnostic::new(code, message).at(document.place(pointer));
+    }
+    let text = if hidden(pointer) {
+        "the value does not fit"
+    } else {
+        text
+    };
     let fault = Diagnostic::new(codes::INVALID_VALUE, format!("{}: {text}", named(pointer)))
         .at(document.place(pointer));
     match document.get(pointer) {
+        Some(Value::String(_)) if hidden(pointer) => fault,
         Some(Value::String(found)) => fault.found(format!("`{found}`")),
         Some(found @ (Value::Number(_) | Value::Bool(_))) => fault.found(format!("`{found}`")),
         _ => fault,
     }
+}
+
+/// Whether a value could be a secret that somebody wrote into the file by mistake. It is not shown.
+fn hidden(pointer: &str) -> bool {
+    pointer
+        .split('/')
+        .any(|segment| segment == "credentials" || looks_secret(segment))
 }
 
 fn wrong_type(document: &Document, pointer: &str, rest: &str) -> Diagnostic {
@@ -100,7 +133,7 @@ fn wrong_type(document: &Document, pointer: &str, rest: &str) -> Diagnostic {
     )
     .at(document.place(pointer))
     .expected(expectation(expected))
-    .found(finding(found));
+    .found(finding(pointer, found));
     match (expected, value) {
         ("a boolean", Some(Value::String(text))) => match text.to_ascii_lowercase().as_str() {
             word @ ("yes" | "on" | "y") => {
@@ -234,7 +267,10 @@ fn expectation(expected: &str) -> String {
 }
 
 /// serde's naming of a value in a user's words.
-fn finding(found: &str) -> String {
+fn finding(pointer: &str, found: &str) -> String {
+    if hidden(pointer) && found.starts_with("string ") {
+        return "a text".to_owned();
+    }
     let text = match found {
         "map" => "a mapping",
         "sequence" => "a list",

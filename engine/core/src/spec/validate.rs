@@ -1,0 +1,624 @@
+//! What a release must be besides well-formed. Every fault is reported, not only the first.
+
+use crate::diagnostic::{Diagnostics, codes, listed, looks_secret, secret_value};
+use crate::spec::Change;
+use crate::spec::check::{Checker, MAX_DURATION};
+use crate::spec::name;
+use crate::spec::release::{
+    BandAction, Credential, GatePolicy, InconclusiveAction, Overrides, PluginSource, Release,
+    SecretSource, Target, VERSION_PLACEHOLDER,
+};
+use crate::time::Span;
+use crate::yaml::{Document, escape};
+use serde_json::Value;
+
+mod phases;
+
+/// How many times faster than the clock a simulation may pass.
+const MAX_SCALE: f64 = 1_000_000.0;
+/// Most failed, inconclusive or failing evaluations that a policy may let pass.
+const MAX_LIMIT: u32 = 1000;
+/// Most times that a step of the way back is tried again by itself.
+const MAX_RETRIES: u32 = 100;
+/// How far ahead a task may be due.
+const MAX_DUE: Span = Span::from_mins(366 * 24 * 60);
+/// The bands that have an order, from good to bad.
+const ORDERED_BANDS: [&str; 3] = ["normal", "warn", "alert"];
+
+/// Checks a release to which the overrides were applied.
+pub(super) fn release(
+    release: &Release,
+    document: &Document,
+    overrides: &Overrides,
+    builtin: &[&str],
+) -> Diagnostics {
+    let mut check = Checker::new(document);
+    let c = &mut check;
+    c.label("/metadata/name", "release", &release.metadata.name);
+    sizes(c, release);
+    version(c, release, overrides);
+    environments(c, release, overrides);
+    workload(c, release);
+    sources(c, release);
+    gates(c, release, builtin);
+    phases::check(c, release, builtin);
+    notifications(c, release, builtin);
+    ends(c, release);
+    check.faults
+}
+
+/// A plugin is one of the release's own or one that ships with the engine.
+fn plugin(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str, name: &str) {
+    let known = release
+        .plugins
+        .keys()
+        .map(String::as_str)
+        .chain(builtin.iter().copied());
+    c.refers(pointer, "plugin", name, known);
+}
+
+fn sizes(c: &mut Checker<'_>, release: &Release) {
+    for (pointer, what, length) in [
+        ("/environments", "environments", release.environments.len()),
+        ("/metadata/labels", "labels", release.metadata.labels.len()),
+        ("/plugins", "plugins", release.plugins.len()),
+        ("/credentials", "credentials", release.credentials.len()),
+        ("/gates", "gates", release.gates.len()),
+        ("/phases", "phases", release.phases.len()),
+        ("/approvals", "approvals", release.approvals.len()),
+        (
+            "/notifications",
+            "notifications",
+            release.notifications.len(),
+        ),
+        ("/due", "due tasks", release.due.len()),
+        (
+            "/workload/configMaps",
+            "ConfigMaps",
+            release.workload.config_maps.len(),
+        ),
+        (
+            "/workload/secrets",
+            "Secrets",
+            release.workload.secrets.len(),
+        ),
+    ] {
+        c.bounded(pointer, what, length);
+    }
+}
+
+fn version(c: &mut Checker<'_>, release: &Release, overrides: &Overrides) {
+    let source = if overrides.version.is_some() {
+        "`--version`"
+    } else {
+        "`version`"
+    };
+    match &release.version {
+        None => c.fault(
+            codes::MISSING_FIELD,
+            "",
+            |f| {
+                f.expected("a field `version`, or `--version`")
+                    .hint("give the version in the file, or with `--version`")
+            },
+            "the release has no version",
+        ),
+        Some(text) if !name::is_tag(text) => c.fault(
+            codes::INVALID_VALUE,
+            "/version",
+            |f| {
+                f.expected("letters, digits, `.`, `_` and `-`, at most 128, as the tag of an image")
+                    .found(format!("`{text}`"))
+            },
+            format!("{source} can't be a version"),
+        ),
+        Some(_) => {}
+    }
+}
+
+fn environments(c: &mut Checker<'_>, release: &Release, overrides: &Overrides) {
+    for (name, environment) in &release.environments {
+        let pointer = format!("/environments/{}", escape(name));
+        c.label(&pointer, "environment", name);
+        if let Some(target) = &environment.target {
+            self::target(c, &format!("{pointer}/target"), target);
+        }
+        if let Some(namespace) = &environment.namespace {
+            c.label(&format!("{pointer}/namespace"), "namespace", namespace);
+        }
+    }
+    if let Some(target) = &release.target {
+        self::target(c, "/target", target);
+    }
+    if let Some(namespace) = &release.namespace {
+        c.label("/namespace", "namespace", namespace);
+    }
+    chosen_environment(c, release, overrides);
+}
+
+fn chosen_environment(c: &mut Checker<'_>, release: &Release, overrides: &Overrides) {
+    let environment = super::release::environment_of(release);
+    let known = || release.environments.keys().map(String::as_str);
+    let source = if overrides.environment.is_some() {
+        "`--environment` names an environment that the release does not define"
+    } else {
+        "`environment` names one that the release does not define"
+    };
+    if release.environments.is_empty() {
+        if release.environment.is_some() {
+            c.label("/environment", "environment", &environment);
+        }
+    } else if !release.environments.contains_key(&environment) {
+        let meant = crate::diagnostic::nearest(&environment, known()).map(str::to_owned);
+        let message = if release.environment.is_some() {
+            source
+        } else {
+            "the release has several environments and names none"
+        };
+        c.fault(
+            codes::UNKNOWN_ENVIRONMENT,
+            "/environment",
+            |f| {
+                let f = f
+                    .expected(listed(known()))
+                    .found(if release.environment.is_some() {
+                        format!("`{environment}`")
+                    } else {
+                        "none".to_owned()
+                    });
+                match meant {
+                    Some(meant) => f.hint(format!("did you mean `{meant}`?")),
+                    None => f.hint("give one with `--environment`, or set `environment`"),
+                }
+            },
+            message,
+        );
+        return;
+    }
+    let own = release
+        .environments
+        .get(&environment)
+        .and_then(|e| e.target.as_ref());
+    if own.or(release.target.as_ref()).is_none() {
+        c.fault(
+            codes::MISSING_TARGET,
+            "",
+            |f| {
+                f.expected("`target`, or a target of that environment")
+                    .hint("for a first try: `target: {simulated: {}}`")
+            },
+            format!("nothing says where to deploy in `{environment}`"),
+        );
+    }
+}
+
+fn target(c: &mut Checker<'_>, pointer: &str, target: &Target) {
+    match target {
+        Target::Simulated(simulated) => {
+            if let Some(scale) = simulated.scale
+                && !(scale > 0.0 && scale <= MAX_SCALE)
+            {
+                c.number(
+                    &format!("{pointer}/simulated/scale"),
+                    "time can't pass this fast".to_owned(),
+                    &format!("more than 0, at most {MAX_SCALE}"),
+                    &scale.to_string(),
+                );
+            }
+        }
+        Target::Kubernetes(kubernetes) => {
+            if let Some(namespace) = &kubernetes.namespace {
+                c.label(
+                    &format!("{pointer}/kubernetes/namespace"),
+                    "namespace",
+                    namespace,
+                );
+            }
+        }
+    }
+}
+
+fn workload(c: &mut Checker<'_>, release: &Release) {
+    let workload = &release.workload;
+    c.subdomain("/workload/deployment", "Deployment", &workload.deployment);
+    c.label("/workload/container", "container", &workload.container);
+    if let Some(service) = &workload.service {
+        c.label("/workload/service", "Service", service);
+    }
+    for (list, what, names) in [
+        ("configMaps", "ConfigMap", &workload.config_maps),
+        ("secrets", "Secret", &workload.secrets),
+    ] {
+        for (index, name) in names.iter().enumerate() {
+            c.subdomain(&format!("/workload/{list}/{index}"), what, name);
+        }
+    }
+    image(c, release);
+}
+
+/// The image must follow from the version: by the placeholder, or because a digest fixes it.
+fn image(c: &mut Checker<'_>, release: &Release) {
+    let image = release.workload.image.as_str();
+    let pointer = "/workload/image";
+    let (reference, digest) = match image.split_once('@') {
+        Some((reference, digest)) => (reference, Some(digest)),
+        None => (image, None),
+    };
+    if let Some(digest) = digest {
+        if !name::is_digest(digest) {
+            c.fault(
+                codes::INVALID_VALUE,
+                pointer,
+                |f| {
+                    f.expected("`sha256:` and 64 hexadecimal digits after `@`")
+                        .found(format!("`{digest}`"))
+                },
+                "the image's digest can't be one",
+            );
+        }
+        return;
+    }
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    let rest = reference.replace(VERSION_PLACEHOLDER, "");
+    let fault = match tag {
+        _ if rest.contains(['{', '}']) => Some("the image has a placeholder that is not known"),
+        None | Some("") => Some("the image has no tag"),
+        Some("latest") => Some("the tag `latest` names another image every time"),
+        // A change of configuration alone keeps the image that serves.
+        Some(_)
+            if !image.contains(VERSION_PLACEHOLDER) && release.change != Change::Configuration =>
+        {
+            Some("the image does not follow from the version")
+        }
+        Some(_) if reference.chars().any(char::is_whitespace) => {
+            Some("the image has a blank in it")
+        }
+        Some(_) => None,
+    };
+    if let Some(message) = fault {
+        c.fault(
+            codes::IMAGE_WITHOUT_VERSION,
+            pointer,
+            |f| {
+                f.expected("an image that ends in `:{version}`, or one with a digest")
+                    .found(format!("`{image}`"))
+            },
+            message,
+        );
+    }
+}
+
+fn sources(c: &mut Checker<'_>, release: &Release) {
+    for (name, source) in &release.plugins {
+        let pointer = format!("/plugins/{}", escape(name));
+        c.label(&pointer, "plugin", name);
+        if let PluginSource::Path {
+            digest: Some(digest),
+            ..
+        } = source
+            && !name::is_digest(digest)
+        {
+            c.fault(
+                codes::INVALID_VALUE,
+                &format!("{pointer}/digest"),
+                |f| {
+                    f.expected("`sha256:` and 64 hexadecimal digits")
+                        .found(format!("`{digest}`"))
+                },
+                "this can't be a digest",
+            );
+        }
+    }
+    for (name, credential) in &release.credentials {
+        let pointer = format!("/credentials/{}", escape(name));
+        c.label(&pointer, "credential", name);
+        self::credential(c, &pointer, credential);
+    }
+}
+
+fn credential(c: &mut Checker<'_>, pointer: &str, credential: &Credential) {
+    if let SecretSource::Env(variable) = &credential.source
+        && !name::is_variable(variable)
+    {
+        // Not shown: it may be the secret itself, written in the wrong place.
+        c.fault(
+            codes::INVALID_VALUE,
+            &format!("{pointer}/env"),
+            |f| {
+                f.expected("letters, digits and `_`")
+                    .hint("give the variable's name here, never the secret itself")
+            },
+            "this can't be the name of an environment variable",
+        );
+    }
+    c.not_empty(
+        &format!("{pointer}/hosts"),
+        "`hosts`",
+        credential.hosts.is_empty(),
+    );
+    c.bounded(&format!("{pointer}/hosts"), "hosts", credential.hosts.len());
+    for (index, host) in credential.hosts.iter().enumerate() {
+        if !name::is_authority(host) {
+            c.fault(codes::INVALID_VALUE, &format!("{pointer}/hosts/{index}"), |f| f.expected("a host and perhaps a port, without scheme and path: `prometheus.example:443`").found(format!("`{host}`")), "this can't be a host");
+        }
+    }
+    let header_fits = credential.header_parts().is_some_and(|(name, value)| {
+        name::is_header_name(name)
+            && value.matches("{secret}").count() == 1
+            && !value.contains(['\r', '\n'])
+    });
+    if !header_fits {
+        c.fault(codes::INVALID_VALUE, &format!("{pointer}/header"), |f| f.expected("a header's name, a colon and a value with `{secret}` in it: `Authorization: Bearer {secret}`"), "this header can't carry the secret");
+    }
+}
+
+fn gates(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
+    for (name, gate) in &release.gates {
+        let pointer = format!("/gates/{}", escape(name));
+        c.label(&pointer, "gate", name);
+        plugin(
+            c,
+            release,
+            builtin,
+            &format!("{pointer}/plugin"),
+            &gate.plugin,
+        );
+        config(c, release, &format!("{pointer}/config"), &gate.config);
+        policy(c, &format!("{pointer}/policy"), &gate.policy);
+    }
+}
+
+fn policy(c: &mut Checker<'_>, pointer: &str, policy: &GatePolicy) {
+    let at = |field: &str| format!("{pointer}/{field}");
+    c.duration(&at("interval"), "the interval", policy.interval);
+    c.duration(&at("timeout"), "the timeout", policy.timeout);
+    c.at_most(
+        &at("initialDelay"),
+        "the initial delay",
+        policy.initial_delay,
+    );
+    if let Some(sustained) = policy.sustained {
+        c.duration(&at("sustained"), "`sustained`", sustained);
+        if sustained > Span::ZERO && sustained < policy.interval {
+            c.fault(codes::IMPOSSIBLE_NUMBER, &at("sustained"), |f| f.expected(format!("at least the interval, {}", policy.interval)).found(sustained.to_string()).hint("a breach that is shorter than the interval can't be told from a single verdict"), "`sustained` is shorter than the interval");
+        }
+        if policy.failure_limit > 0 {
+            c.fault(
+                codes::CONTRADICTION,
+                &at("failureLimit"),
+                |f| f.hint("keep `sustained` to count time, or `failureLimit` to count verdicts"),
+                "`failureLimit` and `sustained` can't both decide when a breach counts",
+            );
+        }
+    }
+    for (field, limit) in [
+        ("failureLimit", policy.failure_limit),
+        ("inconclusiveLimit", policy.inconclusive_limit),
+        ("errorLimit", policy.error_limit),
+    ] {
+        if limit > MAX_LIMIT {
+            c.number(
+                &at(field),
+                format!("`{field}` is too high to mean anything"),
+                &format!("at most {MAX_LIMIT}"),
+                &limit.to_string(),
+            );
+        }
+    }
+    bands(c, &at("bands"), policy);
+    let inconclusive = &policy.on_inconclusive;
+    if let Some(after) = inconclusive.rollback_after {
+        c.duration(
+            &at("onInconclusive/rollbackAfter"),
+            "`rollbackAfter`",
+            after,
+        );
+        if inconclusive.action == InconclusiveAction::Rollback {
+            c.fault(codes::CONTRADICTION, &at("onInconclusive/rollbackAfter"), |f| f.hint("use `action: hold` to go back after a time, or leave `rollbackAfter` out to go back at once"), "`rollbackAfter` has no meaning with `action: rollback`");
+        }
+    }
+}
+
+/// A worse band must not lead to a milder action.
+fn bands(c: &mut Checker<'_>, pointer: &str, policy: &GatePolicy) {
+    c.bounded(pointer, "bands", policy.bands.len());
+    let mut before: Option<(&str, BandAction)> = None;
+    for band in ORDERED_BANDS {
+        let Some(action) = policy.bands.get(band).copied() else {
+            continue;
+        };
+        if let Some((milder, stricter)) = before.filter(|(_, stricter)| *stricter > action) {
+            c.fault(
+                codes::CONTRADICTION,
+                &format!("{pointer}/{band}"),
+                |f| {
+                    f.expected(format!("at least as strict as `{milder}`"))
+                        .found(format!("{action:?} after {stricter:?}").to_lowercase())
+                },
+                format!("the band `{band}` is worse than `{milder}` and leads to a milder action"),
+            );
+        }
+        before = Some((band, action));
+    }
+}
+
+fn notifications(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
+    let all = &release.notifications;
+    c.distinct(
+        "notifications",
+        all.iter()
+            .enumerate()
+            .map(|(i, n)| (n.name.as_str(), format!("/notifications/{i}/name"))),
+    );
+    for (index, notification) in all.iter().enumerate() {
+        let at = |field: &str| format!("/notifications/{index}/{field}");
+        c.label(&at("name"), "notification", &notification.name);
+        plugin(c, release, builtin, &at("plugin"), &notification.plugin);
+        config(c, release, &at("config"), &notification.config);
+        c.distinct(
+            "events",
+            notification
+                .on
+                .iter()
+                .enumerate()
+                .map(|(i, event)| (event.as_str(), format!("/notifications/{index}/on/{i}"))),
+        );
+        let Some(fallback) = &notification.fallback else {
+            continue;
+        };
+        c.refers(
+            &at("fallback"),
+            "notification",
+            fallback,
+            all.iter().map(|n| n.name.as_str()),
+        );
+        if !notification.critical {
+            c.fault(
+                codes::CONTRADICTION,
+                &at("fallback"),
+                |f| f.hint("add `critical: true`, or remove `fallback`"),
+                "a fallback is used for critical notifications only",
+            );
+        }
+        if falls_back_to_itself(release, &notification.name) {
+            c.fault(
+                codes::CONTRADICTION,
+                &at("fallback"),
+                |f| f.found(format!("`{fallback}`")),
+                format!("the fallbacks of `{}` lead back to it", notification.name),
+            );
+        }
+    }
+}
+
+fn falls_back_to_itself(release: &Release, start: &str) -> bool {
+    let next = |name: &str| {
+        release
+            .notifications
+            .iter()
+            .find(|n| n.name == name)
+            .and_then(|n| n.fallback.as_deref())
+    };
+    // One more step than there are notifications visits them all.
+    std::iter::successors(next(start), |name| next(name))
+        .take(release.notifications.len())
+        .any(|name| name == start)
+}
+
+fn ends(c: &mut Checker<'_>, release: &Release) {
+    let rollback = &release.rollback;
+    c.duration("/rollback/target", "the rollback's target", rollback.target);
+    c.duration(
+        "/rollback/stepTimeout",
+        "the rollback's step timeout",
+        rollback.step_timeout,
+    );
+    if rollback.retries > MAX_RETRIES {
+        c.number(
+            "/rollback/retries",
+            "too many retries".to_owned(),
+            &format!("at most {MAX_RETRIES}"),
+            &rollback.retries.to_string(),
+        );
+    }
+    c.duration(
+        "/peopleTimeout",
+        "the time that people have",
+        release.people_timeout,
+    );
+    if let Some(minimum) = release.minimum_soak {
+        c.duration("/minimumSoak", "the minimum soak", minimum);
+    }
+    for (index, due) in release.due.iter().enumerate() {
+        if due.after > MAX_DUE {
+            c.number(
+                &format!("/due/{index}/after"),
+                "the task is due too late".to_owned(),
+                &format!("at most {MAX_DUE}"),
+                &due.after.to_string(),
+            );
+        }
+        if due.task.trim().is_empty() {
+            c.fault(
+                codes::INVALID_VALUE,
+                &format!("/due/{index}/task"),
+                |f| f.expected("what is to be done"),
+                "the task says nothing",
+            );
+        }
+    }
+    debug_assert!(MAX_DUE > MAX_DURATION);
+}
+
+/// A plugin's config must not hold a secret, and names only credentials that exist.
+fn config(c: &mut Checker<'_>, release: &Release, pointer: &str, config: &Value) {
+    if !config.is_object() {
+        c.fault(
+            codes::WRONG_TYPE,
+            pointer,
+            |f| f.expected("a mapping"),
+            "a config is a mapping",
+        );
+    }
+    let mut rest: Vec<(String, &Value)> = vec![(pointer.to_owned(), config)];
+    // Every value of the file is looked at once; the file's size is bounded.
+    while let Some((pointer, value)) = rest.pop() {
+        match value {
+            Value::Object(fields) => {
+                named_header(c, &pointer, fields);
+                for (key, value) in fields {
+                    let at = format!("{pointer}/{}", escape(key));
+                    if looks_secret(key) && value.as_str().is_some_and(|text| !text.is_empty()) {
+                        secret(c, &at, &format!("`{key}`"));
+                    } else if let (true, Some(name)) = (key == "credential", value.as_str()) {
+                        c.refers(
+                            &at,
+                            "credential",
+                            name,
+                            release.credentials.keys().map(String::as_str),
+                        );
+                    } else {
+                        rest.push((at, value));
+                    }
+                }
+            }
+            Value::Array(items) => rest.extend(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, item)| (format!("{pointer}/{i}"), item)),
+            ),
+            Value::String(text) => {
+                if let Some(kind) = secret_value(text) {
+                    secret(c, &pointer, kind);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Headers that are written as `{name: Authorization, value: …}`.
+fn named_header(c: &mut Checker<'_>, pointer: &str, fields: &serde_json::Map<String, Value>) {
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    if let (Some(name), Some(value)) = (text("name"), text("value"))
+        && looks_secret(name)
+        && secret_value(value).is_none()
+    {
+        secret(
+            c,
+            &format!("{pointer}/value"),
+            &format!("the value of `{name}`"),
+        );
+    }
+}
+
+fn secret(c: &mut Checker<'_>, pointer: &str, found: &str) {
+    c.fault(
+        codes::SECRET_IN_CONFIG,
+        pointer,
+        |f| f.found(found).hint("define the secret under `credentials` with the hosts it may be sent to, and name that credential here"),
+        "a plugin's config holds a secret in plain sight",
+    );
+}
