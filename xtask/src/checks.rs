@@ -2,9 +2,11 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::exec;
 use crate::fuzz;
@@ -32,7 +34,9 @@ pub(crate) fn run(workspace: &Workspace, fuzz_seconds: u64) -> anyhow::Result<Ex
         check(formatting(workspace, &folder));
         check(lints(workspace, &folder));
     }
-    check(licences_and_advisories(workspace));
+    for result in dependencies(workspace) {
+        check(result);
+    }
     if fuzz::exists(workspace) {
         check(fuzz::run(workspace, &[], fuzz_seconds));
     }
@@ -55,62 +59,62 @@ fn members(workspace: &Workspace) -> Vec<PathBuf> {
 }
 
 /// A cargo command for one of them, with the target folder that belongs to it.
-fn cargo(workspace: &Workspace, folder: &PathBuf) -> Command {
+fn cargo(workspace: &Workspace, folder: &Path) -> Command {
     let mut command = exec::cargo(folder);
-    if *folder != workspace.root {
+    if folder != workspace.root {
         command.env("CARGO_TARGET_DIR", workspace.guests_target());
     }
     command
 }
 
-fn formatting(workspace: &Workspace, folder: &PathBuf) -> anyhow::Result<()> {
+fn formatting(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     exec::say(format!("formatting of {}", folder.display()));
     exec::run(cargo(workspace, folder).args(["fmt", "--all", "--check"]))
+        .with_context(|| format!("formatting of {}", folder.display()))
 }
 
-fn lints(workspace: &Workspace, folder: &PathBuf) -> anyhow::Result<()> {
+fn lints(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     exec::say(format!("lints of {}", folder.display()));
     exec::run(
         cargo(workspace, folder)
             .args(["clippy", "--workspace", "--all-targets"])
             .args(["--", "-D", "warnings"]),
     )
+    .with_context(|| format!("lints of {}", folder.display()))
 }
 
 /// Runs cargo-deny on every workspace; where it can't be had, that is said and isn't a failure.
-fn licences_and_advisories(workspace: &Workspace) -> anyhow::Result<()> {
+fn dependencies(workspace: &Workspace) -> Vec<anyhow::Result<()>> {
     let Some(deny) = cargo_deny(workspace) else {
-        return Ok(());
+        return Vec::new();
     };
-    let config = workspace.root.join("deny.toml");
-    let mut advisories = true;
-    for folder in members(workspace) {
-        let command = |arguments: &[&str]| {
-            let mut command = Command::new(&deny);
-            command
-                .current_dir(&folder)
-                .arg("--manifest-path")
-                .arg(folder.join("Cargo.toml"))
-                .args(arguments);
-            command
-        };
-        if folder == workspace.root {
-            let mut fetch = command(&["fetch", "--config"]);
-            fetch.arg(&config).arg("db");
-            if let Err(error) = exec::run_within(&mut fetch, ADVISORIES_LIMIT) {
-                exec::say(format!("advisories are not checked: {error:#}"));
-                advisories = false;
-            }
-        }
-        exec::say(format!("dependencies of {}", folder.display()));
-        let mut check = command(&["check", "--hide-inclusion-graph", "--config"]);
-        check.arg(&config).args(["bans", "licenses", "sources"]);
-        if advisories {
-            check.args(["--disable-fetch", "advisories"]);
-        }
-        exec::run(&mut check)?;
+    let command = |folder: &Path| {
+        let mut command = Command::new(&deny);
+        command
+            .current_dir(folder)
+            .arg("--manifest-path")
+            .arg(folder.join("Cargo.toml"))
+            .arg("--config")
+            .arg(workspace.root.join("deny.toml"));
+        command
+    };
+    let mut what = vec!["bans", "licenses", "sources"];
+    let mut fetch = command(&workspace.root);
+    match exec::run_within(fetch.args(["fetch", "db"]), ADVISORIES_LIMIT) {
+        Ok(()) => what.push("advisories"),
+        Err(error) => exec::say(format!("advisories are not checked: {error:#}")),
     }
-    Ok(())
+    let check = |folder: PathBuf| {
+        exec::say(format!("dependencies of {}", folder.display()));
+        let mut command = command(&folder);
+        exec::run(
+            command
+                .args(["check", "--hide-inclusion-graph"])
+                .args(&what),
+        )
+        .with_context(|| format!("dependencies of {}", folder.display()))
+    };
+    members(workspace).into_iter().map(check).collect()
 }
 
 /// Finds cargo-deny, or installs it into the cache.
