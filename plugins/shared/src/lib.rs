@@ -1,0 +1,3 @@
+//! What several of the shipped plugins have in common. This crate is no plugin.
+
+pub mod tail;
