@@ -1,6 +1,6 @@
 //! Building and running the engine itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
@@ -25,22 +25,47 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> anyhow::Result<()> 
 }
 
 /// Runs the example on the simulated cluster, with a state folder that is thrown away afterwards.
+///
+/// On Unix this process makes way for the engine, so that Ctrl-C means what the engine says it
+/// means: with a parent in between, that parent would end first and leave the engine behind.
 pub(crate) fn run(
     workspace: &Workspace,
     release: bool,
     arguments: &[String],
 ) -> anyhow::Result<ExitCode> {
     build(workspace, release)?;
-    let state = tempfile::tempdir()?;
+    let state = tempfile::tempdir()?.keep();
     let mut command = Command::new(engine(workspace, release));
     command
-        .current_dir(&workspace.root)
         .args(["run", EXAMPLE, "--state"])
-        .arg(state.path())
+        .arg(&state)
         .args(arguments);
     exec::say(exec::shown(&command));
-    let status = command.status().context("can't start the engine")?;
-    Ok(code_of(status))
+    let mut command = and_remove(&state, &command);
+    command.current_dir(&workspace.root);
+    #[cfg(unix)]
+    {
+        let error = std::os::unix::process::CommandExt::exec(&mut command);
+        Err(error).context("can't start the engine")
+    }
+    #[cfg(not(unix))]
+    Ok(code_of(command.status().context("can't start the engine")?))
+}
+
+/// A shell that outlives Ctrl-C for as long as the program does, and then removes the folder.
+///
+/// A trap that does something, unlike an ignored signal, isn't inherited by the program.
+fn and_remove(folder: &Path, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            r#"trap : INT TERM; "$@"; code=$?; rm -rf "$0"; exit $code"#,
+        ])
+        .arg(folder)
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell
 }
 
 /// Runs the benchmark program, optimised.
@@ -75,4 +100,21 @@ fn code_of(status: ExitStatus) -> ExitCode {
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_left_to_the_program_and_its_folder_is_removed() {
+        let state = tempfile::tempdir().unwrap().keep();
+        let mut program = Command::new("sh");
+        // Its parent is the shell that waits for it.
+        program.args(["-c", "test -d \"$0\" && kill -INT $PPID && exit 5"]);
+        program.arg(&state);
+        let status = and_remove(&state, &program).status().unwrap();
+        assert_eq!(status.code(), Some(5));
+        assert!(!state.exists());
+    }
 }
