@@ -1,14 +1,18 @@
 //! The pure heart of Phasegate: no clock, no I/O, no async.
 
+pub mod approval;
 pub mod diagnostic;
 pub mod effect;
 pub mod event;
 pub mod failure;
 pub mod judge;
 pub mod plan;
+pub mod planning;
+pub mod run;
 pub mod spec;
 pub mod strategy;
 pub mod time;
 pub mod verdict;
 pub mod workload;
 pub mod yaml;
+pub mod window;

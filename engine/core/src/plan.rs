@@ -176,6 +176,9 @@ pub struct Step {
     /// Whether it says itself that nothing serves while it is under way.
     #[serde(default)]
     pub outage: bool,
+    /// Whether the old version can't come back once the step is done.
+    #[serde(default)]
+    pub point_of_no_return: bool,
 }
 
 /// A named stretch of the run.
@@ -189,6 +192,9 @@ pub struct Phase {
     /// The gates that a strategy's step without names means.
     #[serde(default)]
     pub gates: Vec<String>,
+    /// How long the phase may take, people's waiting included.
+    #[serde(default)]
+    pub timeout: Option<Span>,
     /// The strategy that planned the steps, where one did, and what it said, for `revise`.
     #[serde(default)]
     pub strategy: Option<PlannedBy>,
@@ -282,6 +288,8 @@ pub struct Plan {
     pub due: Vec<DueTask>,
     /// How long people may take before the run goes back.
     pub people_timeout: Span,
+    /// The shortest soak that a strategy's revision may leave.
+    pub minimum_soak: Span,
 }
 
 impl Plan {

@@ -1,0 +1,435 @@
+//! The run: a fold over its events.
+//!
+//! [`Run::apply`] takes the next [`Record`] and returns the [`Action`]s that follow from it. Nothing
+//! else changes a run, and nothing but its records is needed to rebuild one: [`Run::replay`].
+//!
+//! Where to start reading: [`state`](self::State) for where a run can be, `forward.rs` for the way to
+//! the new version, `asking.rs` for gates and soaks, `back.rs` for the way back, `people.rs` for
+//! commands, `effects.rs` for what happens to a request between intent and outcome, and
+//! `invariants.rs` for what may never happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::effect::{Action, Id};
+use crate::event::{Event, Identity, Record};
+use crate::plan::{Phase as PlanPhase, Plan, Step};
+use crate::strategy::StepOutcome;
+use crate::time::{Span, Timestamp};
+use crate::workload::{Diagnosis, Observation};
+
+mod asking;
+mod back;
+mod effects;
+mod forward;
+mod invariants;
+pub mod limits;
+mod notices;
+mod people;
+mod state;
+mod views;
+
+pub use invariants::{Broken, check_plan};
+pub use people::Refusal;
+pub use state::{Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck};
+pub use views::{GateView, StepProgress, StepView};
+
+use state::{Forward, Gates, Known, Look, Mode, Outstanding};
+
+/// An event that can't follow what came before it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Illegal {
+    /// It is earlier than the one before it.
+    #[error("record at {found} comes after one at {last}")]
+    Time {
+        /// The last record's time.
+        last: Timestamp,
+        /// This one's.
+        found: Timestamp,
+    },
+    /// It is about an effect that is not in the state for it.
+    #[error("{event} for effect {} which is {actual}", effect.0)]
+    Effect {
+        /// What happened.
+        event: &'static str,
+        /// The effect.
+        effect: Id,
+        /// How far it is.
+        actual: String,
+    },
+    /// The intent is not what the run asked for.
+    #[error("the intent for effect {} is not what the run asked for", .0.0)]
+    Intent(Id),
+    /// The run is not in a state for it.
+    #[error("{event} while {state}")]
+    State {
+        /// What happened.
+        event: &'static str,
+        /// Where the run is.
+        state: String,
+    },
+    /// The command was refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It would break an invariant.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// A limit was reached.
+    #[error("limit reached: {0}")]
+    Limit(&'static str),
+    /// The journal doesn't begin with a plan.
+    #[error("a run begins with its plan")]
+    NoPlan,
+}
+
+/// Which engine drives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Driver {
+    pub(crate) engine: String,
+    pub(crate) epoch: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pause {
+    by: Identity,
+    until: Timestamp,
+}
+
+/// One execution of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    id: String,
+    plan: Arc<Plan>,
+    digest: Arc<str>,
+    /// The plan's phases, as revised since.
+    phases: Arc<Vec<PlanPhase>>,
+    started_by: Identity,
+    started_at: Timestamp,
+    now: Timestamp,
+    driver: Option<Driver>,
+    drives: u32,
+    mode: Mode,
+    paused: Option<Pause>,
+    outstanding: BTreeMap<Id, Outstanding>,
+    next_effect: u64,
+    /// Counts what must have a key of its own: forced writes, claims after success, notices.
+    generation: u32,
+    notices: u32,
+    known: Known,
+    claimed: bool,
+    gates: Gates,
+    look: Look,
+    broken_since: Option<Timestamp>,
+    changed_at: Option<Timestamp>,
+    approvals: Vec<Approval>,
+    attestations: Vec<Attestation>,
+    outcomes: Vec<StepOutcome>,
+    past_point: bool,
+    threads: BTreeMap<String, Value>,
+    observation: Option<Observation>,
+    diagnosis: Option<Diagnosis>,
+    cause: Option<Cause>,
+    rollback_took: Option<Span>,
+    ended_at: Option<Timestamp>,
+    obligations: Vec<Obligation>,
+    inbox: u64,
+    /// Keys of writes that took place.
+    performed: BTreeSet<String>,
+    said: Vec<Line>,
+}
+
+impl Run {
+    /// Begins a run with its first record.
+    ///
+    /// # Errors
+    /// [`Illegal::NoPlan`] if the record is not [`Event::Planned`].
+    pub fn begin(id: &str, first: &Record) -> Result<Self, Illegal> {
+        let Event::Planned { plan, started_by } = &first.event else {
+            return Err(Illegal::NoPlan);
+        };
+        let baseline = &plan.baseline;
+        let mut run = Self {
+            id: id.to_owned(),
+            digest: plan.digest().into(),
+            phases: Arc::new(plan.phases.clone()),
+            known: Known {
+                owned: crate::effect::Fields::default(),
+                changed: false,
+                image: baseline.settings.image.clone(),
+                replicas: baseline.settings.replicas,
+                template_digest: baseline.template_digest.clone(),
+            },
+            plan: Arc::new((**plan).clone()),
+            started_by: started_by.clone(),
+            started_at: first.at,
+            now: first.at,
+            driver: None,
+            drives: 0,
+            mode: Mode::Forward(Forward::Planned),
+            paused: None,
+            outstanding: BTreeMap::new(),
+            next_effect: 1,
+            generation: 0,
+            notices: 0,
+            claimed: false,
+            gates: Gates::new(),
+            look: Look::default(),
+            broken_since: None,
+            changed_at: None,
+            approvals: Vec::new(),
+            attestations: Vec::new(),
+            outcomes: Vec::new(),
+            past_point: false,
+            threads: BTreeMap::new(),
+            observation: None,
+            diagnosis: None,
+            cause: None,
+            rollback_took: None,
+            ended_at: None,
+            obligations: Vec::new(),
+            inbox: 0,
+            performed: BTreeSet::new(),
+            said: Vec::new(),
+        };
+        let subject = &run.plan.subject;
+        let message = format!(
+            "{} {} → {} in {}, started by {}",
+            subject.name,
+            subject.previous_version,
+            subject.version,
+            subject.environment,
+            started_by.name
+        );
+        run.say(
+            "planned",
+            Level::Info,
+            message,
+            json!({"plan": &*run.digest, "startedBy": started_by.name}),
+        );
+        Ok(run)
+    }
+
+    /// Rebuilds a run from all of its records.
+    ///
+    /// # Errors
+    /// [`Illegal`] if the records are not what this engine would have written.
+    pub fn replay(id: &str, records: &[Record]) -> Result<Self, Illegal> {
+        let (first, rest) = records.split_first().ok_or(Illegal::NoPlan)?;
+        let mut run = Self::begin(id, first)?;
+        for record in rest {
+            run.take(record)?;
+        }
+        Ok(run)
+    }
+
+    /// The run as it is after the next record, and what is to be done about it.
+    ///
+    /// # Errors
+    /// [`Illegal`] says why the record can't follow.
+    pub fn after(&self, record: &Record) -> Result<(Self, Vec<Action>), Illegal> {
+        let mut next = self.clone();
+        let actions = next.take(record)?;
+        Ok((next, actions))
+    }
+
+    /// Takes the next record in and returns what is to be done about it. Where it is illegal the run stays as it was.
+    ///
+    /// # Errors
+    /// [`Illegal`] says why the record can't follow.
+    pub fn apply(&mut self, record: &Record) -> Result<Vec<Action>, Illegal> {
+        let (next, actions) = self.after(record)?;
+        *self = next;
+        Ok(actions)
+    }
+
+    fn take(&mut self, record: &Record) -> Result<Vec<Action>, Illegal> {
+        if record.at < self.now {
+            return Err(Illegal::Time {
+                last: self.now,
+                found: record.at,
+            });
+        }
+        let before = self.summary();
+        self.now = record.at;
+        self.said.clear();
+        match &record.event {
+            Event::Planned { .. } => {
+                return Err(Illegal::State {
+                    event: "planned",
+                    state: self.state().to_string(),
+                });
+            }
+            Event::Driving { engine, epoch } => self.driving(engine, *epoch)?,
+            Event::Woke => {}
+            Event::Intended { effect } => self.intended(effect)?,
+            Event::Finished { effect, outcome } => self.finished(*effect, outcome)?,
+            Event::Probed { effect, progress } => self.probed(*effect, progress)?,
+            Event::Commanded { by, command, inbox } => {
+                self.may(by, command)?;
+                if let Some(number) = inbox {
+                    self.inbox = self.inbox.max(*number);
+                }
+                self.commanded(by, command)?;
+            }
+            Event::Interrupted { cause } => {
+                self.driver = None;
+                self.say(
+                    "interrupted",
+                    Level::Warn,
+                    format!("the engine leaves: {cause}"),
+                    Value::Null,
+                );
+            }
+        }
+        let actions = if self.driver.is_some() {
+            self.drive()?;
+            self.collect()
+        } else {
+            Vec::new()
+        };
+        self.check(&before, &actions)?;
+        Ok(actions)
+    }
+
+    fn driving(&mut self, engine: &str, epoch: u64) -> Result<(), Illegal> {
+        if let Some(driver) = &self.driver
+            && driver.epoch >= epoch
+        {
+            return Err(Illegal::State {
+                event: "an older epoch begins to drive",
+                state: self.state().to_string(),
+            });
+        }
+        self.drives = self.drives.saturating_add(1);
+        self.driver = Some(Driver {
+            engine: engine.to_owned(),
+            epoch,
+        });
+        self.recover();
+        // What was seen long ago says nothing about now.
+        self.look.due = self.now;
+        let kind = if self.drives == 1 {
+            "driving"
+        } else {
+            "resumed"
+        };
+        self.say(
+            kind,
+            Level::Info,
+            format!("engine {engine} drives, epoch {epoch}"),
+            json!({"engine": engine, "epoch": epoch}),
+        );
+        Ok(())
+    }
+
+    /// Goes on as far as it is possible without the outside world.
+    fn drive(&mut self) -> Result<(), Illegal> {
+        for _ in 0..limits::ROUNDS {
+            let progress = match &self.mode {
+                Mode::Forward(_) => self.forward()?,
+                Mode::Back(_) => self.back()?,
+                Mode::Ended(_) => false,
+            };
+            if !progress {
+                return Ok(());
+            }
+        }
+        Err(Illegal::Limit("rounds of one event"))
+    }
+
+    /// When the run wants to be woken if nothing happens before. None while nobody drives it.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.driver.as_ref()?;
+        let timers = [self.effects_wake(), self.mode_wake()];
+        timers
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(self.now))
+    }
+
+    fn mode_wake(&self) -> Option<Timestamp> {
+        match &self.mode {
+            Mode::Forward(_) => self.forward_wake(),
+            Mode::Back(back) => back.wake(self),
+            Mode::Ended(_) => None,
+        }
+    }
+
+    /// Whether there is nothing left that an engine could do by itself.
+    #[must_use]
+    pub fn resting(&self) -> bool {
+        let notices = self.outstanding.values().any(Outstanding::is_notice);
+        match &self.mode {
+            Mode::Ended(_) => true,
+            Mode::Back(back) => back.stuck.is_some() && !notices,
+            Mode::Forward(_) => false,
+        }
+    }
+
+    /// Whether the run still waits for the outcome of this effect. Late answers to others are dropped.
+    #[must_use]
+    pub fn wants(&self, effect: Id) -> bool {
+        self.outstanding.contains_key(&effect)
+    }
+
+    /// What the last record brought about.
+    #[must_use]
+    pub fn said(&self) -> &[Line] {
+        &self.said
+    }
+
+    fn step(&self, phase: usize, step: usize) -> Option<(&PlanPhase, &Step)> {
+        let phase = self.phases.get(phase)?;
+        Some((phase, phase.steps.get(step)?))
+    }
+
+    fn say(&mut self, kind: &'static str, level: Level, message: impl Into<String>, data: Value) {
+        self.say_attempt(kind, level, None, message, data);
+    }
+
+    fn say_attempt(
+        &mut self,
+        kind: &'static str,
+        level: Level,
+        attempt: Option<u32>,
+        message: impl Into<String>,
+        data: Value,
+    ) {
+        let (phase, step) = self.here();
+        self.said.push(Line {
+            kind,
+            level,
+            phase,
+            step,
+            attempt,
+            message: message.into(),
+            data,
+        });
+    }
+
+    /// The phase and the step that the run is in, on the way forward.
+    fn here(&self) -> (Option<String>, Option<String>) {
+        let Mode::Forward(Forward::At(cursor)) = &self.mode else {
+            return (None, None);
+        };
+        match self.step(cursor.phase, cursor.step) {
+            Some((phase, step)) => (Some(phase.name.clone()), Some(step.id.clone())),
+            None => (None, None),
+        }
+    }
+
+    fn new_generation(&mut self) -> Result<u32, Illegal> {
+        if self.generation >= limits::GENERATIONS {
+            return Err(Illegal::Limit("generations of a run"));
+        }
+        self.generation = self.generation.saturating_add(1);
+        Ok(self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,434 @@
+//! Gates and soaks: asking, judging, and measuring time. The workload itself is looked at beside them.
+
+use serde_json::json;
+
+use super::limits;
+use super::state::{Asked, Cursor, Level, Look, Stage};
+use super::{Illegal, Run};
+use crate::effect::{Id, Request, Severity};
+use crate::failure::Failure;
+use crate::judge::{Decision, Judge};
+use crate::plan::{Action, Step};
+use crate::time::{Span, Timestamp};
+use crate::verdict::{Interval, Pair, Question, Side, Status, Verdict};
+use crate::workload::{Diagnosis, Observation};
+
+impl Run {
+    /// Begins to ask the step's gates.
+    pub(super) fn ask(&mut self, _cursor: &Cursor, step: &Step) {
+        let (names, every) = match &step.action {
+            Action::Check { gates } => (gates, Span::ZERO),
+            Action::Soak {
+                gates, interval, ..
+            } => (gates, *interval),
+            _ => return,
+        };
+        let now = self.now;
+        let mut gates = super::Gates::new();
+        let mut slack = Span::ZERO;
+        for name in names {
+            let Some(gate) = self.plan.gates.get(name) else {
+                continue;
+            };
+            let mut policy = gate.policy.clone();
+            if every > Span::ZERO {
+                policy.interval = every;
+            }
+            slack = slack.max(
+                policy
+                    .initial_delay
+                    .plus(policy.hold)
+                    .plus(policy.sustained),
+            );
+            gates.insert(
+                name.clone(),
+                Asked {
+                    judge: Judge::new(&policy, now),
+                    policy,
+                    effect: None,
+                },
+            );
+        }
+        self.gates = gates;
+        self.look = Look {
+            due: now,
+            ..Look::default()
+        };
+        let longest = match &step.action {
+            Action::Soak { duration, .. } => duration.times(2).plus(limits::SOAK_SLACK),
+            _ => limits::CHECK_SLACK,
+        };
+        self.set_stage(Stage::Asking {
+            deadline: now.plus(longest).plus(slack),
+        });
+    }
+
+    /// Looks whether a check or a soak is complete.
+    pub(super) fn asking(&mut self, step: &Step, deadline: Timestamp) -> Result<bool, Illegal> {
+        let passing = self
+            .gates
+            .values()
+            .all(|asked| *asked.judge.decision() == Decision::Passing);
+        let complete = match &step.action {
+            Action::Soak { duration, .. } => passing && self.measured() >= *duration,
+            _ => passing,
+        };
+        if complete {
+            self.step_done();
+            return Ok(true);
+        }
+        if self.now >= deadline {
+            self.back_from(
+                step,
+                format!("not decided by {deadline}: measured {}", self.measured()),
+            )?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The time that counts for the present soak: of every gate, the least; of the workload's own looks where there is none.
+    pub(super) fn measured(&self) -> Span {
+        self.gates
+            .values()
+            .map(|asked| asked.judge.measured())
+            .min()
+            .unwrap_or(self.look.measured)
+    }
+
+    /// Lets time pass for the gates, asks those that are due, and returns the first that has failed.
+    pub(super) fn tick_gates(&mut self) -> Result<Option<(String, String)>, Illegal> {
+        let now = self.now;
+        let mut due = Vec::new();
+        for (name, asked) in &mut self.gates {
+            asked.judge.tick(now);
+            if let Decision::Failed { reason } = asked.judge.decision() {
+                return Ok(Some((name.clone(), reason.clone())));
+            }
+            if asked.effect.is_none() && asked.judge.due() <= now {
+                due.push((
+                    name.clone(),
+                    asked.judge.evaluations(),
+                    asked.judge.last().and_then(|last| last.memory.clone()),
+                ));
+            }
+        }
+        for (name, evaluation, memory) in due {
+            let question = Box::new(self.question(evaluation, memory));
+            let step = self.here().1;
+            let key = format!(
+                "{}/gate/{name}/{evaluation}",
+                step.as_deref().unwrap_or("run")
+            );
+            let effect = self.request(
+                key,
+                step,
+                Request::Evaluate {
+                    gate: name.clone(),
+                    question,
+                },
+            )?;
+            if let Some(asked) = self.gates.get_mut(&name) {
+                asked.effect = Some(effect);
+            }
+        }
+        self.look_if_due()?;
+        Ok(None)
+    }
+
+    pub(super) fn look_if_due(&mut self) -> Result<(), Illegal> {
+        if self.look_interval().is_some() && self.look.effect.is_none() && self.look.due <= self.now
+        {
+            let step = self.here().1;
+            let key = format!("{}/look", step.as_deref().unwrap_or("run"));
+            self.look.effect = Some(self.request(key, step, Request::Observe)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn gates_wake(&self) -> Option<Timestamp> {
+        let due = self
+            .gates
+            .values()
+            .filter(|asked| asked.effect.is_none())
+            .map(|asked| asked.judge.due());
+        let holds = self
+            .gates
+            .values()
+            .filter_map(|asked| asked.judge.deadline());
+        due.chain(holds).min()
+    }
+
+    pub(super) fn look_wake(&self) -> Option<Timestamp> {
+        (self.look_interval().is_some() && self.look.effect.is_none()).then_some(self.look.due)
+    }
+
+    pub(super) fn soak_interval(&self) -> Span {
+        match self.current().map(|(_, step)| step.action) {
+            Some(Action::Soak { interval, .. }) if interval > Span::ZERO => interval,
+            _ => limits::WATCH_INTERVAL,
+        }
+    }
+
+    fn question(&self, evaluation: u32, memory: Option<serde_json::Value>) -> Question {
+        let since = self.changed_at.unwrap_or(self.started_at);
+        let length = self.now.since(since).as_millis();
+        let before = self.started_at.as_millis().saturating_sub(length);
+        let labels = self
+            .plan
+            .baseline
+            .labels
+            .iter()
+            .map(|(name, value)| Pair::new(name, value))
+            .collect::<Vec<_>>();
+        let service = self.plan.target.service.clone().unwrap_or_default();
+        let side = |version: &str| Side {
+            version: version.to_owned(),
+            service: service.clone(),
+            labels: labels.clone(),
+        };
+        let deployed = self.known.changed && self.known.image == self.plan.subject.image;
+        Question {
+            window: Interval {
+                since,
+                until: self.now,
+            },
+            baseline: Interval {
+                since: Timestamp::from_millis(before),
+                until: self.started_at,
+            },
+            candidate_weight: if deployed { 10_000 } else { 0 },
+            candidate: side(&self.plan.subject.version),
+            stable: side(&self.plan.subject.previous_version),
+            evaluation,
+            memory,
+        }
+    }
+
+    /// Takes in what a gate said, or that it said nothing.
+    pub(super) fn judged(&mut self, name: &str, effect: Id, answer: Result<&Verdict, &Failure>) {
+        let now = self.now;
+        let Some(asked) = self.gates.get_mut(name) else {
+            return;
+        };
+        if asked.effect != Some(effect) {
+            return;
+        }
+        asked.effect = None;
+        let before = asked.judge.decision().clone();
+        let (level, words, data) = match answer {
+            Ok(verdict) => {
+                asked.judge.verdict(&asked.policy, now, verdict.clone());
+                let (level, status) = match verdict.status {
+                    Status::Pass => (Level::Info, "pass"),
+                    Status::Fail => (Level::Warn, "fail"),
+                    Status::Inconclusive => (Level::Warn, "inconclusive"),
+                };
+                let data = json!({"gate": name, "status": status, "measurements": verdict.measurements, "links": verdict.links});
+                (level, format!("{name}: {status}, {}", verdict.reason), data)
+            }
+            Err(failure) => {
+                asked.judge.error(&asked.policy, now, failure);
+                let data =
+                    json!({"gate": name, "status": "error", "code": failure.code.to_string()});
+                (Level::Warn, format!("{name}: no verdict, {failure}"), data)
+            }
+        };
+        let attempt = asked.judge.evaluations();
+        let warning = asked.judge.take_warning();
+        let after = asked.judge.decision().clone();
+        self.say_attempt("gate", level, Some(attempt), words, data);
+        if let Some(warning) = warning {
+            self.warn_people(&format!("gate {name} is {warning}"));
+        }
+        if let Decision::Hold { reason, until } = after
+            && !matches!(before, Decision::Hold { .. })
+        {
+            let words = format!("gate {name} holds the run until {until}: {reason}");
+            self.say(
+                "hold",
+                Level::Warn,
+                words.clone(),
+                json!({"gate": name, "until": until}),
+            );
+            self.tell_or_say(
+                "awaiting-people",
+                Severity::Warning,
+                format!("{} waits: gate {name}", self.headline()),
+                words,
+            );
+        }
+    }
+
+    /// The gate that holds the run, if one does.
+    pub(super) fn held_by(&self) -> Option<(&str, &str)> {
+        self.gates
+            .iter()
+            .find_map(|(name, asked)| match asked.judge.decision() {
+                Decision::Hold { reason, .. } => Some((name.as_str(), reason.as_str())),
+                _ => None,
+            })
+    }
+
+    pub(super) fn retry_gates(&mut self) {
+        let now = self.now;
+        for asked in self.gates.values_mut() {
+            if matches!(asked.judge.decision(), Decision::Hold { .. }) {
+                asked.judge.retry(now);
+            }
+        }
+    }
+
+    /// Takes in what was seen of the workload.
+    pub(super) fn observed(&mut self, effect: Id, seen: &Observation) -> Result<(), Illegal> {
+        if self.look.effect != Some(effect) {
+            return Ok(());
+        }
+        let interval = self.look_interval().unwrap_or(limits::WATCH_INTERVAL);
+        if let Some(last) = self.look.last {
+            let gap = self.now.since(last);
+            if gap <= interval.times(2) {
+                self.look.measured = self.look.measured.plus(gap);
+            }
+        }
+        self.look.effect = None;
+        self.look.last = Some(self.now);
+        self.look.due = self.now.plus(interval);
+        let moved = self.observation.as_ref().is_none_or(|last| {
+            (last.updated, last.ready, last.total, &last.settings)
+                != (seen.updated, seen.ready, seen.total, &seen.settings)
+        });
+        if moved {
+            let words = format!(
+                "{} of {} pods ready, {} updated",
+                seen.ready, seen.settings.replicas, seen.updated
+            );
+            let data = json!({"ready": seen.ready, "updated": seen.updated, "total": seen.total, "replicas": seen.settings.replicas, "image": seen.settings.image});
+            self.say("workload", Level::Info, words, data);
+        }
+        self.observation = Some(seen.clone());
+        match self.mode {
+            super::Mode::Forward(_) => self.seen_forward(seen),
+            super::Mode::Back(_) => self.seen_back(seen),
+            super::Mode::Ended(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn look_failed(&mut self, effect: Id, failure: &Failure) {
+        let attempts = self.again(effect, failure);
+        if attempts == limits::READ_WARNING {
+            let data = json!({"code": failure.code.to_string()});
+            self.say_attempt(
+                "look-failed",
+                Level::Warn,
+                Some(attempts),
+                format!("the workload can't be looked at: {failure}"),
+                data,
+            );
+        }
+    }
+
+    pub(super) fn diagnosed(&mut self, diagnosis: &Diagnosis) {
+        for event in &diagnosis.events {
+            self.say(
+                "diagnosis",
+                Level::Warn,
+                format!("event: {event}"),
+                serde_json::Value::Null,
+            );
+        }
+        for line in &diagnosis.logs {
+            self.say(
+                "diagnosis",
+                Level::Warn,
+                format!("log: {line}"),
+                serde_json::Value::Null,
+            );
+        }
+        self.diagnosis = Some(diagnosis.clone());
+    }
+
+    /// The pods in words, as they were seen last.
+    pub(super) fn pods_in_words(&self) -> String {
+        let Some(seen) = &self.observation else {
+            return "the workload was not seen".to_owned();
+        };
+        let mut words = format!(
+            "{} of {} pods ready, {} updated",
+            seen.ready, seen.settings.replicas, seen.updated
+        );
+        if let Some((pod, reason)) = seen.broken_pod() {
+            words.push_str(&format!(", pod {pod} is in {reason}"));
+        }
+        words
+    }
+
+    /// Whether the strategy is asked after this step: after a soak, while some of its steps remain.
+    pub(super) fn wants_revision(&self, cursor: &Cursor, step: &Step) -> bool {
+        let Some(phase) = self.phases.get(cursor.phase) else {
+            return false;
+        };
+        phase.strategy.is_some()
+            && matches!(step.action, Action::Soak { .. })
+            && cursor.step.saturating_add(1) < phase.steps.len()
+    }
+
+    pub(super) fn ask_strategy(&mut self, cursor: &Cursor) -> Result<(), Illegal> {
+        let Some(phase) = self.phases.get(cursor.phase) else {
+            return Ok(());
+        };
+        let Some(planned) = &phase.strategy else {
+            return Ok(());
+        };
+        let remaining = planned
+            .steps
+            .iter()
+            .skip(cursor.step.saturating_add(1))
+            .cloned()
+            .collect();
+        let done = self.outcomes.clone();
+        let step = self.here().1;
+        let key = format!("{}/revise", step.as_deref().unwrap_or("run"));
+        let effect = self.request(key, step, Request::Revise { done, remaining })?;
+        self.set_stage(Stage::Revising { effect });
+        Ok(())
+    }
+
+    /// Takes in the strategy's other remaining steps, if the plan's rules allow them.
+    pub(super) fn revised(
+        &mut self,
+        steps: Option<&[crate::strategy::Step]>,
+    ) -> Result<(), Illegal> {
+        if let (Some(steps), Some(cursor)) = (steps, self.cursor().cloned()) {
+            let mut phases = (*self.phases).clone();
+            let outcome =
+                crate::planning::revise(&self.plan, &mut phases, cursor.phase, cursor.step, steps);
+            match outcome {
+                Ok(()) => {
+                    self.phases = phases.into();
+                    let ids = steps
+                        .iter()
+                        .map(|step| step.id.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ");
+                    self.say(
+                        "revised",
+                        Level::Info,
+                        format!("the strategy goes on with {ids}"),
+                        json!({"steps": steps}),
+                    );
+                }
+                Err(refusal) => {
+                    self.say(
+                        "revision-refused",
+                        Level::Warn,
+                        format!("the strategy's revision is refused, its plan stays: {refusal}"),
+                        serde_json::Value::Null,
+                    );
+                }
+            }
+        }
+        self.step_done();
+        Ok(())
+    }
+}

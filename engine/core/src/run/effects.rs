@@ -1,0 +1,419 @@
+//! What happens to a request between being asked for and its outcome.
+//!
+//! A request that changes something is handed out, journalled as an intent, performed, and its outcome
+//! journalled. Where the outcome is missing - the answer was lost, or the engine died - it is probed
+//! before anything else is done about it. A read has no intent; it is asked again.
+
+use serde_json::json;
+
+use super::limits::{self, backoff};
+use super::state::{Level, Mode, Outstanding, Phase};
+use super::{Illegal, Run};
+use crate::effect::{Action, Direction, Done, Effect, Id, Outcome, Progress, Request};
+use crate::failure::{Failure, Kind};
+use crate::time::Timestamp;
+
+impl Outstanding {
+    pub(super) const fn is_notice(&self) -> bool {
+        matches!(self.effect.request, Request::Notify { .. })
+    }
+}
+
+impl Run {
+    /// Asks for an effect. It is handed out when the present event has been taken in.
+    pub(super) fn request(
+        &mut self,
+        key: String,
+        step: Option<String>,
+        request: Request,
+    ) -> Result<Id, Illegal> {
+        if self.outstanding.len() >= limits::OUTSTANDING {
+            return Err(Illegal::Limit("effects without an outcome"));
+        }
+        let id = Id(self.next_effect);
+        self.next_effect = self.next_effect.saturating_add(1);
+        let direction = match self.mode {
+            Mode::Back(_) => Direction::Back,
+            Mode::Forward(_) | Mode::Ended(_) => Direction::Forward,
+        };
+        let key = format!("{}/{key}", self.id);
+        let effect = Effect {
+            id,
+            key,
+            direction,
+            step,
+            request,
+        };
+        self.outstanding.insert(
+            id,
+            Outstanding {
+                effect,
+                phase: Phase::Ready,
+                failures: 0,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Forgets an effect whose outcome doesn't matter any more.
+    pub(super) fn forget(&mut self, id: Id) {
+        self.outstanding.remove(&id);
+    }
+
+    /// Forgets everything on the way forward that can't have changed anything.
+    pub(super) fn forget_forward(&mut self) {
+        self.outstanding.retain(|_, outstanding| {
+            let sure = matches!(
+                outstanding.phase,
+                Phase::Ready | Phase::Given | Phase::Waiting { probe: false, .. }
+            );
+            outstanding.is_notice() || (outstanding.effect.request.changes() && !sure)
+        });
+        self.gates.clear();
+        self.look = super::state::Look::default();
+    }
+
+    /// Whether a write of the way forward may still arrive.
+    pub(super) fn forward_write(&self) -> bool {
+        self.outstanding.values().any(|outstanding| {
+            outstanding.effect.direction == Direction::Forward
+                && outstanding.effect.request.changes()
+                && !outstanding.is_notice()
+        })
+    }
+
+    /// A new engine drives: what was under way has no outcome now.
+    pub(super) fn recover(&mut self) {
+        for outstanding in self.outstanding.values_mut() {
+            let notice = outstanding.is_notice();
+            outstanding.phase = match outstanding.phase {
+                Phase::Ready | Phase::Given => Phase::Ready,
+                // A notice goes out at least once; nobody can say whether it did.
+                Phase::Intended | Phase::Missing | Phase::Probing if notice => Phase::Ready,
+                Phase::Intended | Phase::Missing | Phase::Probing => Phase::Missing,
+                waiting @ Phase::Waiting { .. } => waiting,
+            };
+        }
+    }
+
+    /// Hands out what is to be done now.
+    pub(super) fn collect(&mut self) -> Vec<Action> {
+        let now = self.now;
+        let stuck = self.stuck_now().is_some();
+        let mut actions = Vec::new();
+        for outstanding in self.outstanding.values_mut() {
+            if stuck && !outstanding.is_notice() {
+                continue;
+            }
+            let probe = match outstanding.phase {
+                Phase::Ready => false,
+                Phase::Missing => true,
+                Phase::Waiting { until, probe } if until <= now => probe,
+                _ => continue,
+            };
+            if probe {
+                outstanding.phase = Phase::Probing;
+                actions.push(Action::Probe(outstanding.effect.clone()));
+            } else {
+                outstanding.phase = Phase::Given;
+                actions.push(Action::Perform(outstanding.effect.clone()));
+            }
+        }
+        actions
+    }
+
+    pub(super) fn effects_wake(&self) -> Option<Timestamp> {
+        let stuck = self.stuck_now().is_some();
+        self.outstanding
+            .values()
+            .filter(|outstanding| !stuck || outstanding.is_notice())
+            .filter_map(|outstanding| match outstanding.phase {
+                Phase::Waiting { until, .. } => Some(until),
+                _ => None,
+            })
+            .min()
+    }
+
+    fn in_phase(
+        &self,
+        event: &'static str,
+        id: Id,
+        allowed: &[Phase],
+    ) -> Result<&Outstanding, Illegal> {
+        let actual = match self.outstanding.get(&id) {
+            Some(outstanding) if allowed.contains(&outstanding.phase) => return Ok(outstanding),
+            Some(outstanding) => format!("{:?}", outstanding.phase).to_lowercase(),
+            None => "not awaited".to_owned(),
+        };
+        Err(Illegal::Effect {
+            event,
+            effect: id,
+            actual,
+        })
+    }
+
+    pub(super) fn intended(&mut self, effect: &Effect) -> Result<(), Illegal> {
+        let outstanding = self.in_phase("an intent", effect.id, &[Phase::Given])?;
+        if outstanding.effect != *effect || !effect.request.changes() {
+            return Err(Illegal::Intent(effect.id));
+        }
+        let failures = outstanding.failures;
+        if let Some(outstanding) = self.outstanding.get_mut(&effect.id) {
+            outstanding.phase = Phase::Intended;
+        }
+        if let Request::Change { change } = &effect.request {
+            self.known.changed = true;
+            let owned = &mut self.known.owned;
+            owned.image = change.fields.image.clone().or(owned.image.take());
+            owned.replicas = change.fields.replicas.or(owned.replicas);
+            owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
+        }
+        let attempt = (failures > 0).then_some(failures.saturating_add(1));
+        let data = json!({"key": effect.key, "request": effect.request.kind()});
+        self.say_attempt(
+            "intent",
+            Level::Debug,
+            attempt,
+            describe(&effect.request),
+            data,
+        );
+        Ok(())
+    }
+
+    pub(super) fn finished(&mut self, id: Id, outcome: &Outcome) -> Result<(), Illegal> {
+        let changes = self
+            .outstanding
+            .get(&id)
+            .is_some_and(|o| o.effect.request.changes());
+        let allowed = if changes {
+            Phase::Intended
+        } else {
+            Phase::Given
+        };
+        let effect = self.in_phase("an outcome", id, &[allowed])?.effect.clone();
+        match outcome {
+            Outcome::Done(done) => self.succeeded(&effect, done),
+            Outcome::Failed { failure } => self.failed(&effect, failure),
+            Outcome::Unknown { message } if effect.request.changes() => {
+                self.say(
+                    "outcome-unknown",
+                    Level::Warn,
+                    format!("no answer to {}: {message}", describe(&effect.request)),
+                    json!({"key": effect.key}),
+                );
+                let phase = if matches!(effect.request, Request::Notify { .. }) {
+                    Phase::Ready
+                } else {
+                    Phase::Missing
+                };
+                self.count_failure(id, phase);
+                Ok(())
+            }
+            Outcome::Unknown { message } => {
+                let failure = Failure::new(
+                    Kind::Retryable,
+                    crate::diagnostic::codes::CLUSTER_UNREACHABLE,
+                    message.clone(),
+                );
+                self.failed(&effect, &failure)
+            }
+        }
+    }
+
+    pub(super) fn probed(&mut self, id: Id, progress: &Progress) -> Result<(), Illegal> {
+        let effect = self
+            .in_phase("a probe's answer", id, &[Phase::Probing])?
+            .effect
+            .clone();
+        let what = describe(&effect.request);
+        match progress {
+            Progress::Done(done) => {
+                self.say(
+                    "probed",
+                    Level::Info,
+                    format!("{what}: it had taken place"),
+                    json!({"key": effect.key}),
+                );
+                self.succeeded(&effect, done)
+            }
+            Progress::NotDone => {
+                self.say(
+                    "probed",
+                    Level::Info,
+                    format!("{what}: it had not taken place"),
+                    json!({"key": effect.key}),
+                );
+                let stale =
+                    effect.direction == Direction::Forward && matches!(self.mode, Mode::Back(_));
+                if stale {
+                    self.forget(id);
+                } else {
+                    self.set_phase(id, Phase::Ready);
+                }
+                Ok(())
+            }
+            Progress::Running { after } => {
+                let until = self.now.plus(*after);
+                self.set_phase(id, Phase::Waiting { until, probe: true });
+                Ok(())
+            }
+            Progress::Unknown { message } => {
+                let failures = self.count_failure(id, Phase::Missing);
+                let until = self.now.plus(backoff(failures));
+                self.set_phase(id, Phase::Waiting { until, probe: true });
+                self.say_attempt(
+                    "probe-failed",
+                    Level::Warn,
+                    Some(failures),
+                    format!("{what}: can't tell whether it took place: {message}"),
+                    json!({"key": effect.key}),
+                );
+                if failures > self.plan.rollback.retries && matches!(self.mode, Mode::Back(_)) {
+                    self.stuck_at(&effect, message.clone(), false);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn set_phase(&mut self, id: Id, phase: Phase) {
+        if let Some(outstanding) = self.outstanding.get_mut(&id) {
+            outstanding.phase = phase;
+        }
+    }
+
+    /// Counts a failed attempt and returns how many there are now.
+    pub(super) fn count_failure(&mut self, id: Id, phase: Phase) -> u32 {
+        match self.outstanding.get_mut(&id) {
+            Some(outstanding) => {
+                outstanding.failures = outstanding.failures.saturating_add(1);
+                outstanding.phase = phase;
+                outstanding.failures
+            }
+            None => 0,
+        }
+    }
+
+    /// Tries the effect again later, with the same key.
+    pub(super) fn again(&mut self, id: Id, failure: &Failure) -> u32 {
+        let failures = self.count_failure(id, Phase::Given);
+        let wait = failure.after.map_or_else(
+            || backoff(failures),
+            |after| after.min(limits::BACKOFF_MOST.times(10)),
+        );
+        let until = self.now.plus(wait);
+        self.set_phase(
+            id,
+            Phase::Waiting {
+                until,
+                probe: false,
+            },
+        );
+        failures
+    }
+
+    fn succeeded(&mut self, effect: &Effect, done: &Done) -> Result<(), Illegal> {
+        self.forget(effect.id);
+        if effect.request.changes() {
+            self.performed.insert(effect.key.clone());
+        }
+        match (&effect.request, done) {
+            (Request::Notify { notifier, .. }, Done::Notified { thread }) => {
+                if let Some(thread) = thread {
+                    self.threads.insert(notifier.clone(), thread.clone());
+                }
+                Ok(())
+            }
+            (Request::Observe, Done::Observed { observation }) => {
+                self.observed(effect.id, observation)
+            }
+            (Request::Evaluate { gate, .. }, Done::Judged { verdict }) => {
+                self.judged(gate, effect.id, Ok(verdict));
+                Ok(())
+            }
+            (Request::Diagnose, Done::Diagnosed { diagnosis }) => {
+                self.diagnosed(diagnosis);
+                Ok(())
+            }
+            (Request::Claim { .. }, Done::Claimed) => self.claim_taken(),
+            (Request::Change { change }, Done::Changed) => self.change_made(effect, change),
+            (Request::Release, Done::Released) => self.released(),
+            (Request::Revise { .. }, Done::Revised { steps }) => self.revised(steps.as_deref()),
+            _ => Err(Illegal::Effect {
+                event: "an outcome of another kind",
+                effect: effect.id,
+                actual: effect.request.kind().to_owned(),
+            }),
+        }
+    }
+
+    fn failed(&mut self, effect: &Effect, failure: &Failure) -> Result<(), Illegal> {
+        match &effect.request {
+            Request::Notify { notifier, notice } => {
+                self.notice_failed(effect, notifier, notice, failure)
+            }
+            Request::Observe => {
+                self.look_failed(effect.id, failure);
+                Ok(())
+            }
+            Request::Evaluate { gate, .. } => {
+                if failure.kind == Kind::Pending {
+                    let pendings = self.again(effect.id, failure);
+                    if pendings <= limits::PENDINGS {
+                        return Ok(());
+                    }
+                }
+                self.forget(effect.id);
+                self.judged(gate, effect.id, Err(failure));
+                Ok(())
+            }
+            Request::Diagnose => {
+                self.forget(effect.id);
+                Ok(())
+            }
+            Request::Revise { .. } => {
+                self.forget(effect.id);
+                self.say(
+                    "revision-failed",
+                    Level::Warn,
+                    format!("the strategy did not answer, its plan stays: {failure}"),
+                    json!({"code": failure.code.to_string()}),
+                );
+                self.step_done();
+                Ok(())
+            }
+            Request::Claim { .. } => self.claim_failed(effect, failure),
+            Request::Change { .. } => self.change_failed(effect, failure),
+            Request::Release => self.release_failed(effect, failure),
+        }
+    }
+}
+
+/// The request in a few words.
+pub(super) fn describe(request: &Request) -> String {
+    match request {
+        Request::Claim { .. } => "claim the target".to_owned(),
+        Request::Release => "release the target".to_owned(),
+        Request::Observe => "look at the workload".to_owned(),
+        Request::Evaluate { gate, .. } => format!("ask gate {gate}"),
+        Request::Revise { .. } => "ask the strategy".to_owned(),
+        Request::Diagnose => "collect diagnostics".to_owned(),
+        Request::Notify { notifier, notice } => format!("notify {notifier}: {}", notice.event),
+        Request::Change { change } => {
+            let mut parts = Vec::new();
+            if let Some(image) = &change.fields.image {
+                parts.push(format!("image {image}"));
+            }
+            if let Some(replicas) = change.fields.replicas {
+                parts.push(format!("replicas {replicas}"));
+            }
+            if !change.marked {
+                parts.push("marks off".to_owned());
+            }
+            if parts.is_empty() {
+                parts.push("rollout settings".to_owned());
+            }
+            format!("write {}", parts.join(", "))
+        }
+    }
+}

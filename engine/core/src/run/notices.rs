@@ -1,0 +1,216 @@
+//! Telling people. A notice never fails a run; it goes out at least once, and a critical one has a fallback.
+
+use serde_json::{Value, json};
+
+use super::limits;
+use super::state::{End, Level, Mode};
+use super::{Illegal, Run};
+use crate::effect::{Effect, Notice, Request, Severity};
+use crate::failure::Failure;
+use crate::verdict::Pair;
+
+impl Run {
+    /// The release in a few words.
+    pub(super) fn headline(&self) -> String {
+        let subject = &self.plan.subject;
+        format!(
+            "{} {} → {} in {}",
+            subject.name, subject.previous_version, subject.version, subject.environment
+        )
+    }
+
+    fn fields(&self) -> Vec<Pair> {
+        let subject = &self.plan.subject;
+        vec![
+            Pair::new("run", &self.id),
+            Pair::new("release", &subject.name),
+            Pair::new("version", &subject.version),
+            Pair::new("previous version", &subject.previous_version),
+            Pair::new("environment", &subject.environment),
+            Pair::new("started by", &self.started_by.name),
+            Pair::new("target", self.plan.target.to_string()),
+        ]
+    }
+
+    /// Tells everybody who wants to know of this event.
+    pub(super) fn tell(
+        &mut self,
+        event: &str,
+        severity: Severity,
+        title: String,
+        text: String,
+    ) -> Result<(), Illegal> {
+        let wanted = self.plan.notifiers.iter().filter(|(_, notifier)| {
+            notifier.on.is_empty() || notifier.on.iter().any(|on| on == event)
+        });
+        let names = wanted.map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        for name in names {
+            self.tell_one(&name, event, severity, title.clone(), text.clone())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_one(
+        &mut self,
+        notifier: &str,
+        event: &str,
+        severity: Severity,
+        title: String,
+        text: String,
+    ) -> Result<(), Illegal> {
+        let thread = self.threads.get(notifier).cloned();
+        let notice = Notice {
+            event: event.to_owned(),
+            severity,
+            title,
+            text,
+            fields: self.fields(),
+            links: Vec::new(),
+            thread,
+        };
+        self.notices = self.notices.saturating_add(1);
+        let key = format!("notice/{}/{event}/{notifier}", self.notices);
+        self.request(
+            key,
+            None,
+            Request::Notify {
+                notifier: notifier.to_owned(),
+                notice: Box::new(notice),
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Tells, where there is no way to report that there are too many notices already.
+    pub(super) fn tell_or_say(
+        &mut self,
+        event: &str,
+        severity: Severity,
+        title: String,
+        text: String,
+    ) {
+        if self.tell(event, severity, title, text).is_err() {
+            self.say(
+                "notice-dropped",
+                Level::Error,
+                "too many notices are under way",
+                Value::Null,
+            );
+        }
+    }
+
+    pub(super) fn warn_people(&mut self, text: &str) {
+        self.say("warning", Level::Warn, text.to_owned(), Value::Null);
+        let title = format!("{}: {text}", self.headline());
+        self.tell_or_say("warning", Severity::Warning, title, text.to_owned());
+    }
+
+    pub(super) fn tell_rolling_back(&mut self, reason: &str) -> Result<(), Illegal> {
+        let subject = &self.plan.subject;
+        let title = format!(
+            "ROLLBACK: {} goes back to {} in {}",
+            subject.name, subject.previous_version, subject.environment
+        );
+        let text = format!(
+            "{} {} is taken back to {}: {reason}",
+            subject.name, subject.version, subject.previous_version
+        );
+        self.tell("rolling-back", Severity::Critical, title, text)
+    }
+
+    /// Tells how the run ended.
+    pub(super) fn closing_notice(&mut self) -> Result<(), Illegal> {
+        let end = self.end_reached();
+        let subject = &self.plan.subject;
+        let reason = match &self.mode {
+            Mode::Back(back) => back.cause.reason.clone(),
+            Mode::Forward(_) | Mode::Ended(_) => String::new(),
+        };
+        let (event, severity, title) = match end {
+            End::Succeeded => (
+                "succeeded",
+                Severity::Success,
+                format!("Released: {}", self.headline()),
+            ),
+            End::RolledBack | End::Superseded => (
+                "rolled-back",
+                Severity::Critical,
+                format!(
+                    "Rolled back: {} serves {} again in {}",
+                    subject.name, subject.previous_version, subject.environment
+                ),
+            ),
+            End::StayedForward => (
+                "stayed-forward",
+                Severity::Critical,
+                format!("Stayed forward: {}", self.headline()),
+            ),
+            End::Refused => (
+                "refused",
+                Severity::Warning,
+                format!("Refused, nothing changed: {}", self.headline()),
+            ),
+            End::Cancelled => (
+                "cancelled",
+                Severity::Warning,
+                format!("Cancelled, nothing changed: {}", self.headline()),
+            ),
+            End::RollbackStuck => (
+                "stuck",
+                Severity::Critical,
+                format!("Handed over to people: {}", self.headline()),
+            ),
+        };
+        let text = if reason.is_empty() {
+            title.clone()
+        } else {
+            format!("{title}. {reason}")
+        };
+        self.tell(event, severity, title, text)
+    }
+
+    pub(super) fn notice_failed(
+        &mut self,
+        effect: &Effect,
+        notifier: &str,
+        notice: &Notice,
+        failure: &Failure,
+    ) -> Result<(), Illegal> {
+        let planned = self.plan.notifiers.get(notifier);
+        let critical = planned.is_some_and(|planned| planned.critical);
+        let fallback = planned.and_then(|planned| planned.fallback.clone());
+        let most = if critical {
+            limits::CRITICAL_ATTEMPTS
+        } else {
+            limits::NOTICE_ATTEMPTS
+        };
+        let attempts = self.again(effect.id, failure);
+        if failure.kind.may_pass() && attempts < most {
+            return Ok(());
+        }
+        self.forget(effect.id);
+        let data = json!({"notifier": notifier, "code": failure.code.to_string()});
+        self.say_attempt(
+            "notice-failed",
+            Level::Warn,
+            Some(attempts),
+            format!("{notifier} could not tell of {}: {failure}", notice.event),
+            data,
+        );
+        // One hop only: a fallback's own fallback would make circles possible.
+        let is_fallback = effect.key.ends_with("/fallback");
+        if let Some(other) = fallback.filter(|_| !is_fallback) {
+            let key = format!("notice/{}/{}/{other}/fallback", self.notices, notice.event);
+            self.notices = self.notices.saturating_add(1);
+            self.request(
+                key,
+                None,
+                Request::Notify {
+                    notifier: other,
+                    notice: Box::new(notice.clone()),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Where a run can be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::effect::{Effect, Fields, Id};
+use crate::event::Identity;
+use crate::judge::{GatePolicy, Judge};
+use crate::time::{Span, Timestamp};
+use crate::workload::Settings;
+
+/// Where a run is, for people and for the rules of what may happen next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum State {
+    /// Nobody has driven it yet.
+    Planned,
+    /// On its way forward.
+    Running {
+        /// The phase.
+        phase: String,
+        /// The step.
+        step: String,
+    },
+    /// A person stopped forward steps. Gates go on.
+    Paused,
+    /// It needs an approval, an attestation, or help.
+    AwaitingPeople {
+        /// For what.
+        reason: String,
+    },
+    /// The engine left; nobody drives it.
+    Interrupted,
+    /// On its way back.
+    RollingBack,
+    /// On its way back, and it needs a decision that only people can take.
+    RollingBackAwaitingPeople {
+        /// For what.
+        reason: String,
+    },
+    /// At an end.
+    Ended {
+        /// Which.
+        end: End,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Refused before anything was changed.
+    Refused,
+    /// The new version serves.
+    Succeeded,
+    /// The old version serves again.
+    RolledBack,
+    /// Stopped past the point of no return: the old version can't come back.
+    StayedForward,
+    /// A person stopped it before anything was changed.
+    Cancelled,
+    /// A later run took its place.
+    Superseded,
+    /// A compensation fails. Takes `retry`, `skip` or `hand-over`.
+    RollbackStuck,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled back",
+            Self::StayedForward => "stayed forward",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::RollbackStuck => "rollback stuck",
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planned => f.write_str("planned"),
+            Self::Running { phase, step } => write!(f, "running {phase}, {step}"),
+            Self::Paused => f.write_str("paused"),
+            Self::AwaitingPeople { reason } => write!(f, "awaiting people: {reason}"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::RollingBack => f.write_str("rolling back"),
+            Self::RollingBackAwaitingPeople { reason } => {
+                write!(f, "rolling back, awaiting people: {reason}")
+            }
+            Self::Ended { end } => end.fmt(f),
+        }
+    }
+}
+
+/// Which way the run is going, or how it ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Mode {
+    Forward(Forward),
+    Back(Back),
+    Ended(End),
+}
+
+/// The way forward.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Forward {
+    /// Nobody drives yet.
+    Planned,
+    /// Taking hold of the target.
+    Claiming { effect: Id },
+    /// In a step.
+    At(Cursor),
+    /// Every step is done: the marks come off, the target is let go, people are told.
+    Finishing(Finish),
+}
+
+/// The last things, on either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    Unmarking {
+        effect: Id,
+    },
+    Releasing {
+        effect: Id,
+    },
+    /// Waits for the notices only.
+    Closing,
+}
+
+/// A step under way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cursor {
+    pub(super) phase: usize,
+    pub(super) step: usize,
+    /// When the phase began.
+    pub(super) phase_since: Timestamp,
+    /// When the step began.
+    pub(super) since: Timestamp,
+    pub(super) stage: Stage,
+}
+
+/// How far a step is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Stage {
+    /// It may not begin yet, or its people haven't answered.
+    Waiting { on: Wait, until: Timestamp },
+    /// A write is under way.
+    Changing { effect: Id },
+    /// The cluster follows the write.
+    Settling { deadline: Timestamp },
+    /// Gates are asked.
+    Asking { deadline: Timestamp },
+    /// The strategy is asked for other remaining steps.
+    Revising { effect: Id },
+    /// Somebody else changed the target.
+    Drifted {
+        what: String,
+        until: Timestamp,
+        found: Box<Found>,
+        /// Whether the step's own write was in place before.
+        made: bool,
+    },
+    /// The step is done.
+    Done,
+}
+
+/// What somebody else made of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) settings: Settings,
+    pub(super) template_digest: String,
+}
+
+/// What a step waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The calendar.
+    Window {
+        reason: String,
+        opens: Option<Timestamp>,
+    },
+    /// Approvals, by requirement.
+    Approval { requirement: String },
+    /// An attestation.
+    Attestation { name: String },
+}
+
+/// The way back.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Back {
+    pub(super) cause: Cause,
+    pub(super) since: Timestamp,
+    pub(super) stage: BackStage,
+    /// Counted up by an operator's `retry`: it makes new keys.
+    pub(super) generation: u32,
+    pub(super) stuck: Option<Stuck>,
+    pub(super) skipped: Vec<String>,
+    pub(super) handed_over: bool,
+    /// Asked for after the run had succeeded.
+    pub(super) after_success: bool,
+}
+
+/// Why a run goes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause {
+    /// Who asked for it; none where the engine decided.
+    pub by: Option<Identity>,
+    /// Why.
+    pub reason: String,
+    /// The step that was under way.
+    pub step: Option<String>,
+    /// The run that takes this one's place.
+    pub superseded_by: Option<String>,
+}
+
+/// How far the way back is. The order is the order in which they come.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum BackStage {
+    /// Takes hold of the target again, after success.
+    Claiming { effect: Id },
+    /// A forward write is still under way: it must not arrive after its compensation.
+    Draining,
+    /// What can tell why pods fail is collected before they are gone.
+    Diagnosing { effect: Id, deadline: Timestamp },
+    /// Stable's settings are written back.
+    Restoring { effect: Id },
+    /// The cluster follows.
+    Settling { deadline: Timestamp },
+    /// The last things.
+    Finishing(Finish),
+}
+
+/// A compensation that fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stuck {
+    /// Its name, which `skip` takes.
+    pub step: String,
+    /// Why it fails.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether somebody else changed the target, so that it is a decision rather than a fault.
+    pub decision: bool,
+}
+
+/// How far an effect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be handed out for performing.
+    Ready,
+    /// Handed out; if it is a read, under way.
+    Given,
+    /// Its intent is journalled; under way.
+    Intended,
+    /// Its outcome is missing: to be handed out for probing.
+    Missing,
+    /// Handed out for probing.
+    Probing,
+    /// To be performed or probed again later.
+    Waiting { until: Timestamp, probe: bool },
+}
+
+/// An effect without an outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Outstanding {
+    pub(super) effect: Effect,
+    pub(super) phase: Phase,
+    /// Attempts that failed.
+    pub(super) failures: u32,
+}
+
+/// A gate that is being asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
+    pub(super) judge: Judge,
+    pub(super) policy: GatePolicy,
+    pub(super) effect: Option<Id>,
+}
+
+/// The look at the workload itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Look {
+    pub(super) due: Timestamp,
+    pub(super) effect: Option<Id>,
+    pub(super) last: Option<Timestamp>,
+    /// Time during which looks followed closely upon each other.
+    pub(super) measured: Span,
+}
+
+/// What the run owns of the target and last knew of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    /// Fields that were asked to be written, with the values they were to have.
+    pub(super) owned: Fields,
+    /// Whether a write was ever asked for.
+    pub(super) changed: bool,
+    pub(super) image: String,
+    pub(super) replicas: u32,
+    pub(super) template_digest: String,
+}
+
+/// An approval that was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// Who agreed.
+    pub by: Identity,
+    /// When.
+    pub at: Timestamp,
+    /// To which plan.
+    pub plan: String,
+    /// Only to this requirement; none for all that the person may meet.
+    pub requirement: Option<String>,
+}
+
+/// Something that a person vouched for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attestation {
+    /// Who.
+    pub by: Identity,
+    /// When.
+    pub at: Timestamp,
+    /// What, by name.
+    pub name: String,
+    /// In whose words.
+    pub text: String,
+}
+
+/// Something owed after the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Obligation {
+    /// Its number in the run, from 1.
+    pub number: u32,
+    /// What is owed.
+    pub task: String,
+    /// When.
+    pub due: Timestamp,
+    /// Who met it, and when.
+    pub discharged: Option<(Identity, Timestamp)>,
+}
+
+/// How grave a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Detail.
+    Debug,
+    /// What happens.
+    Info,
+    /// What somebody should look at.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+/// A line of the run's story: what one record brought about, for people and for machines.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// A stable word for the kind of line: `step-started`, `gate`, `rolling-back`, …
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// How grave it is.
+    pub level: Level,
+    /// The phase, on the way forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Which attempt, where something is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// A sentence.
+    pub message: String,
+    /// The same for machines.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+}
+
+/// Gates that are being asked, by name.
+pub(super) type Gates = BTreeMap<String, Asked>;
