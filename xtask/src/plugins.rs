@@ -48,7 +48,7 @@ pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<()> {
 /// A built plugin.
 #[derive(Debug, PartialEq, Eq)]
 struct Component {
-    /// The name of the library, with hyphens.
+    /// The name of the crate's folder, which is the one that release files use.
     name: String,
     file: PathBuf,
 }
@@ -69,10 +69,11 @@ fn components(messages: &str) -> anyhow::Result<Vec<Component>> {
             .flatten()
             .filter_map(|value| value.as_str())
             .find(|file| file.ends_with(".wasm"));
-        let (Some(name), Some(file)) = (text("/target/name"), wasm) else {
+        let folder = text("/manifest_path").and_then(|path| Path::new(path).parent()?.file_name());
+        let (Some(name), Some(file)) = (folder, wasm) else {
             continue;
         };
-        let name = name.replace('_', "-");
+        let name = name.to_string_lossy().into_owned();
         if found.iter().any(|other| other.name == name) {
             bail!("two plugins are called {name}");
         }
@@ -116,35 +117,32 @@ fn remove_strangers(folder: &Path, components: &[Component]) -> anyhow::Result<(
 mod tests {
     use super::*;
 
-    fn artifact(name: &str, files: &str) -> String {
+    fn artifact(folder: &str, files: &str) -> String {
         format!(
-            r#"{{"reason":"compiler-artifact","target":{{"name":"{name}"}},"filenames":[{files}]}}"#
+            r#"{{"reason":"compiler-artifact","manifest_path":"{folder}/Cargo.toml","filenames":[{files}]}}"#
         )
     }
 
     #[test]
     fn components_are_found_among_cargos_messages() {
         let messages = [
-            artifact("serde", r#""/t/libserde.rlib""#),
-            artifact("workload", r#""/t/workload.wasm""#),
+            artifact("/registry/serde-1.0.0", r#""/t/libserde.rlib""#),
+            artifact("/r/plugins/workload", r#""/t/phasegate_workload.wasm""#),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
-            artifact(
-                "blue_green",
-                r#""/t/libblue_green.rlib","/t/blue_green.wasm""#,
-            ),
+            artifact("/r/plugins/blue-green", r#""/t/libb.rlib","/t/b.wasm""#),
         ]
         .join("\n");
         let found = components(&messages).unwrap();
         let names: Vec<_> = found.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["blue-green", "workload"]);
-        assert_eq!(found[0].file, Path::new("/t/blue_green.wasm"));
+        assert_eq!(found[0].file, Path::new("/t/b.wasm"));
     }
 
     #[test]
     fn two_plugins_of_one_name_are_refused() {
         let messages = [
-            artifact("http", r#""/a/http.wasm""#),
-            artifact("http", r#""/b/http.wasm""#),
+            artifact("/r/gates/http", r#""/t/a.wasm""#),
+            artifact("/r/routers/http", r#""/t/b.wasm""#),
         ]
         .join("\n");
         let error = components(&messages).unwrap_err();

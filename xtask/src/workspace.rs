@@ -1,7 +1,7 @@
 //! Where things are: the repository, its target folder and the cache that outlives both.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
@@ -23,9 +23,13 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the repository from the place where this tool was built.
+    /// Finds the repository of which this tool is a part.
     pub(crate) fn discover() -> anyhow::Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Cargo says at run time where the package is. What was true at compile time may be another
+        // work tree that shares the target folder.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR")
+            .map(PathBuf::from)
+            .context("start this tool as `cargo xtask`")?;
         let root = manifest
             .parent()
             .context("xtask isn't inside the repository any more")?
@@ -86,6 +90,8 @@ fn cache_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Pa
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn cache_with(variables: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
