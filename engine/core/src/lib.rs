@@ -13,6 +13,6 @@ pub mod spec;
 pub mod strategy;
 pub mod time;
 pub mod verdict;
+pub mod window;
 pub mod workload;
 pub mod yaml;
-pub mod window;

@@ -5,10 +5,12 @@
 //! [`tighten::tighten`] then holds the release against the policy. Start reading at
 //! [`release::Release`].
 
-pub mod release;
-
 mod check;
 mod name;
+pub mod policy;
+pub mod release;
+pub mod schema;
+pub mod tighten;
 mod validate;
 
 use std::fmt;

@@ -5,6 +5,7 @@ use crate::time::Span;
 use crate::yaml::{Document, coded_text};
 
 use super::name;
+use super::policy::Policy;
 
 /// The longest duration within a run. Plugins count milliseconds in 32 bits, which are 49 days.
 pub(super) const MAX_DURATION: Span = Span::from_mins(30 * 24 * 60);
@@ -255,6 +256,54 @@ impl<'a> Checker<'a> {
                 pointer,
                 |fault| fault.expected("at least one").found("none"),
                 format!("{what} is empty"),
+            );
+        }
+    }
+}
+
+impl Checker<'_> {
+    /// A list with a limit of its own.
+    pub(super) fn at_most_entries(
+        &mut self,
+        pointer: &str,
+        what: &str,
+        length: usize,
+        limit: usize,
+    ) {
+        if length > limit {
+            self.fault(
+                codes::TOO_MANY,
+                pointer,
+                |f| {
+                    f.expected(format!("at most {limit}"))
+                        .found(length.to_string())
+                },
+                format!("there are too many {what}"),
+            );
+        }
+    }
+
+    /// As many people must hold the roles as are asked for.
+    pub(super) fn enough_people(
+        &mut self,
+        pointer: &str,
+        policy: &Policy,
+        roles: &[String],
+        count: u32,
+    ) {
+        let known = roles.iter().all(|role| policy.roles.contains_key(role));
+        let people = policy.people(roles).len();
+        if known && !roles.is_empty() && u32::try_from(people).unwrap_or(u32::MAX) < count {
+            self.fault(
+                codes::APPROVAL_IMPOSSIBLE,
+                &format!("{pointer}/count"),
+                |f| {
+                    f.expected(format!(
+                        "at most {people}, which is how many hold the roles"
+                    ))
+                    .found(count.to_string())
+                },
+                "more people must approve than can",
             );
         }
     }

@@ -14,8 +14,8 @@ mod phase;
 mod source;
 
 pub use gate::{BandAction, Gate, GatePolicy, InconclusiveAction, OnInconclusive};
-pub(super) use load::environment_of;
 pub use load::{Loaded, Overrides, load};
+pub(super) use load::{check_kind, environment_of};
 pub use phase::{Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
 
