@@ -1,0 +1,565 @@
+//! The one loop: take what happened, journal it, let the core decide, perform what it decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use phasegate_core::effect::{Action, Effect, Outcome};
+use phasegate_core::event::{Command, Event, Identity, Record};
+use phasegate_core::failure::Kind;
+use phasegate_core::plan::Plan;
+use phasegate_core::run::{Illegal, Run, State};
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::window::{self, Decision};
+use tokio::sync::mpsc;
+
+use crate::lease::Keeper;
+use crate::perform::{self, Context, World};
+use crate::ports::{Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry};
+
+/// How often the inbox is looked at.
+pub const INBOX_POLL: Span = Span::from_millis(500);
+/// How long to wait before an expired lease is asked for again.
+const LEASE_RETRY: Span = Span::from_secs(2);
+/// Records that one event may bring about before the loop gives up on itself.
+const MAX_CHAIN: usize = 10_000;
+
+/// Why an engine could not drive, or stopped driving.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another engine drives the target.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// Another run holds the target.
+    #[error("run {run} holds {target}, started by {started_by}")]
+    Busy {
+        /// The run.
+        run: String,
+        /// Who started it.
+        started_by: String,
+        /// What it holds.
+        target: String,
+    },
+    /// The policy's calendar does not allow the release to begin now.
+    #[error("{reason}")]
+    Window {
+        /// Why.
+        reason: String,
+        /// When it does, if that is in sight.
+        opens_at: Option<Timestamp>,
+    },
+    /// A later engine has written to the target.
+    #[error("a later engine drives this target: {0}")]
+    Fenced(String),
+    /// The cluster could not be asked who holds the target.
+    #[error(transparent)]
+    Cluster(#[from] phasegate_core::failure::Failure),
+    /// The journal holds what this engine would not have written, or the engine is at fault.
+    #[error("the run can't go on: {0}")]
+    Illegal(#[from] Illegal),
+}
+
+/// How a drive ended, if it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The run is at an end, or stuck and in people's hands.
+    Resting,
+    /// People are awaited, and the caller does not want to wait with them.
+    Waiting,
+    /// A signal, or a lost lease: the run goes on with `resume`.
+    Interrupted,
+}
+
+/// What may reach a driving engine from its own process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// Leave; the run stays as it is. Names the cause.
+    Leave(String),
+    /// Abort the run, and go on driving until it is back.
+    Abort(Identity, String),
+    /// Look into the inbox now.
+    Inbox,
+}
+
+/// Who watches a drive.
+pub trait Observer: Send {
+    /// Called after each record: its number, itself, and the run after it.
+    fn recorded(&mut self, seq: u64, record: &Record, run: &Run);
+}
+
+/// Watches nothing.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn recorded(&mut self, _: u64, _: &Record, _: &Run) {}
+}
+
+/// How a drive is to go.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names this process in leases and journals.
+    pub engine: String,
+    /// Leave when only people can move the run on.
+    pub leave_when_waiting: bool,
+    /// How often the inbox is looked at, by the engine's clock.
+    pub inbox_poll: Span,
+}
+
+/// An engine: the world, the journal and the leases.
+#[derive(Clone)]
+pub struct Engine {
+    /// The outside world.
+    pub world: World,
+    /// Where runs are recorded.
+    pub journal: Arc<dyn Journal>,
+    /// Who may drive.
+    pub leases: Arc<dyn Leases>,
+}
+
+impl Engine {
+    /// Creates a run and drives it.
+    ///
+    /// # Errors
+    /// [`Error::Window`], [`Error::Busy`] and [`LeaseError::Held`] leave nothing behind; otherwise as [`Engine::drive`].
+    pub async fn start(
+        &self,
+        run: &str,
+        plan: Plan,
+        by: &Identity,
+        options: &Options,
+        nudges: mpsc::Receiver<Nudge>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Run, Left), Error> {
+        let subject = &plan.subject;
+        let now = self.world.clock.now();
+        if let Decision::Closed { reason, opens_at } =
+            window::evaluate(&plan.calendar, now, &subject.environment, subject.change)
+        {
+            return Err(Error::Window { reason, opens_at });
+        }
+        if let Some(claim) = self.world.cluster.claimed(&plan.target).await? {
+            return Err(Error::Busy {
+                run: claim.run,
+                started_by: claim.started_by,
+                target: plan.target.to_string(),
+            });
+        }
+        let keeper = self.lease(run, &plan, options).await?;
+        let now = self.world.clock.now();
+        let entry = RunEntry {
+            run: run.to_owned(),
+            release: plan.subject.name.clone(),
+            target: plan.target.to_string(),
+            created: now,
+            records: 1,
+        };
+        let record = Record {
+            at: now,
+            event: Event::Planned {
+                plan: Box::new(plan),
+                started_by: by.clone(),
+            },
+        };
+        let begun = match Run::begin(run, &record) {
+            Ok(begun) => begun,
+            Err(illegal) => {
+                keeper.give_back().await;
+                return Err(illegal.into());
+            }
+        };
+        let head = match self.journal.create(&entry, &record).await {
+            Ok(head) => head,
+            Err(error) => {
+                keeper.give_back().await;
+                return Err(error.into());
+            }
+        };
+        observer.recorded(head.seq, &record, &begun);
+        let guard = self.journal.drive(run).await?;
+        self.go(begun, head, keeper, options, nudges, observer, guard)
+            .await
+    }
+
+    /// Drives a run that is in the journal, from wherever it is.
+    ///
+    /// # Errors
+    /// [`Error`]; the run is as the journal says, and can be driven again.
+    pub async fn drive(
+        &self,
+        run: &str,
+        options: &Options,
+        nudges: mpsc::Receiver<Nudge>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Run, Left), Error> {
+        let guard = self.journal.drive(run).await?;
+        let (records, head) = self.journal.read(run).await?;
+        let replayed = Run::replay(run, &records)?;
+        if replayed.resting() && self.pending(&replayed).await?.is_empty() {
+            return Ok((replayed, Left::Resting));
+        }
+        let keeper = self.lease(run, replayed.plan(), options).await?;
+        self.go(replayed, head, keeper, options, nudges, observer, guard)
+            .await
+    }
+
+    async fn lease(&self, run: &str, plan: &Plan, options: &Options) -> Result<Keeper, LeaseError> {
+        let holder = Holder {
+            engine: options.engine.clone(),
+            seat: self.journal.seat(),
+            run: run.to_owned(),
+        };
+        Keeper::acquire(
+            self.leases.clone(),
+            &*self.world.clock,
+            plan.target.clone(),
+            holder,
+        )
+        .await
+    }
+
+    /// Commands that nobody has looked at.
+    async fn pending(&self, run: &Run) -> Result<Vec<Inboxed>, JournalError> {
+        let mut pending = Vec::new();
+        for command in self.journal.inbox(run.id(), run.inbox()).await? {
+            if self.journal.answered(run.id(), command.id).await?.is_none() {
+                pending.push(command);
+            }
+        }
+        Ok(pending)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of a drive, put together here"
+    )]
+    async fn go(
+        &self,
+        run: Run,
+        head: Head,
+        keeper: Keeper,
+        options: &Options,
+        nudges: mpsc::Receiver<Nudge>,
+        observer: &mut dyn Observer,
+        guard: Box<dyn Send + Sync>,
+    ) -> Result<(Run, Left), Error> {
+        let mut drive = Drive {
+            engine: self,
+            options,
+            plan: Arc::new(run.plan().clone()),
+            run,
+            head,
+            keeper,
+            under_way: FuturesUnordered::new(),
+            looked: 0,
+            inbox_due: Timestamp::ZERO,
+            observer,
+        };
+        let left = drive.round(nudges).await;
+        let Drive {
+            run,
+            keeper,
+            under_way,
+            ..
+        } = drive;
+        drop(under_way);
+        keeper.give_back().await;
+        drop(guard);
+        left.map(|left| (run, left))
+    }
+}
+
+type UnderWay = FuturesUnordered<BoxFuture<'static, Event>>;
+
+struct Drive<'a> {
+    engine: &'a Engine,
+    options: &'a Options,
+    plan: Arc<Plan>,
+    run: Run,
+    head: Head,
+    keeper: Keeper,
+    under_way: UnderWay,
+    /// Commands up to this number were looked at in this drive.
+    looked: u64,
+    inbox_due: Timestamp,
+    observer: &'a mut dyn Observer,
+}
+
+impl Drive<'_> {
+    fn now(&self) -> Timestamp {
+        self.engine.world.clock.now()
+    }
+
+    async fn round(&mut self, mut nudges: mpsc::Receiver<Nudge>) -> Result<Left, Error> {
+        self.settle_inbox().await?;
+        self.begin().await?;
+        let mut open = true;
+        loop {
+            self.look_into_inbox().await?;
+            if self.run.resting() {
+                return Ok(Left::Resting);
+            }
+            if self.options.leave_when_waiting && self.only_people_help() {
+                self.take(Event::Interrupted {
+                    cause: "people are awaited".to_owned(),
+                })
+                .await?;
+                return Ok(Left::Waiting);
+            }
+            if !self.keeper.holds(self.now()) {
+                match self.regain().await {
+                    Ok(()) => continue,
+                    Err(Error::Lease(taken @ (LeaseError::Held { .. } | LeaseError::Lost))) => {
+                        return self.leave(&taken.to_string()).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let wake = self
+                .run
+                .next_wake()
+                .map_or(self.inbox_due, |wake| wake.min(self.inbox_due));
+            let clock = self.engine.world.clock.clone();
+            tokio::select! {
+                biased;
+                nudge = nudges.recv(), if open => match nudge {
+                    Some(Nudge::Leave(cause)) => return self.leave(&cause).await,
+                    Some(Nudge::Abort(by, reason)) => {
+                        let command = Command::Abort { reason: Some(reason) };
+                        if self.run.may(&by, &command).is_ok() {
+                            self.take(Event::Commanded { by, command, inbox: None }).await?;
+                        }
+                    }
+                    Some(Nudge::Inbox) => self.inbox_due = Timestamp::ZERO,
+                    None => open = false,
+                },
+                kept = self.keeper.keep(&*clock) => {
+                    if let Err(taken) = kept {
+                        return self.leave(&taken.to_string()).await;
+                    }
+                }
+                Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.came_in(event).await?,
+                () = clock.sleep_until(wake) => {
+                    if self.run.next_wake().is_some_and(|wake| wake <= self.now()) {
+                        self.take(Event::Woke).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the wheel: everything that had been under way is looked at anew.
+    async fn begin(&mut self) -> Result<(), Error> {
+        let event = Event::Driving {
+            engine: self.options.engine.clone(),
+            epoch: self.keeper.epoch(),
+        };
+        self.take(event).await
+    }
+
+    /// The lease ran out. Nothing is started until it is held again; what was under way counts as unanswered.
+    async fn regain(&mut self) -> Result<(), Error> {
+        self.under_way.clear();
+        let clock = self.engine.world.clock.clone();
+        match self.keeper.take_again(&*clock).await {
+            Ok(()) => self.begin().await,
+            Err(LeaseError::Failed(_)) => {
+                clock.sleep_until(clock.now().plus(LEASE_RETRY)).await;
+                Ok(())
+            }
+            Err(taken) => Err(taken.into()),
+        }
+    }
+
+    async fn leave(&mut self, cause: &str) -> Result<Left, Error> {
+        self.take(Event::Interrupted {
+            cause: cause.to_owned(),
+        })
+        .await?;
+        Ok(Left::Interrupted)
+    }
+
+    fn only_people_help(&self) -> bool {
+        self.under_way.is_empty()
+            && matches!(
+                self.run.state(),
+                State::AwaitingPeople { .. } | State::Paused
+            )
+    }
+
+    /// An effect was performed or probed.
+    async fn came_in(&mut self, event: Event) -> Result<(), Error> {
+        match &event {
+            Event::Finished {
+                outcome: Outcome::Failed { failure },
+                ..
+            } if failure.kind == Kind::Fenced => {
+                // Its outcome stays missing: whoever drives next probes it.
+                return Err(Error::Fenced(failure.to_string()));
+            }
+            Event::Finished { effect, .. } | Event::Probed { effect, .. }
+                if !self.run.wants(*effect) =>
+            {
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.take(event).await
+    }
+
+    /// Journals an event and does all that follows from it.
+    async fn take(&mut self, event: Event) -> Result<(), Error> {
+        let mut events = VecDeque::from([event]);
+        for _ in 0..MAX_CHAIN {
+            let Some(event) = events.pop_front() else {
+                return Ok(());
+            };
+            let forward = matches!(
+                self.run.state(),
+                State::Running { .. } | State::Paused | State::AwaitingPeople { .. }
+            );
+            let intended = match &event {
+                Event::Intended { effect } => Some((**effect).clone()),
+                _ => None,
+            };
+            match self.record(event).await {
+                Ok(actions) => {
+                    if let Some(effect) = intended {
+                        self.perform(effect);
+                    }
+                    self.start(actions, &mut events);
+                }
+                // A broken invariant is a fault of the engine. The way back doesn't depend on what is at fault forward.
+                Err(Error::Illegal(Illegal::Broken(broken))) if forward => {
+                    let by = Identity {
+                        name: "phasegate".to_owned(),
+                        verified_by: "engine".to_owned(),
+                    };
+                    let command = Command::Abort {
+                        reason: Some(broken.to_string()),
+                    };
+                    events.clear();
+                    events.push_back(Event::Commanded {
+                        by,
+                        command,
+                        inbox: None,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Illegal::Limit("records of one event").into())
+    }
+
+    async fn record(&mut self, event: Event) -> Result<Vec<Action>, Error> {
+        let record = Record {
+            at: self.now().max(self.run.now()),
+            event,
+        };
+        let (next, actions) = self.run.after(&record)?;
+        self.head = self
+            .engine
+            .journal
+            .append(self.run.id(), &self.head, std::slice::from_ref(&record))
+            .await?;
+        self.run = next;
+        self.observer.recorded(self.head.seq, &record, &self.run);
+        Ok(actions)
+    }
+
+    /// Starts what is to be done. A write is started by its intent: the effect itself follows once that is journalled.
+    fn start(&mut self, actions: Vec<Action>, events: &mut VecDeque<Event>) {
+        for action in actions {
+            match action {
+                Action::Perform(effect) if effect.request.changes() => {
+                    events.push_back(Event::Intended {
+                        effect: Box::new(effect),
+                    });
+                }
+                Action::Perform(effect) => self.perform(effect),
+                Action::Probe(effect) => self.probe(effect),
+            }
+        }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            run: self.run.id().to_owned(),
+            plan: self.plan.clone(),
+            started_by: self.run.started_by().name.clone(),
+            epoch: self.keeper.epoch(),
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let (world, context) = (self.engine.world.clone(), self.context());
+        self.under_way.push(Box::pin(async move {
+            let outcome = perform::perform(&world, &context, &effect).await;
+            Event::Finished {
+                effect: effect.id,
+                outcome,
+            }
+        }));
+    }
+
+    fn probe(&mut self, effect: Effect) {
+        let (world, context) = (self.engine.world.clone(), self.context());
+        self.under_way.push(Box::pin(async move {
+            let progress = perform::probe(&world, &context, &effect).await;
+            Event::Probed {
+                effect: effect.id,
+                progress,
+            }
+        }));
+    }
+
+    /// Commands that an earlier engine took without being able to say so are answered.
+    async fn settle_inbox(&mut self) -> Result<(), Error> {
+        let journal = &self.engine.journal;
+        for command in journal.inbox(self.run.id(), 0).await? {
+            if command.id <= self.run.inbox()
+                && journal.answered(self.run.id(), command.id).await?.is_none()
+            {
+                journal.answer(self.run.id(), command.id, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_into_inbox(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        // A run at rest is looked at once more before the engine leaves, so that no command falls between.
+        if now < self.inbox_due && !self.run.resting() {
+            return Ok(());
+        }
+        self.inbox_due = now.plus(self.options.inbox_poll);
+        let journal = self.engine.journal.clone();
+        let after = self.looked.max(self.run.inbox());
+        for inboxed in journal.inbox(self.run.id(), after).await? {
+            self.looked = inboxed.id;
+            if journal.answered(self.run.id(), inboxed.id).await?.is_some() {
+                continue;
+            }
+            let refused = match self.run.may(&inboxed.by, &inboxed.command) {
+                Ok(()) => {
+                    let event = Event::Commanded {
+                        by: inboxed.by,
+                        command: inboxed.command,
+                        inbox: Some(inboxed.id),
+                    };
+                    self.take(event).await?;
+                    None
+                }
+                Err(refusal) => Some(format!("[{}] {refusal}; {}", refusal.code, refusal.hint)),
+            };
+            journal
+                .answer(self.run.id(), inboxed.id, refused.as_deref())
+                .await?;
+        }
+        Ok(())
+    }
+}

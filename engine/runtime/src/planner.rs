@@ -1,0 +1,344 @@
+//! Making a plan from the world: plugins are asked what they are, the cluster what is there, the
+//! strategy what it wants. Nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::failure::Failure;
+use phasegate_core::plan::{Pin, Plan, Use};
+use phasegate_core::planning::{self, Inputs};
+use phasegate_core::spec::policy::Policy;
+use phasegate_core::spec::release::{Loaded, Release};
+use phasegate_core::spec::tighten::{self, Effective};
+use phasegate_core::strategy::Step;
+use phasegate_core::workload::{Baseline, Target};
+use phasegate_core::yaml::escape;
+
+use crate::perform::{STRATEGY_TIMEOUT, World};
+use crate::ports::{Call, Description, Plugins};
+
+/// The name under which plugins are called while there is no run yet.
+const NO_RUN: &str = "plan";
+
+/// The plugins of a release as they describe themselves, by the name that the release gives them.
+pub type Described = BTreeMap<String, (Pin, Description)>;
+
+/// The target that a release names.
+#[must_use]
+pub fn target_of(loaded: &Loaded, cluster: &str) -> Target {
+    let workload = &loaded.release.workload;
+    Target {
+        cluster: cluster.to_owned(),
+        namespace: loaded.namespace.clone(),
+        deployment: workload.deployment.clone(),
+        container: workload.container.clone(),
+        service: workload.service.clone(),
+        config_maps: workload.config_maps.clone(),
+        secrets: workload.secrets.clone(),
+    }
+}
+
+/// The plugins that a release uses, by name.
+#[must_use]
+pub fn plugins_of(release: &Release) -> BTreeSet<String> {
+    let strategies = release
+        .phases
+        .iter()
+        .filter_map(|phase| phase.strategy())
+        .map(|strategy| &strategy.plugin);
+    let gates = release.gates.values().map(|gate| &gate.plugin);
+    let notifiers = release
+        .notifications
+        .iter()
+        .map(|notification| &notification.plugin);
+    strategies.chain(gates).chain(notifiers).cloned().collect()
+}
+
+/// What is wrong with a release as far as its plugins can tell: offers that are not there, and configs
+/// that don't fit.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub async fn validate(plugins: &dyn Plugins, loaded: &Loaded) -> Result<Described, Diagnostics> {
+    let mut faults = Diagnostics::new();
+    let mut described = Described::new();
+    for name in plugins_of(&loaded.release) {
+        match plugins.describe(&name).await {
+            Ok(description) => {
+                described.insert(name, description);
+            }
+            Err(failure) => faults.push(diagnostic(&failure, &format!("plugin `{name}`"))),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    for (kind, pointer, plugin, offer, config) in used(&loaded.release) {
+        let found = match resolve(&described, kind, plugin, offer) {
+            Ok(found) => found,
+            Err(fault) => {
+                faults.push(fault.at(loaded.document.place(&pointer)));
+                continue;
+            }
+        };
+        let offer = Use {
+            plugin: plugin.to_owned(),
+            offer: found,
+            config: config.clone(),
+        };
+        match plugins.validate(kind, &offer).await {
+            Ok(problems) => {
+                for problem in problems {
+                    let place = loaded
+                        .document
+                        .place(&format!("{pointer}/config{}", problem.pointer));
+                    let message =
+                        format!("the config of `{plugin}` is not right: {}", problem.message);
+                    faults.push(
+                        Diagnostic::new(codes::PLUGIN_MISCONFIGURED, message)
+                            .at(place)
+                            .hint(format!(
+                                "`phasegate plugin inspect {plugin}` shows the schema"
+                            )),
+                    );
+                }
+            }
+            Err(failure) => faults.push(
+                diagnostic(&failure, &format!("plugin `{plugin}`"))
+                    .at(loaded.document.place(&pointer)),
+            ),
+        }
+    }
+    faults.sort_by_place();
+    faults.into_result(described)
+}
+
+type Used<'a> = (
+    &'static str,
+    String,
+    &'a str,
+    Option<&'a str>,
+    &'a serde_json::Value,
+);
+
+/// Every use of a plugin: kind, JSON pointer in the file, plugin, offer, config.
+fn used(release: &Release) -> Vec<Used<'_>> {
+    let mut uses: Vec<Used<'_>> = Vec::new();
+    for (name, gate) in &release.gates {
+        uses.push((
+            "gate",
+            format!("/gates/{}", escape(name)),
+            &gate.plugin,
+            gate.offer.as_deref(),
+            &gate.config,
+        ));
+    }
+    for (index, phase) in release.phases.iter().enumerate() {
+        if let Some(strategy) = phase.strategy() {
+            uses.push((
+                "strategy",
+                format!("/phases/{index}/strategy"),
+                &strategy.plugin,
+                strategy.offer.as_deref(),
+                &strategy.config,
+            ));
+        }
+    }
+    for (index, notification) in release.notifications.iter().enumerate() {
+        uses.push((
+            "notifier",
+            format!("/notifications/{index}"),
+            &notification.plugin,
+            notification.offer.as_deref(),
+            &notification.config,
+        ));
+    }
+    uses
+}
+
+/// Finds an offer of a kind: the one that is named, or the only one there is.
+fn resolve(
+    described: &Described,
+    kind: &str,
+    plugin: &str,
+    offer: Option<&str>,
+) -> Result<String, Diagnostic> {
+    let Some((_, description)) = described.get(plugin) else {
+        return Err(Diagnostic::new(
+            codes::PLUGIN_NOT_FOUND,
+            format!("there is no plugin `{plugin}`"),
+        ));
+    };
+    let names = description
+        .offers
+        .iter()
+        .filter(|o| o.kind == kind)
+        .map(|o| o.name.clone())
+        .collect::<Vec<_>>();
+    let fault = |message: String| {
+        Diagnostic::new(codes::PLUGIN_OFFER_UNKNOWN, message)
+            .expected(format!("one of: {}", names.join(", ")))
+    };
+    match (offer, names.as_slice()) {
+        (_, []) => Err(Diagnostic::new(
+            codes::PLUGIN_OFFER_UNKNOWN,
+            format!("the plugin `{plugin}` offers no {kind}"),
+        )
+        .found(
+            description
+                .offers
+                .iter()
+                .map(|o| format!("{} `{}`", o.kind, o.name))
+                .collect::<Vec<_>>()
+                .join(", "),
+        )),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(fault(format!(
+            "the plugin `{plugin}` offers several of kind {kind}; say which with `offer`"
+        ))),
+        (Some(asked), names) if names.iter().any(|name| name == asked) => Ok(asked.to_owned()),
+        (Some(asked), _) => Err(fault(format!(
+            "the plugin `{plugin}` offers no {kind} `{asked}`"
+        ))),
+    }
+}
+
+/// A failure of the outside world as a diagnostic.
+#[must_use]
+pub fn diagnostic(failure: &Failure, about: &str) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(failure.code, format!("{about}: {failure}"));
+    if let Some(problem) = failure.problems.first() {
+        diagnostic = diagnostic.found(format!("at `{}`: {}", problem.pointer, problem.message));
+    }
+    diagnostic
+}
+
+/// A plan, and what was held against what to make it.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The plan.
+    pub plan: Plan,
+    /// The release under the policy.
+    pub effective: Effective,
+}
+
+/// Makes the plan of a release.
+///
+/// # Errors
+/// All faults that were found; the world is as it was.
+pub async fn prepare(
+    world: &World,
+    loaded: &Loaded,
+    policy: &Policy,
+    cluster: &str,
+    who: &str,
+) -> Result<Prepared, Diagnostics> {
+    let effective = tighten::tighten(loaded, policy)?;
+    let described = validate(&*world.plugins, loaded).await?;
+    let target = target_of(loaded, cluster);
+    let baseline = world
+        .cluster
+        .baseline(&target)
+        .await
+        .map_err(|failure| diagnostic(&failure, &format!("the target {target}")))?;
+    let mut planned = BTreeMap::new();
+    for phase in &loaded.release.phases {
+        let Some(strategy) = phase.strategy() else {
+            continue;
+        };
+        let offer = Use {
+            plugin: strategy.plugin.clone(),
+            offer: resolve(
+                &described,
+                "strategy",
+                &strategy.plugin,
+                strategy.offer.as_deref(),
+            )?,
+            config: strategy.config.clone(),
+        };
+        let situation = planning::situation(&target, &baseline, &strategy.gates);
+        let call = call_of(world, loaded, &target, &baseline, &phase.name, who);
+        let steps: Vec<Step> = world
+            .plugins
+            .plan(&offer, &call, &situation)
+            .await
+            .map_err(|failure| {
+                diagnostic(&failure, &format!("the strategy of phase `{}`", phase.name))
+            })?;
+        planned.insert(phase.name.clone(), steps);
+    }
+    let inputs = Inputs {
+        loaded,
+        target,
+        baseline,
+        pins: described
+            .iter()
+            .map(|(name, (pin, _))| (name.clone(), pin.clone()))
+            .collect(),
+        resolve: &|kind, plugin, offer| resolve(&described, kind, plugin, offer),
+        planned,
+        policy,
+        effective: &effective,
+    };
+    let plan = planning::assemble(&inputs)?;
+    Ok(Prepared { plan, effective })
+}
+
+/// How a plan differs from the facts that it was made of, in words. Empty where it doesn't.
+#[must_use]
+pub fn drift(plan: &Plan, now: &Baseline) -> Vec<String> {
+    let before = &plan.baseline;
+    let mut differences = Vec::new();
+    let mut differ = |what: &str, then: String, now: String| {
+        if then != now {
+            differences.push(format!("{what} was {then}, is {now}"));
+        }
+    };
+    differ("the Deployment's uid", before.uid.clone(), now.uid.clone());
+    differ(
+        "the image",
+        before.settings.image.clone(),
+        now.settings.image.clone(),
+    );
+    differ(
+        "the number of replicas",
+        before.settings.replicas.to_string(),
+        now.settings.replicas.to_string(),
+    );
+    differ(
+        "the rollout setting",
+        format!("{:?}", before.settings.rollout),
+        format!("{:?}", now.settings.rollout),
+    );
+    differ(
+        "the pod template",
+        before.template_digest.clone(),
+        now.template_digest.clone(),
+    );
+    differences
+}
+
+fn call_of(
+    world: &World,
+    loaded: &Loaded,
+    target: &Target,
+    baseline: &Baseline,
+    phase: &str,
+    who: &str,
+) -> Call {
+    let subject = planning::subject(loaded, baseline);
+    Call {
+        run: NO_RUN.to_owned(),
+        name: subject.name,
+        version: subject.version,
+        previous_version: Some(subject.previous_version),
+        environment: subject.environment,
+        change: subject.change.to_string(),
+        started_by: who.to_owned(),
+        key: format!("{NO_RUN}/{phase}"),
+        target: target.clone(),
+        image: subject.image,
+        deadline: world.clock.now().plus(STRATEGY_TIMEOUT),
+        attempt: 1,
+    }
+}
