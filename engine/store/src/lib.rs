@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Journals: where the records of runs are kept.
+//!
+//! * [`SqliteJournal`] keeps them in a state directory; a local run uses it.
+//! * [`MemoryJournal`] keeps them in memory; rehearsals use it, and let it die or fill up.
+//!
+//! Both keep the same rows ([`chain::Row`]): the canonical JSON of a record with its number, time,
+//! format and a hash over all of it and the hash before. Both check them with the same function,
+//! [`chain::verify`], which is pure. Where a journal ends is kept in a second place, the anchor
+//! ([`anchor`] says how), so that a cut-off tail is noticed.
+//!
+//! One contract suite runs against both: `tests/contract.rs`.
+//!
+//! Start reading at [`chain`], then [`anchor`], then [`sqlite`].
+
+pub mod anchor;
+pub mod chain;
+pub mod format;
+pub mod limits;
+pub mod memory;
+mod name;
+pub mod sqlite;
+
+pub use memory::MemoryJournal;
+pub use sqlite::SqliteJournal;

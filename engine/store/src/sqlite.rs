@@ -1,0 +1,210 @@
+//! The journal in a state directory: SQLite in WAL mode with `synchronous=FULL`, and an anchor for each run.
+//!
+//! One connection is kept open and used by one thread at a time; calls run on the async runtime's
+//! threads for blocking work. An error doesn't prove that nothing was written: whoever gets one
+//! reads the run again before going on.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use phasegate_core::event::{Command, Identity, Record};
+use phasegate_core::time::Timestamp;
+use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
+use rusqlite::Connection;
+
+mod commands;
+pub(crate) mod fault;
+mod records;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+
+
+pub(crate) use commands::unknown;
+pub use schema::SCHEMA;
+
+use crate::name;
+use schema::Layout;
+
+/// What a check of a run's journal found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The run.
+    pub run: String,
+    /// How many records it has, all of them checked.
+    pub records: u64,
+    /// Where it ends.
+    pub head: Head,
+    /// The latest head that the anchor knows. It is behind [`head`](Self::head) by one append
+    /// where an engine died between the two writes.
+    pub anchored: Head,
+    /// How many of the records are in the anchor only, since an engine died between the two
+    /// writes. The next append puts them into the database.
+    pub restored: u64,
+}
+
+/// A journal in a directory.
+#[derive(Clone, Debug)]
+pub struct SqliteJournal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    connection: Mutex<Connection>,
+    seat: String,
+}
+
+impl Inner {
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic in another call rolled its transaction back; the connection is sound.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SqliteJournal {
+    /// Opens the journal in the state directory; makes both where they are missing, for this user alone.
+    ///
+    /// # Errors
+    /// Where the directory can't be made or used, holds something else, or is of a later engine.
+    pub fn open(state: impl Into<PathBuf>) -> Result<Self, JournalError> {
+        let layout = Layout {
+            folder: state.into(),
+        };
+        let (connection, seat) = schema::open(&layout)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout,
+                connection: Mutex::new(connection),
+                seat,
+            }),
+        })
+    }
+
+    /// Whether the state directory holds a journal, for commands that only look and should make nothing.
+    #[must_use]
+    pub fn exists(state: &Path) -> bool {
+        let layout = Layout {
+            folder: state.to_owned(),
+        };
+        layout.database().exists() || layout.anchors().exists()
+    }
+
+    /// Recomputes the chain of a run and compares it with its anchor.
+    ///
+    /// # Errors
+    /// The first fault that was found.
+    pub async fn verify(&self, run: &str) -> Result<Report, JournalError> {
+        let run = run.to_owned();
+        self.blocking(move |inner| records::read(inner, &run).map(|(_, _, report)| report))
+            .await
+    }
+
+    /// Runs that have an anchor, but are not in the database: it was lost, or put back to an
+    /// earlier state. [`verify`](Self::verify) says `Cut` of each.
+    ///
+    /// # Errors
+    /// Where the anchors can't be listed.
+    pub async fn lost(&self) -> Result<Vec<String>, JournalError> {
+        self.blocking(records::lost).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || work(&inner))
+            .await
+            .map_err(|error| {
+                JournalError::Storage(
+                    "the journal's work was broken off".to_owned(),
+                    Some(Box::new(error)),
+                )
+            })?
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn create(&self, entry: &RunEntry, first: &Record) -> Result<Head, JournalError> {
+        let (entry, first) = (entry.clone(), first.clone());
+        self.blocking(move |inner| records::create(inner, &entry, &first))
+            .await
+    }
+
+    async fn append(
+        &self,
+        run: &str,
+        after: &Head,
+        records: &[Record],
+    ) -> Result<Head, JournalError> {
+        let (run, after, records) = (run.to_owned(), after.clone(), records.to_vec());
+        self.blocking(move |inner| records::append(inner, &run, &after, &records))
+            .await
+    }
+
+    async fn read(&self, run: &str) -> Result<(Vec<Record>, Head), JournalError> {
+        let run = run.to_owned();
+        self.blocking(move |inner| {
+            records::read(inner, &run).map(|(records, head, _)| (records, head))
+        })
+        .await
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<RunEntry>, JournalError> {
+        self.blocking(move |inner| records::runs(inner, limit)).await
+    }
+
+    async fn drive(&self, run: &str) -> Result<Box<dyn Send + Sync>, JournalError> {
+        name::check(run)?;
+        match schema::try_lock(&self.inner.layout.lock(run))? {
+            Some(lock) => Ok(Box::new(lock)),
+            None => Err(JournalError::InUse(run.to_owned())),
+        }
+    }
+
+    async fn post(
+        &self,
+        run: &str,
+        at: Timestamp,
+        by: &Identity,
+        command: &Command,
+    ) -> Result<u64, JournalError> {
+        let (run, by, command) = (run.to_owned(), by.clone(), command.clone());
+        self.blocking(move |inner| commands::post(inner, &run, at, &by, &command))
+            .await
+    }
+
+    async fn inbox(&self, run: &str, after: u64) -> Result<Vec<Inboxed>, JournalError> {
+        let run = run.to_owned();
+        self.blocking(move |inner| commands::inbox(inner, &run, after))
+            .await
+    }
+
+    async fn answer(&self, run: &str, id: u64, refused: Option<&str>) -> Result<(), JournalError> {
+        let (run, refused) = (run.to_owned(), refused.map(str::to_owned));
+        self.blocking(move |inner| commands::answer(inner, &run, id, refused.as_deref()))
+            .await
+    }
+
+    async fn answered(
+        &self,
+        run: &str,
+        id: u64,
+    ) -> Result<Option<Result<(), String>>, JournalError> {
+        let run = run.to_owned();
+        self.blocking(move |inner| commands::answered(inner, &run, id))
+            .await
+    }
+
+    fn seat(&self) -> String {
+        self.inner.seat.clone()
+    }
+}
