@@ -8,6 +8,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::judge::GatePolicy;
+use crate::spec::Change;
+use crate::spec::policy::Policy;
 use crate::strategy::{Amount, Step as StrategyStep};
 use crate::time::Span;
 use crate::workload::{Baseline, Target};
@@ -76,8 +78,8 @@ pub struct Subject {
     pub previous_version: String,
     /// The environment's name.
     pub environment: String,
-    /// configuration, patch, minor, major or hotfix.
-    pub change: String,
+    /// The type of change.
+    pub change: Change,
     /// The image that is to run.
     pub image: String,
 }
@@ -282,6 +284,8 @@ pub struct Plan {
     pub phases: Vec<Phase>,
     /// What must be agreed to before the phase of that name begins.
     pub approvals: Vec<PhaseApproval>,
+    /// When forward steps may be taken: a policy of which only the calendar is filled in.
+    pub calendar: Policy,
     /// How the way back is gone.
     pub rollback: RollbackPolicy,
     /// What is owed afterwards.

@@ -5,31 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::approval;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::judge::{BandAction, GatePolicy};
 use crate::plan::{
-    self, Action, DueTask, Gate, Notifier, Phase, PhaseApproval, Pin, Plan, PlannedBy, Requirement,
-    RollbackPolicy, Step, Subject, Use,
+    self, Action, DueTask, Gate, Notifier, Phase, Pin, Plan, PlannedBy, RollbackPolicy, Step,
+    Subject, Use,
 };
 use crate::run::check_plan;
+use crate::spec::policy::Policy;
 use crate::spec::release::{self, Body, Loaded, StepAction};
+use crate::spec::tighten::Effective;
 use crate::strategy::{self, Placement, Situation, Slot};
 use crate::time::Span;
 use crate::workload::{Baseline, Target};
-
-/// How long an approval holds where nothing else is said.
-const APPROVAL_EXPIRES: Span = Span::from_mins(24 * 60);
-
-/// What the policy asks of people and knows of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct People {
-    /// Who holds which role.
-    pub roles: BTreeMap<String, Vec<String>>,
-    /// What must be agreed to before the first change.
-    pub approvals: Vec<Requirement>,
-    /// What must be vouched for before the first change: name and prompt.
-    pub attestations: Vec<(String, String)>,
-}
 
 /// Finds the name of an offer: kind, plugin, and the offer's name where the release gives one.
 pub type ResolveOffer<'a> = dyn Fn(&str, &str, Option<&str>) -> Result<String, Diagnostic> + 'a;
@@ -48,8 +37,10 @@ pub struct Inputs<'a> {
     pub resolve: &'a ResolveOffer<'a>,
     /// What each strategy phase's strategy planned, by phase name.
     pub planned: BTreeMap<String, Vec<strategy::Step>>,
-    /// The policy's part.
-    pub people: People,
+    /// The operator's policy.
+    pub policy: &'a Policy,
+    /// The release held against it.
+    pub effective: &'a Effective,
 }
 
 /// What a strategy is told of the workload.
@@ -72,7 +63,7 @@ pub fn subject(loaded: &Loaded, baseline: &Baseline) -> Subject {
         version: loaded.version.clone(),
         previous_version: baseline.version.clone(),
         environment: loaded.environment.clone(),
-        change: loaded.release.change.to_string(),
+        change: loaded.release.change,
         image: loaded.image(),
     }
 }
@@ -105,23 +96,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
             Err(fault) => faults.push(fault),
         }
     }
-    let mut approvals = Vec::new();
-    for asked in &release.approvals {
-        match requirement(
-            inputs,
-            format!("{}-{}", asked.before, asked.roles.join("-")),
-            &asked.roles,
-            asked.count,
-            asked.expires,
-        ) {
-            Ok(requirement) => approvals.push(PhaseApproval {
-                before: asked.before.clone(),
-                requirement,
-            }),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    policy_part(inputs, &mut phases, &mut approvals);
+    attestations(inputs, &mut phases);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -135,7 +110,8 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
         gates,
         notifiers,
         phases,
-        approvals,
+        approvals: inputs.effective.approvals.clone(),
+        calendar: calendar(inputs.policy),
         rollback: RollbackPolicy {
             target: rollback.target,
             step_timeout: rollback.step_timeout,
@@ -143,29 +119,23 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
         },
         due: release.due.iter().map(due_of).collect(),
         people_timeout: release.people_timeout,
-        minimum_soak: release.minimum_soak.unwrap_or(Span::ZERO),
+        minimum_soak: inputs.effective.minimum_soak,
     };
     checked(plan)
 }
 
-/// The policy's approvals and attestations come before the first change, wherever the release's own phases stand.
-fn policy_part(inputs: &Inputs<'_>, phases: &mut [Phase], approvals: &mut Vec<PhaseApproval>) {
+/// What the policy wants vouched for comes before the first change, wherever the release's own phases stand.
+fn attestations(inputs: &Inputs<'_>, phases: &mut [Phase]) {
     let Some(first) = phases.iter_mut().find(|phase| phase.strategy.is_some()) else {
         return;
     };
-    for requirement in &inputs.people.approvals {
-        approvals.push(PhaseApproval {
-            before: first.name.clone(),
-            requirement: requirement.clone(),
-        });
-    }
     let mut steps = Vec::new();
-    for (name, prompt) in &inputs.people.attestations {
+    for rule in &inputs.effective.attestations {
         steps.push(Step {
-            id: format!("{}/attest-{name}", first.name),
+            id: format!("{}/attest-{}", first.name, rule.name),
             action: Action::Attest {
-                name: name.clone(),
-                prompt: prompt.clone(),
+                name: rule.name.clone(),
+                prompt: rule.prompt.clone(),
             },
             outage: false,
             point_of_no_return: false,
@@ -335,56 +305,16 @@ fn due_of(due: &release::Due) -> DueTask {
     }
 }
 
-fn requirement(
-    inputs: &Inputs<'_>,
-    name: String,
-    roles: &[String],
-    count: u32,
-    expires: Option<Span>,
-) -> Result<Requirement, Diagnostic> {
-    let mut people = BTreeSet::new();
-    for role in roles {
-        match inputs.people.roles.get(role) {
-            Some(holders) => people.extend(holders.iter().cloned()),
-            None => {
-                let known = inputs
-                    .people
-                    .roles
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Err(Diagnostic::new(
-                    codes::UNKNOWN_ROLE,
-                    format!("no policy says who holds the role `{role}`"),
-                )
-                .expected(if known.is_empty() {
-                    "a policy file with roles".to_owned()
-                } else {
-                    format!("one of {known}")
-                })
-                .hint("give the policy with --policy FILE, or add the role to it"));
-            }
-        }
+/// The part of a policy that says when forward steps may be taken.
+fn calendar(policy: &Policy) -> Policy {
+    Policy {
+        windows: policy.windows.clone(),
+        holidays: policy.holidays.clone(),
+        deny_day_before_holiday: policy.deny_day_before_holiday,
+        freezes: policy.freezes.clone(),
+        except_hotfix: policy.except_hotfix,
+        ..Policy::default()
     }
-    if usize::try_from(count).unwrap_or(usize::MAX) > people.len() {
-        return Err(Diagnostic::new(
-            codes::APPROVAL_IMPOSSIBLE,
-            format!(
-                "{count} people must agree, and {} hold the role",
-                people.len()
-            ),
-        )
-        .hint("lower the count, or give more people the role"));
-    }
-    Ok(Requirement {
-        name,
-        roles: roles.to_vec(),
-        people: people.into_iter().collect(),
-        count,
-        starter_may_approve: false,
-        expires: expires.unwrap_or(APPROVAL_EXPIRES),
-    })
 }
 
 fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagnostic> {
@@ -414,7 +344,7 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
         }
         Body::Steps(_) => {
             for (id, action) in phase.steps() {
-                let action = step_of(inputs, &id, action)?;
+                let action = step_of(inputs, &id, action);
                 out.steps.push(Step {
                     id,
                     action,
@@ -427,8 +357,8 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
     Ok(out)
 }
 
-fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action, Diagnostic> {
-    Ok(match action {
+fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Action {
+    match action {
         StepAction::Check(gates) => Action::Check {
             gates: gates.clone(),
         },
@@ -439,13 +369,13 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action,
         },
         StepAction::Approve(approve) => Action::Approve {
             prompt: approve.prompt.clone(),
-            requirement: requirement(
-                inputs,
-                id.to_owned(),
+            requirement: approval::requirement(
+                inputs.policy,
+                id,
                 &approve.roles,
                 approve.count,
                 approve.expires,
-            )?,
+            ),
         },
         StepAction::Attest(attest) => Action::Attest {
             name: attest.name.clone(),
@@ -456,7 +386,7 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action,
             title: notify.title.clone(),
             text: notify.text.clone(),
         },
-    })
+    }
 }
 
 /// A strategy's steps as the plan has them. Their ids are put under the phase's name.

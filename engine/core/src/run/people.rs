@@ -8,6 +8,7 @@ use super::{Illegal, Pause, Run};
 use crate::diagnostic::{Code, codes};
 use crate::event::{Command, Identity};
 use crate::plan::{Action, Requirement};
+use crate::window;
 
 /// A command that the run doesn't take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -294,7 +295,19 @@ impl Run {
 
     /// The calendar's word on taking a forward step now.
     pub(super) fn closed_window(&self) -> Option<Wait> {
-        None
+        let subject = &self.plan.subject;
+        match window::evaluate(
+            &self.plan.calendar,
+            self.now,
+            &subject.environment,
+            subject.change,
+        ) {
+            window::Decision::Open { .. } => None,
+            window::Decision::Closed { reason, opens_at } => Some(Wait::Window {
+                reason,
+                opens: opens_at,
+            }),
+        }
     }
 
     pub(super) fn drifted_now(&self) -> bool {
