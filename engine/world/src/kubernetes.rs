@@ -1,0 +1,363 @@
+//! Kubernetes, as the engine and the plugins reach it.
+//!
+//! [`KubeCluster`] speaks plain JSON through a [`kube::Client`] instead of typed objects, for two
+//! reasons. What it doesn't know must survive: a digest of a pod template has to cover the fields of
+//! API versions that came later. And every request that changes something names the effect that it
+//! belongs to in its `User-Agent` (`phasegate/0.1.0 (effect <key>)`), which the API server's audit
+//! log records: so what the engine did can be matched with its journal from the outside.
+//!
+//! | File | Does |
+//! |---|---|
+//! | `transport`, `fault`, `path` | one exchange; what went wrong with it; where it goes |
+//! | `deployment` | reads a Deployment: settings, version, digest, marks |
+//! | `baseline`, `observe`, `diagnose` | what is there |
+//! | `change`, `claim` | writes of a run |
+//! | `lease` | who drives |
+//! | `objects` | what plugins read and write |
+//!
+//! **A write whose answer is missing is never reported as failed.** Connections that broke after
+//! the request may have left, time-outs, and answers by which the API server says that it doesn't
+//! know itself, are [`ChangeError::Unknown`](phasegate_runtime::ports::ChangeError::Unknown).
+//!
+//! **A write can't overtake a newer engine.** Each reads the Deployment and the Lease first, refuses
+//! where either knows of a later epoch, and carries the Deployment's `resourceVersion` as it was read
+//! before the Lease: whatever another engine writes in between makes the API server refuse ours.
+
+use std::sync::Arc;
+
+use ::http::Method;
+use phasegate_core::diagnostic::codes;
+use phasegate_core::effect::Change;
+use phasegate_core::failure::{Failure, Kind};
+use phasegate_core::time::Span;
+use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
+use phasegate_runtime::ports::{
+    ChangeError, ClaimRecord, Clock, Cluster, LeaseError, ObjectError, Stamp,
+};
+use serde_json::Value;
+
+use self::fault::{Fault, Subject};
+use self::path::{Resource, with_query};
+use self::transport::{Call, Transport};
+
+mod baseline;
+mod change;
+mod claim;
+mod deployment;
+mod diagnose;
+mod fault;
+mod lease;
+mod objects;
+mod observe;
+mod path;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use self::transport::MAX_ANSWER;
+pub(crate) use self::transport::{chain, printable_long};
+
+/// How long one request may take.
+pub const REQUEST_TIMEOUT: Span = Span::from_secs(30);
+/// The field manager of what a run owns.
+pub const FIELD_MANAGER: &str = "phasegate";
+/// How often a write that met a newer version of its object is tried again at once.
+pub const WRITE_ATTEMPTS: u32 = 3;
+/// How many objects are asked for at a time.
+const PAGE: usize = 500;
+/// How many pages of objects are read before giving up.
+const MAX_PAGES: usize = 20;
+
+/// What can be set about a [`KubeCluster`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long one request may take, by the clock of the cluster's world. For a simulated cluster
+    /// in scaled time this is simulated time too, and should be larger by the scale.
+    pub request_timeout: Span,
+    /// What the engine calls itself in the `User-Agent` header.
+    pub agent: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            request_timeout: REQUEST_TIMEOUT,
+            agent: concat!("phasegate/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A Kubernetes cluster: the ports `Cluster`, `Leases` and `Objects`.
+///
+/// Cheap to clone. Every request is bounded in time by the clock it was given, and in size by
+/// [`MAX_ANSWER`].
+#[derive(Clone)]
+pub struct KubeCluster {
+    transport: Transport,
+}
+
+impl std::fmt::Debug for KubeCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KubeCluster")
+            .field("timeout", &self.transport.timeout)
+            .field("agent", &self.transport.agent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KubeCluster {
+    /// The cluster that the client speaks to. The client must not repeat requests by itself: a
+    /// repeated write would be one that the journal knows nothing of.
+    #[must_use]
+    pub fn new(client: kube::Client, clock: Arc<dyn Clock>, options: Options) -> Self {
+        Self {
+            transport: Transport {
+                client,
+                clock,
+                timeout: options.request_timeout,
+                agent: options.agent,
+            },
+        }
+    }
+
+    async fn read_one(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, Problem> {
+        self.transport
+            .one(call(Method::GET, "get", resource, namespace, name)?)
+            .await
+    }
+
+    /// The object, or none where there is none of that name.
+    async fn find_one(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Problem> {
+        match self.read_one(resource, namespace, name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(problem) if problem.fault.is_not_found() => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// All objects of a kind that a query chooses, at most `limit` of them.
+    async fn list(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        query: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<Vec<Value>, Problem> {
+        let subject = subject("list", resource, namespace, "");
+        let path = resource
+            .path(namespace, "")
+            .map_err(|why| Problem::new(Fault::NotSent(why), subject.clone()))?;
+        let page_size = PAGE.min(limit).to_string();
+        let mut found = Vec::new();
+        let mut next = String::new();
+        for _ in 0..MAX_PAGES {
+            let mut query = query.to_vec();
+            query.push(("limit", &page_size));
+            if !next.is_empty() {
+                query.push(("continue", &next));
+            }
+            let call = Call::new(Method::GET, with_query(&path, &query), subject.clone());
+            let mut page = self.transport.one(call).await?;
+            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+                found.extend(items.into_iter().take(limit.saturating_sub(found.len())));
+            }
+            next = text(&page, "/metadata/continue").to_owned();
+            if next.is_empty() || found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The target's Deployment. Where it is missing, says what was looked for and where.
+    async fn deployment(&self, target: &Target) -> Result<Value, Failure> {
+        let resource = Resource::deployments();
+        let found = self
+            .find_one(&resource, &target.namespace, &target.deployment)
+            .await?;
+        found.ok_or_else(|| {
+            Failure::new(
+                Kind::Permanent,
+                codes::WORKLOAD_NOT_FOUND,
+                format!(
+                    "there is no Deployment `{}` in namespace `{}` of cluster `{}`",
+                    target.deployment, target.namespace, target.cluster
+                ),
+            )
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Cluster for KubeCluster {
+    async fn baseline(&self, target: &Target) -> Result<Baseline, Failure> {
+        self.read_baseline(target).await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Observation, Failure> {
+        self.read_observation(target).await
+    }
+
+    async fn change(
+        &self,
+        target: &Target,
+        change: &Change,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.write_change(target, change, stamp).await
+    }
+
+    async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
+        self.read_changed(target, change).await
+    }
+
+    async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure> {
+        self.read_diagnosis(target).await
+    }
+
+    async fn claim(
+        &self,
+        target: &Target,
+        claim: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.write_claim(target, claim, stamp).await
+    }
+
+    async fn claimed(&self, target: &Target) -> Result<Option<ClaimRecord>, Failure> {
+        self.read_claim(target).await
+    }
+
+    async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
+        self.delete_claim(target, stamp).await
+    }
+}
+
+impl Transport {
+    async fn one(&self, call: Call) -> Result<Value, Problem> {
+        let subject = call.subject.clone();
+        self.json(call)
+            .await
+            .map_err(|fault| Problem::new(fault, subject))
+    }
+}
+
+/// A fault with what was asked for.
+#[derive(Clone, Debug)]
+struct Problem {
+    fault: Fault,
+    subject: Box<Subject>,
+}
+
+impl Problem {
+    fn new(fault: Fault, subject: Subject) -> Self {
+        Self {
+            fault,
+            subject: Box::new(subject),
+        }
+    }
+
+    /// For requests that change something.
+    fn change_error(&self) -> ChangeError {
+        self.fault.change_error(&self.subject)
+    }
+}
+
+/// For requests that read.
+impl From<Problem> for ChangeError {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem.into())
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        problem.fault.failure(&problem.subject)
+    }
+}
+
+impl From<Problem> for LeaseError {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem.into())
+    }
+}
+
+impl From<Problem> for ObjectError {
+    fn from(problem: Problem) -> Self {
+        problem.fault.object_error(&problem.subject)
+    }
+}
+
+fn subject(
+    verb: &'static str,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Subject {
+    Subject {
+        verb,
+        resource: resource.qualified(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    }
+}
+
+/// A call about one object, or with an empty name about the objects of that kind.
+fn call(
+    method: Method,
+    verb: &'static str,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<Call, Problem> {
+    let subject = subject(verb, resource, Some(namespace), name);
+    match resource.path(Some(namespace), name) {
+        Ok(path) => Ok(Call::new(method, path, subject)),
+        Err(why) => Err(Problem::new(Fault::NotSent(why), subject)),
+    }
+}
+
+/// The remark by which a write of a run names its effect.
+fn effect(key: &str) -> String {
+    format!("effect {key}")
+}
+
+/// The text at a JSON pointer, or nothing.
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// The count at a JSON pointer, or zero.
+fn count(value: &Value, pointer: &str) -> u64 {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
+}
+
+/// A count that is far below its limit in every cluster there is.
+fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The items of the array at a JSON pointer, or none.
+fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}

@@ -1,0 +1,264 @@
+//! Which engine drives a target: a Lease of `coordination.k8s.io`.
+//!
+//! The epoch is `leaseTransitions`, which only grows. Whether a lease has expired is judged by its
+//! `renewTime` and this machine's clock: clocks that differ by more than the lease's duration make
+//! an engine take over early or late. Early does no harm to the target, since the epoch fences the
+//! writes of the engine that was taken over from.
+
+use ::http::Method;
+use phasegate_core::failure::Failure;
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::workload::Target;
+use phasegate_runtime::ports::{Grant, Holder, LEASE_DURATION, LeaseError, Leases};
+use serde_json::{Map, Value, json};
+
+use super::path::{Resource, with_query};
+use super::{FIELD_MANAGER, KubeCluster, Problem, WRITE_ATTEMPTS, call, count, deployment, text};
+
+const JSON: &str = "application/json";
+const REMARK: &str = "lease";
+
+pub(super) fn name(target: &Target) -> String {
+    format!("phasegate-{}", target.deployment)
+}
+
+impl KubeCluster {
+    async fn find_lease(&self, target: &Target) -> Result<Option<Value>, Problem> {
+        self.find_one(&Resource::leases(), &target.namespace, &name(target))
+            .await
+    }
+
+    async fn create_lease(&self, target: &Target, spec: Value) -> Result<Value, Problem> {
+        let leases = Resource::leases();
+        let mut call = call(Method::POST, "create", &leases, &target.namespace, "")?;
+        call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
+        let body = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": name(target),
+                "namespace": target.namespace,
+                "labels": {"app.kubernetes.io/managed-by": "phasegate"},
+            },
+            "spec": spec,
+        });
+        self.transport
+            .one(call.body(JSON, body).remark(REMARK.to_owned()))
+            .await
+    }
+
+    /// Writes the lease as it was read with other fields; refused where it was changed since.
+    async fn replace_lease(
+        &self,
+        target: &Target,
+        mut lease: Value,
+        fields: Value,
+    ) -> Result<Value, Problem> {
+        if let (Some(object), Value::Object(fields)) = (lease.as_object_mut(), fields) {
+            let spec = object
+                .entry("spec")
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Some(spec) = spec.as_object_mut() {
+                spec.extend(fields);
+            }
+        }
+        let (leases, name) = (Resource::leases(), name(target));
+        let mut call = call(Method::PUT, "update", &leases, &target.namespace, &name)?;
+        call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
+        self.transport
+            .one(call.body(JSON, lease).remark(REMARK.to_owned()))
+            .await
+    }
+
+    /// The epoch of a lease that is made anew: above what a lost one may have written to the object.
+    async fn first_epoch(&self, target: &Target) -> Result<u64, Failure> {
+        let found = self
+            .find_one(
+                &Resource::deployments(),
+                &target.namespace,
+                &target.deployment,
+            )
+            .await?;
+        let marked = found.and_then(|found| deployment::marks(&found).epoch);
+        Ok(marked.unwrap_or_default().saturating_add(1))
+    }
+
+    /// The lease, as long as the grant still stands.
+    async fn held(
+        &self,
+        target: &Target,
+        holder: &Holder,
+        grant: &Grant,
+    ) -> Result<Value, LeaseError> {
+        let lease = self.find_lease(target).await?.ok_or(LeaseError::Lost)?;
+        let ours = read_holder(&lease).is_some_and(|found| found == *holder);
+        if ours && count(&lease, "/spec/leaseTransitions") == grant.epoch {
+            Ok(lease)
+        } else {
+            Err(LeaseError::Lost)
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Leases for KubeCluster {
+    async fn acquire(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError> {
+        let mut newest = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            // Read before the request leaves: the grant must not outlast what the cluster knows.
+            let now = self.transport.clock.now();
+            let (epoch, written) = match self.find_lease(target).await? {
+                None => {
+                    let epoch = self.first_epoch(target).await?;
+                    (
+                        epoch,
+                        self.create_lease(target, taken(holder, epoch, now)).await,
+                    )
+                }
+                Some(lease) => {
+                    free(&lease, holder, now)?;
+                    let epoch = count(&lease, "/spec/leaseTransitions").saturating_add(1);
+                    (
+                        epoch,
+                        self.replace_lease(target, lease, taken(holder, epoch, now))
+                            .await,
+                    )
+                }
+            };
+            match written {
+                Ok(_) => {
+                    let expires = now.plus(LEASE_DURATION);
+                    return Ok(Grant { epoch, expires });
+                }
+                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
+                Err(problem) => return Err(problem.into()),
+            }
+        }
+        Err(newest.map_or(LeaseError::Lost, LeaseError::from))
+    }
+
+    async fn renew(
+        &self,
+        target: &Target,
+        holder: &Holder,
+        grant: &Grant,
+    ) -> Result<Grant, LeaseError> {
+        let mut newest = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            let now = self.transport.clock.now();
+            let lease = self.held(target, holder, grant).await?;
+            let fields = json!({
+                "renewTime": micro_time(now),
+                "leaseDurationSeconds": whole_seconds(LEASE_DURATION),
+            });
+            match self.replace_lease(target, lease, fields).await {
+                Ok(_) => {
+                    return Ok(Grant {
+                        epoch: grant.epoch,
+                        expires: now.plus(LEASE_DURATION),
+                    });
+                }
+                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
+                Err(problem) => return Err(problem.into()),
+            }
+        }
+        Err(newest.map_or(LeaseError::Lost, LeaseError::from))
+    }
+
+    async fn release(
+        &self,
+        target: &Target,
+        holder: &Holder,
+        grant: &Grant,
+    ) -> Result<(), LeaseError> {
+        let mut newest = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            let lease = self.held(target, holder, grant).await?;
+            let fields = json!({"holderIdentity": ""});
+            match self.replace_lease(target, lease, fields).await {
+                Ok(_) => return Ok(()),
+                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
+                Err(problem) => return Err(problem.into()),
+            }
+        }
+        Err(newest.map_or(LeaseError::Lost, LeaseError::from))
+    }
+
+    async fn holder(&self, target: &Target) -> Result<Option<(Holder, Timestamp)>, LeaseError> {
+        let found = self.find_lease(target).await?;
+        Ok(found.and_then(|lease| Some((read_holder(&lease)?, expiry(&lease)))))
+    }
+}
+
+/// Whether the lease may be taken now.
+fn free(lease: &Value, holder: &Holder, now: Timestamp) -> Result<(), LeaseError> {
+    let Some(found) = read_holder(lease) else {
+        return Ok(());
+    };
+    let until = expiry(lease);
+    let same_seat = !found.seat.is_empty() && found.seat == holder.seat;
+    if same_seat || until <= now {
+        return Ok(());
+    }
+    Err(LeaseError::Held {
+        holder: found,
+        until,
+    })
+}
+
+fn taken(holder: &Holder, epoch: u64, now: Timestamp) -> Value {
+    let now = micro_time(now);
+    json!({
+        "holderIdentity": json!(holder).to_string(),
+        "leaseDurationSeconds": whole_seconds(LEASE_DURATION),
+        "acquireTime": now,
+        "renewTime": now,
+        "leaseTransitions": epoch,
+    })
+}
+
+/// Who holds the lease; none where it was given back. A holder that isn't one of ours is named as it
+/// names itself.
+fn read_holder(lease: &Value) -> Option<Holder> {
+    let identity = text(lease, "/spec/holderIdentity");
+    if identity.is_empty() {
+        return None;
+    }
+    Some(serde_json::from_str(identity).unwrap_or_else(|_| Holder {
+        engine: identity.to_owned(),
+        seat: String::new(),
+        run: String::new(),
+    }))
+}
+
+/// When the lease ends unless it is renewed. One whose times can't be read has ended.
+fn expiry(lease: &Value) -> Timestamp {
+    let renewed: Timestamp = text(lease, "/spec/renewTime").parse().unwrap_or_default();
+    let seconds = count(lease, "/spec/leaseDurationSeconds");
+    renewed.plus(Span::from_secs(seconds))
+}
+
+fn whole_seconds(span: Span) -> u64 {
+    span.as_millis().div_ceil(1000)
+}
+
+/// Kubernetes' `MicroTime`, which wants exactly six digits behind the point.
+fn micro_time(at: Timestamp) -> String {
+    let text = at.to_string();
+    match text.strip_suffix('Z') {
+        Some(millis) => format!("{millis}000Z"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_six_digits_and_read_back() {
+        let at = Timestamp::from_millis(1_795_000_000_007);
+        assert_eq!(micro_time(at), "2026-11-18T11:06:40.007000Z");
+        assert_eq!(micro_time(at).parse::<Timestamp>().unwrap(), at);
+    }
+}

@@ -1,0 +1,126 @@
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects};
+use serde_json::json;
+
+use super::super::text;
+use super::*;
+
+fn config_map(name: &str) -> ObjectRef {
+    ObjectRef {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: name.to_owned(),
+    }
+}
+
+const FLAGS: &str = "/api/v1/namespaces/shop/configmaps/flags";
+
+#[tokio::test]
+async fn a_plugin_applies_without_force_under_its_own_name() {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags", "namespace": "shop"}, "data": {"a": "1"}});
+    let server = Server::default().ok("PATCH", FLAGS, object.clone());
+    let applied = server.cluster().apply("phasegate-flags", &object).await;
+    assert_eq!(applied, Ok(object.clone()));
+    let write = &server.writes()[0];
+    assert_eq!(
+        write.target,
+        format!("{FLAGS}?fieldManager=phasegate-flags&force=false")
+    );
+    assert_eq!(write.content_type, "application/apply-patch+yaml");
+    assert_eq!(write.agent, "phasegate/test (plugin phasegate-flags)");
+    assert_eq!(write.body, object);
+}
+
+#[tokio::test]
+async fn a_plugin_patches_and_removes() {
+    let server = Server::default()
+        .ok("PATCH", FLAGS, json!({"patched": true}))
+        .ok("DELETE", FLAGS, json!({}));
+    let cluster = server.cluster();
+    let merge = json!({"data": {"a": null}});
+    let patched = cluster.patch("p", &config_map("flags"), &merge).await;
+    assert_eq!(patched, Ok(json!({"patched": true})));
+    cluster.remove(&config_map("flags")).await.unwrap();
+    let writes = server.writes();
+    assert_eq!(writes[0].content_type, "application/merge-patch+json");
+    assert_eq!(writes[0].body, merge);
+    assert_eq!(
+        (writes[1].method.as_str(), writes[1].target.as_str()),
+        ("DELETE", FLAGS)
+    );
+}
+
+#[tokio::test]
+async fn finding_follows_the_pages_up_to_the_limit() {
+    let page = |names: &[&str], next: &str| {
+        let items: Vec<Value> = names
+            .iter()
+            .map(|n| json!({"metadata": {"name": n}}))
+            .collect();
+        Reply::Json(200, json!({"metadata": {"continue": next}, "items": items}))
+    };
+    let server = Server::default().on(
+        "GET",
+        CONFIG_MAPS,
+        vec![page(&["a", "b"], "t/1"), page(&["c", "d"], "t2")],
+    );
+    let found = server
+        .cluster()
+        .find("v1", "ConfigMap", Some("shop"), Some("a=b"), 3)
+        .await
+        .unwrap();
+    let names: Vec<&str> = found.iter().map(|o| text(o, "/metadata/name")).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(found[0]["kind"], "ConfigMap");
+    let targets: Vec<String> = server.seen().into_iter().map(|s| s.target).collect();
+    assert_eq!(
+        targets,
+        [
+            format!("{CONFIG_MAPS}?labelSelector=a%3Db&limit=3"),
+            format!("{CONFIG_MAPS}?labelSelector=a%3Db&limit=3&continue=t%2F1"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_goes_wrong_keeps_its_meaning() {
+    for (reply, expected) in [
+        (status(404, "NotFound", "no"), "not found"),
+        (
+            status(409, "Conflict", "conflict with \"kubectl\""),
+            "conflict: conflict with \"kubectl\"",
+        ),
+        (status(422, "Invalid", "bad"), "invalid: bad"),
+        (
+            status(403, "Forbidden", "no"),
+            "not allowed: not allowed to get configmaps `flags` in namespace `shop`: no",
+        ),
+    ] {
+        let server = Server::default().on("GET", FLAGS, vec![reply]);
+        let error = server
+            .cluster()
+            .get(&config_map("flags"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let server = Server::default().on("GET", FLAGS, vec![Reply::Never]);
+    let error = server.cluster().get(&config_map("flags")).await;
+    assert!(
+        matches!(error, Err(ObjectError::Unavailable(_))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_object_outside_of_its_place_is_never_asked_for() {
+    let server = Server::default();
+    for name in ["", "..", "a/../../secrets/x"] {
+        let error = server.cluster().get(&config_map(name)).await;
+        assert!(
+            matches!(error, Err(ObjectError::Invalid(_))),
+            "{name}: {error:?}"
+        );
+    }
+    assert!(server.seen().is_empty());
+}
