@@ -1,4 +1,10 @@
-//! Writes to the Deployment, by server-side apply.
+//! Writes to the Deployment, each a single request: by server-side apply, so that others see which
+//! fields are ours and lose them knowingly.
+//!
+//! Server-side apply can only take away what nobody else owns. Where a write has to take away more
+//! (the `rollingUpdate` settings that `Recreate` doesn't allow and that whoever made the Deployment
+//! owns, or marks of ours that came about as below), it is a strategic merge patch instead. Both
+//! carry the version that was read, and name the same fields.
 
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
@@ -15,6 +21,8 @@ use super::{
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const MARKS: [&str; 3] = [MARK_RUN, MARK_EPOCH, MARK_EFFECT];
 
 impl KubeCluster {
     pub(super) async fn write_change(
@@ -62,14 +70,15 @@ impl KubeCluster {
             &target.namespace,
             &target.deployment,
         )?;
-        call.target = with_query(
-            &call.target,
-            &[("fieldManager", FIELD_MANAGER), ("force", "true")],
-        );
-        let body = applied(found, target, change, stamp);
-        self.transport
-            .one(call.body(APPLY, body).remark(effect(&stamp.key)))
-            .await
+        let manager = ("fieldManager", FIELD_MANAGER);
+        let call = if applying_suffices(found, change) {
+            call.target = with_query(&call.target, &[manager, ("force", "true")]);
+            call.body(APPLY, applied(found, target, change, stamp))
+        } else {
+            call.target = with_query(&call.target, &[manager]);
+            call.body(STRATEGIC, patched(found, target, change, stamp))
+        };
+        self.transport.one(call.remark(effect(&stamp.key))).await
     }
 
     /// Refuses where the Lease knows of a later engine than the one that wants to write.
@@ -189,25 +198,47 @@ fn fenced(target: &Target, epoch: u64, stamp: &Stamp) -> Failure {
     )
 }
 
+/// Whether all that the write has to take away is ours alone.
+fn applying_suffices(found: &Value, change: &Change) -> bool {
+    let settings_stay = change.fields.rollout == Some(Rollout::Recreate)
+        && found
+            .pointer("/spec/strategy/rollingUpdate")
+            .is_some_and(|settings| !settings.is_null());
+    let marks_stay = !change.marked && others_own_marks(found);
+    !settings_stay && !marks_stay
+}
+
+fn others_own_marks(found: &Value) -> bool {
+    super::items(found, "/metadata/managedFields").any(|entry| {
+        let applied =
+            text(entry, "/manager") == FIELD_MANAGER && text(entry, "/operation") == "Apply";
+        let annotations = entry.pointer("/fieldsV1/f:metadata/f:annotations");
+        !applied
+            && MARKS.iter().any(|mark| {
+                annotations.is_some_and(|owned| owned.get(format!("f:{mark}")).is_some())
+            })
+    })
+}
+
+fn marks_of(stamp: &Stamp) -> Value {
+    json!({
+        MARK_RUN: stamp.run,
+        MARK_EPOCH: stamp.epoch.to_string(),
+        MARK_EFFECT: stamp.key,
+    })
+}
+
 /// What is applied. It names every field that the run owns, since server-side apply takes away what
-/// its manager named before and doesn't name any more.
+/// its manager named before and doesn't name any more: the marks, after the last write.
 fn applied(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Value {
-    let mut metadata = json!({
-        "name": target.deployment,
-        "namespace": target.namespace,
-        // Without the uid a Deployment that was deleted in between would be created anew.
-        "uid": change.uid,
-        "resourceVersion": text(found, "/metadata/resourceVersion"),
-    });
-    if change.marked
-        && let Some(fields) = metadata.as_object_mut()
-    {
-        let marks = json!({
-            MARK_RUN: stamp.run,
-            MARK_EPOCH: stamp.epoch.to_string(),
-            MARK_EFFECT: stamp.key,
-        });
-        fields.insert("annotations".to_owned(), marks);
+    let mut metadata = Map::new();
+    metadata.insert("name".to_owned(), target.deployment.as_str().into());
+    metadata.insert("namespace".to_owned(), target.namespace.as_str().into());
+    // Without the uid a Deployment that was deleted in between would be created anew.
+    metadata.insert("uid".to_owned(), change.uid.as_str().into());
+    metadata.insert("resourceVersion".to_owned(), version(found));
+    if change.marked {
+        metadata.insert("annotations".to_owned(), marks_of(stamp));
     }
     json!({
         "apiVersion": "apps/v1",
@@ -215,6 +246,32 @@ fn applied(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Va
         "metadata": metadata,
         "spec": spec(&change.fields, &target.container),
     })
+}
+
+/// The same as a strategic merge patch, in which a null takes away.
+fn patched(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Value {
+    let marks = if change.marked {
+        marks_of(stamp)
+    } else {
+        MARKS
+            .iter()
+            .map(|mark| ((*mark).to_owned(), Value::Null))
+            .collect()
+    };
+    let mut spec = spec(&change.fields, &target.container);
+    if change.fields.rollout == Some(Rollout::Recreate)
+        && let Some(strategy) = spec.get_mut("strategy").and_then(Value::as_object_mut)
+    {
+        strategy.insert("rollingUpdate".to_owned(), Value::Null);
+    }
+    json!({
+        "metadata": {"resourceVersion": version(found), "annotations": marks},
+        "spec": spec,
+    })
+}
+
+fn version(found: &Value) -> Value {
+    text(found, "/metadata/resourceVersion").into()
 }
 
 fn spec(fields: &Fields, container: &str) -> Value {
@@ -241,8 +298,7 @@ fn strategy(rollout: &Rollout) -> Value {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxSurge": share(surge), "maxUnavailable": share(unavailable)},
         }),
-        // The null takes away what others or defaults put there, which `Recreate` doesn't allow.
-        Rollout::Recreate => json!({"type": "Recreate", "rollingUpdate": null}),
+        Rollout::Recreate => json!({"type": "Recreate"}),
     }
 }
 

@@ -75,28 +75,76 @@ async fn a_change_is_applied_with_its_fields_its_marks_and_the_version_that_was_
     assert_eq!(write.body, expected);
 }
 
+fn recreate(marked: bool) -> Change {
+    Change {
+        fields: Fields {
+            rollout: Some(Rollout::Recreate),
+            ..change().fields
+        },
+        marked,
+        ..change()
+    }
+}
+
 #[tokio::test]
-async fn recreate_takes_the_rolling_settings_away_and_the_last_write_the_marks() {
+async fn recreate_takes_the_rolling_settings_of_others_away_in_the_same_write() {
     let server =
         Server::default()
             .ok("GET", DEPLOYMENT, deployment())
             .ok("PATCH", DEPLOYMENT, json!({}));
-    let last = Change {
-        fields: Fields {
-            image: None,
-            replicas: None,
-            rollout: Some(Rollout::Recreate),
-        },
-        marked: false,
-        ..change()
-    };
-    write(&server, &last).await.unwrap();
-    let body = &server.writes()[0].body;
+    write(&server, &recreate(true)).await.unwrap();
+    let writes = server.writes();
+    assert_eq!(writes.len(), 1);
     assert_eq!(
-        body["spec"],
-        json!({"strategy": {"type": "Recreate", "rollingUpdate": null}})
+        writes[0].content_type,
+        "application/strategic-merge-patch+json"
     );
-    assert!(body["metadata"].get("annotations").is_none());
+    assert_eq!(
+        writes[0].target,
+        format!("{DEPLOYMENT}?fieldManager=phasegate")
+    );
+    let expected = json!({
+        "metadata": {
+            "resourceVersion": "41",
+            "annotations": {
+                "phasegate.dev/run": "hello-20261118-abcdef",
+                "phasegate.dev/epoch": "3",
+                "phasegate.dev/effect": "hello-20261118-abcdef/deploy/1",
+            },
+        },
+        "spec": {
+            "replicas": 4,
+            "strategy": {"type": "Recreate", "rollingUpdate": null},
+            "template": {"spec": {"containers": [{"name": "app", "image": "web:1.1"}]}},
+        },
+    });
+    assert_eq!(writes[0].body, expected);
+}
+
+#[tokio::test]
+async fn the_last_write_takes_the_marks_off_however_they_came_there() {
+    let owned = |operation: &str| {
+        let mut object = marked(3, "earlier");
+        object["spec"]["strategy"] = json!({"type": "Recreate"});
+        object["metadata"]["managedFields"] = json!([{
+            "manager": "phasegate", "operation": operation,
+            "fieldsV1": {"f:metadata": {"f:annotations": {"f:phasegate.dev/run": {}}}},
+        }]);
+        Server::default()
+            .ok("GET", DEPLOYMENT, object)
+            .ok("PATCH", DEPLOYMENT, json!({}))
+    };
+    let applied = owned("Apply");
+    write(&applied, &recreate(false)).await.unwrap();
+    let body = &applied.writes()[0].body;
+    assert_eq!(body["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert!(body["metadata"].get("annotations").is_none(), "{body}");
+
+    let patched = owned("Update");
+    write(&patched, &recreate(false)).await.unwrap();
+    let body = &patched.writes()[0].body;
+    let gone = json!({"phasegate.dev/run": null, "phasegate.dev/epoch": null, "phasegate.dev/effect": null});
+    assert_eq!(body["metadata"]["annotations"], gone);
 }
 
 #[tokio::test]
