@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use crate::{Error, Problem};
@@ -18,13 +19,10 @@ impl<T: DeserializeOwned + JsonSchema> Config for T {}
 
 /// Reads a config. A fault names where it is.
 pub(crate) fn parse<T: Config>(json: &str) -> Result<T, Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| misconfigured(error.path(), error.inner()))?;
-    deserializer
-        .end()
-        .map_err(|error| Error::misconfigured("", plain(&error)))?;
-    Ok(value)
+    // By way of a value: a component then contains the parser of JSON once instead of once a type.
+    let value: Value = serde_json::from_str(json).map_err(|error| misconfigured(None, &error))?;
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| misconfigured(Some(error.path()), error.inner()))
 }
 
 /// Faults of a config: what can't be read, or what `validate` finds.
@@ -42,17 +40,9 @@ pub(crate) fn schema<T: Config>() -> String {
     generator.into_root_schema_for::<T>().as_value().to_string()
 }
 
-fn misconfigured(path: &Path, error: &serde_json::Error) -> Error {
-    Error::Misconfigured(vec![Problem::new(pointer(path), plain(error))])
-}
-
-/// The message without serde's line and column: the release file is YAML, where they mean nothing.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text.split_at(at).0.to_owned(),
-        None => text,
-    }
+fn misconfigured(path: Option<&Path>, error: &serde_json::Error) -> Error {
+    let pointer = path.map(pointer).unwrap_or_default();
+    Error::misconfigured(pointer, error.to_string())
 }
 
 /// A path as a JSON pointer (RFC 6901).

@@ -92,6 +92,11 @@ pub use plugin::{Ask, Capability, Description, Offer, Plugin};
 pub use router::Router;
 pub use strategy::{Situation, Step, Strategy};
 
+/// The README's example is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Makes a component: the static [`PLUGIN`](Plugin), and in WebAssembly the exports of the kinds
 /// that are named, and of no others.
 ///
