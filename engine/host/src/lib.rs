@@ -1,1 +1,44 @@
-//! Placeholder.
+//! The wasmtime host: loads, links, limits and calls plugins.
+//!
+//! [`Host`] is made once per process; [`Host::load`] takes the components of a release and gives a
+//! [`PluginSet`], which is the engine's port `Plugins`. Start reading at `set.rs` (the calls by
+//! kind), then `call.rs` (one call from a fresh instance to its end) and `plugin.rs` (loading).
+//!
+//! What holds here:
+//! - **A plugin can't harm the engine.** Whatever it does ends in a result or a `Failure` with a code.
+//! - **Every call starts anew**, from code compiled once, on an instance that nobody used before.
+//! - **Rights are per call**: what the kind's contract allows, the plugin asks for and the operator
+//!   grants. The rest is linked too, and answers with the line that would allow it.
+//! - **A strategy is pure**: its clock and its randomness stand still.
+//! - **A plugin never sees a secret**: it names a credential, and `capability/http.rs` adds it.
+//!
+//! Not here yet: `wasi:http` (its place is `capability.rs`), a runner and artifacts for plugins, and
+//! calls of migrators, routers and actions, which are checked at load and otherwise wait for their port.
+
+mod authority;
+mod bindings;
+mod call;
+mod capability;
+mod compiled;
+mod convert;
+mod engine;
+mod fault;
+mod host;
+mod json;
+mod kind;
+pub mod limits;
+mod meter;
+mod plugin;
+mod rights;
+mod schema;
+mod set;
+mod state;
+mod surface;
+mod ticker;
+mod wasi;
+
+pub use host::{Host, HostConfig};
+pub use kind::Kind;
+pub use limits::Limits;
+pub use set::PluginSet;
+pub use state::HostPorts;

@@ -1,0 +1,31 @@
+//! `phasegate:host`, one module per interface, and all of them put together in [`linker`].
+//!
+//! Linking is per component, rights are per call: each function looks at the rights of the call that
+//! it is part of. What isn't allowed answers with the line that would allow it.
+
+mod artifacts;
+mod http;
+mod kubernetes;
+mod log;
+mod runner;
+
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::phasegate::host as wit;
+use crate::state::State;
+
+/// Everything that a component may import: this engine's interfaces, and WASI with nothing granted.
+/// `wasi:http` 0.2 has its place here too, before the same checks as [`http`]; this version has it not.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wit::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::http::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::kubernetes::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::runner::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::artifacts::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+impl crate::bindings::phasegate::types::common::Host for State {}

@@ -1,0 +1,237 @@
+//! The plugins that come with the engine, in a world that the tests control.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use phasegate_core::effect::{Notice, Severity};
+use phasegate_core::failure::Kind;
+use phasegate_core::strategy::{Action, Amount, Placement};
+use phasegate_core::verdict::Status;
+use phasegate_host::{HostConfig, Limits};
+use phasegate_runtime::plugin_ports::Grants;
+use phasegate_runtime::ports::{Capability, Component, Plugins};
+use serde_json::json;
+
+use crate::support::{
+    Memory, START, World, built_in, call, healthy_workload, question, settings, situation, using,
+};
+
+#[tokio::test]
+async fn rolling_plans_a_deploy_and_a_check() {
+    let plugins = World::new().load(built_in("rolling"), Limits::default());
+    let strategy = using("rolling", json!({"maxSurge": 2, "timeout": "90s"}));
+    let steps = plugins
+        .plan(&strategy, &call(), &situation())
+        .await
+        .unwrap();
+    let Action::Deploy {
+        placement,
+        replicas,
+        surge,
+        ..
+    } = &steps[0].action
+    else {
+        panic!("{steps:?}");
+    };
+    assert_eq!(*placement, Placement::InPlace);
+    assert_eq!(*replicas, Amount::Percent(100));
+    assert_eq!(surge.as_deref(), Some("2"));
+    assert!(
+        matches!(&steps[1].action, Action::Check { .. }),
+        "{steps:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_config_is_checked_by_schema_and_then_by_the_plugin() {
+    let plugins = World::new().load(built_in("rolling"), Limits::default());
+    let problems = async |config| {
+        let found = plugins
+            .validate("strategy", &using("rolling", config))
+            .await;
+        found.unwrap()
+    };
+    assert_eq!(problems(json!({})).await, []);
+    let by_schema = problems(json!({"maxSurge": 1, "polcy": true})).await;
+    assert!(by_schema[0].message.contains("polcy"), "{by_schema:?}");
+    let by_plugin = problems(json!({"maxSurge": 0, "maxUnavailable": 0})).await;
+    assert_eq!(by_plugin[0].pointer, "/maxUnavailable");
+}
+
+#[tokio::test]
+async fn every_plugin_says_what_it_is() {
+    let names = ["rolling", "recreate", "workload", "http", "webhook"];
+    let plugins = World::new()
+        .host(settings(Limits::default()))
+        .load(names.map(built_in).into(), Grants::default());
+    assert_eq!(plugins.prepare().await, []);
+    for name in names {
+        let (pin, description) = plugins.describe(name).await.unwrap();
+        assert_eq!(pin.source, format!("builtin:{name}"));
+        assert_eq!(pin.version, description.version);
+        assert!(description.offers.iter().any(|offer| offer.name == name));
+    }
+}
+
+#[tokio::test]
+async fn workload_reads_the_cluster() {
+    let world = World::new();
+    healthy_workload(&world);
+    let plugins = world.load(built_in("workload"), Limits::default());
+    let gate = using("workload", json!({}));
+    let verdict = plugins.evaluate(&gate, &call(), &question()).await.unwrap();
+    assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+}
+
+/// The same plugin, not taken for one that comes with the engine.
+fn stranger(name: &str) -> Component {
+    Component {
+        source: format!("path:{name}.wasm"),
+        ..built_in(name)
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_needs_a_grant_and_is_told_which() {
+    let world = World::new();
+    healthy_workload(&world);
+    let gate = using("workload", json!({}));
+    let ungranted = world.load(stranger("workload"), Limits::default());
+    let failure = ungranted
+        .evaluate(&gate, &call(), &question())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.code.to_string().as_str()),
+        (Kind::Denied, "PG0306")
+    );
+    assert!(
+        failure.message.contains("plugins.grants.workload"),
+        "{failure:?}"
+    );
+
+    let objects = |group: &str, kind: &str| Capability::Kubernetes {
+        group: group.into(),
+        kind: kind.into(),
+        verbs: vec!["get".into(), "find".into()],
+    };
+    let mut grants = Grants::default();
+    let all = vec![objects("apps", "Deployment"), objects("", "Pod")];
+    grants.0.insert("workload".into(), all);
+    let granted = world
+        .host(settings(Limits::default()))
+        .load(vec![stranger("workload")], grants);
+    let verdict = granted.evaluate(&gate, &call(), &question()).await.unwrap();
+    assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn http_asks_the_host_in_its_config_with_a_credential_it_never_sees() {
+    let world = World::new();
+    world.answers(200, r#"{"seen": "Bearer planted-secret"}"#);
+    let plugins = world.load(built_in("http"), Limits::default());
+    let gate = using(
+        "http",
+        json!({"url": "https://shop.example/health", "credential": "token"}),
+    );
+    let verdict = plugins.evaluate(&gate, &call(), &question()).await.unwrap();
+    assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+    assert!(!format!("{verdict:?}").contains("planted-secret"));
+    let requests = world.requests.lock().unwrap();
+    assert_eq!(requests[0].url, "https://shop.example:443/health");
+    let sent = requests[0]
+        .headers
+        .iter()
+        .find(|h| h.name == "authorization");
+    assert_eq!(sent.unwrap().value, "Bearer planted-secret");
+}
+
+#[tokio::test]
+async fn a_credential_goes_only_where_it_belongs() {
+    let world = World::new();
+    world.answers(200, "{}");
+    let plugins = world.load(built_in("http"), Limits::default());
+    let gate = using(
+        "http",
+        json!({"url": "https://evil.example/", "credential": "token"}),
+    );
+    let failure = plugins
+        .evaluate(&gate, &call(), &question())
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, Kind::Denied, "{failure:?}");
+    assert!(
+        world.requests.lock().unwrap().is_empty(),
+        "nothing was sent"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_ends_in_the_worlds_time() {
+    let world = World::new();
+    world.hangs();
+    let plugins = world.load(built_in("http"), Limits::default());
+    let gate = using("http", json!({"url": "https://shop.example/health"}));
+    let failure = plugins
+        .evaluate(&gate, &call(), &question())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.code.to_string().as_str()),
+        (Kind::Timeout, "PG0304")
+    );
+    let now = phasegate_runtime::ports::Clock::now(&*world).as_millis();
+    assert_eq!(now, START + Limits::default().wall.as_millis());
+}
+
+#[tokio::test]
+async fn webhook_posts_the_notice() {
+    let world = World::new();
+    world.answers(204, "");
+    let plugins = world.load(built_in("webhook"), Limits::default());
+    let notifier = using("webhook", json!({"url": "http://chat:8080/hook"}));
+    let notice = Notice {
+        event: "succeeded".into(),
+        severity: Severity::Success,
+        title: "shop 1.4.1 serves".into(),
+        text: "all is well".into(),
+        fields: Vec::new(),
+        links: Vec::new(),
+        thread: None,
+    };
+    plugins.notify(&notifier, &call(), &notice).await.unwrap();
+    let requests = world.requests.lock().unwrap();
+    assert_eq!(requests[0].method, "POST");
+    let body = String::from_utf8(requests[0].body.clone().unwrap()).unwrap();
+    assert!(body.contains("shop 1.4.1 serves"), "{body}");
+}
+
+#[tokio::test]
+async fn a_damaged_cache_heals_itself() {
+    let cache = Arc::new(Memory::default());
+    let describe = async || {
+        let config = HostConfig {
+            cache: Some(cache.clone()),
+            ..settings(Limits::default())
+        };
+        let plugins = World::new()
+            .host(config)
+            .load(vec![built_in("rolling")], Grants::default());
+        plugins.describe("rolling").await.unwrap();
+        cache.puts.load(Ordering::SeqCst)
+    };
+    assert_eq!(describe().await, 1, "compiled and kept");
+    assert_eq!(describe().await, 1, "found");
+    let damage: [fn(&mut Vec<u8>); 5] = [
+        |entry| *entry.last_mut().unwrap() ^= 1,
+        |entry| entry[100] ^= 0x80,
+        |entry| entry.truncate(entry.len() / 2),
+        |entry| entry.clear(),
+        |entry| *entry = b"something else".to_vec(),
+    ];
+    for (n, damage) in damage.into_iter().enumerate() {
+        cache.entries.lock().unwrap().values_mut().for_each(damage);
+        assert_eq!(describe().await, n as u64 + 2, "written anew");
+        assert_eq!(describe().await, n as u64 + 2, "and found");
+    }
+}
