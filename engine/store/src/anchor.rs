@@ -48,8 +48,8 @@ use std::path::{Path, PathBuf};
 use phasegate_runtime::ports::{Head, JournalError};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::chain::{Row, hex};
@@ -133,7 +133,9 @@ impl Anchor {
         let settled = self.mark.as_ref().map_or(0, |mark| mark.seq);
         let known = newest.rows.iter().take_while(|row| row.seq <= last).count();
         let (_, rows) = newest.rows.split_at(known);
-        let fits = rows.first().is_some_and(|row| row.seq == last.saturating_add(1))
+        let fits = rows
+            .first()
+            .is_some_and(|row| row.seq == last.saturating_add(1))
             && rows.last().is_some_and(|row| row.head() == newest.head);
         if fits && settled <= last { rows } else { &[] }
     }
@@ -167,7 +169,10 @@ pub(crate) struct Held {
 impl Held {
     /// Opens an anchor to write it; none where there is none. Another process that writes is `InUse`.
     pub(crate) fn open(folder: &Path, run: &str) -> Result<Option<Self>, JournalError> {
-        let opened = OpenOptions::new().read(true).write(true).open(path(folder, run));
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path(folder, run));
         match opened {
             Ok(file) => Self::hold(file, run).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

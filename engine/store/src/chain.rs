@@ -160,10 +160,7 @@ pub fn verify(
             other => altered(seq, described(&other)),
         })?;
         if record.at != row.at {
-            return Err(altered(
-                seq,
-                "the time beside it is not its own".to_owned(),
-            ));
+            return Err(altered(seq, "the time beside it is not its own".to_owned()));
         }
         head = row.head();
         anchors(&head)?;

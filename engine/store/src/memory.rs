@@ -55,8 +55,11 @@ struct Run {
     entry: RunEntry,
     rows: Vec<Row>,
     anchor: Head,
-    inbox: Vec<(Inboxed, Option<Result<(), String>>)>,
+    inbox: Vec<Asked>,
 }
+
+/// A command and what became of it.
+type Asked = (Inboxed, Option<Result<(), String>>);
 
 #[derive(Debug)]
 struct Process {
@@ -159,7 +162,10 @@ impl MemoryJournal {
                 return Err(JournalError::Full("no space left on the device".into()));
             }
             Some(Fault::Broken) => {
-                return Err(JournalError::Storage("the disk did not write".to_owned(), None));
+                return Err(JournalError::Storage(
+                    "the disk did not write".to_owned(),
+                    None,
+                ));
             }
             None => {}
         }
@@ -243,10 +249,7 @@ impl Run {
         Ok(self.anchor.clone())
     }
 
-    fn command(
-        &mut self,
-        id: u64,
-    ) -> Result<&mut (Inboxed, Option<Result<(), String>>), JournalError> {
+    fn command(&mut self, id: u64) -> Result<&mut Asked, JournalError> {
         let run = &self.entry.run;
         self.inbox
             .iter_mut()
@@ -327,7 +330,8 @@ impl Journal for MemoryJournal {
         by: &Identity,
         command: &Command,
     ) -> Result<u64, JournalError> {
-        let size = |value: Result<Vec<u8>, _>| value.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
+        let size =
+            |value: Result<Vec<u8>, _>| value.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
         let bytes = size(serde_json::to_vec(by)).saturating_add(size(serde_json::to_vec(command)));
         within("a command", bytes, MAX_COMMAND_BYTES)?;
         let mut store = self.store()?;

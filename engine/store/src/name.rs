@@ -34,7 +34,19 @@ mod tests {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in [
-            "", ".", "..", "a/b", "../a", "a..b", "-a", "a-", "A", "a b", "a\0b", "ä", &"a".repeat(101),
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../a",
+            "a..b",
+            "-a",
+            "a-",
+            "A",
+            "a b",
+            "a\0b",
+            "ä",
+            &"a".repeat(101),
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }

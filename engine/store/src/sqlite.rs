@@ -21,8 +21,6 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-
-
 pub(crate) use commands::unknown;
 pub use schema::SCHEMA;
 
@@ -159,7 +157,8 @@ impl Journal for SqliteJournal {
     }
 
     async fn runs(&self, limit: usize) -> Result<Vec<RunEntry>, JournalError> {
-        self.blocking(move |inner| records::runs(inner, limit)).await
+        self.blocking(move |inner| records::runs(inner, limit))
+            .await
     }
 
     async fn drive(&self, run: &str) -> Result<Box<dyn Send + Sync>, JournalError> {

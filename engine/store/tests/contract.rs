@@ -1,5 +1,12 @@
 //! What every journal must do. Each function runs against each implementation.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the functions that tests call are tests too"
+)]
+
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
@@ -53,7 +60,9 @@ impl Place for Sqlite {
     fn damage(&self, run: &str, damage: impl FnOnce(&mut Vec<Row>)) {
         let database = rusqlite::Connection::open(self.0.path().join("state/journal.db")).unwrap();
         let number: i64 = database
-            .query_row("SELECT number FROM runs WHERE id = ?", [run], |row| row.get(0))
+            .query_row("SELECT number FROM runs WHERE id = ?", [run], |row| {
+                row.get(0)
+            })
             .unwrap();
         let mut rows: Vec<Row> = database
             .prepare("SELECT seq, at, format, bytes, hash FROM records WHERE run = ? ORDER BY seq")
@@ -71,7 +80,9 @@ impl Place for Sqlite {
             .map(Result::unwrap)
             .collect();
         damage(&mut rows);
-        database.execute("DELETE FROM records WHERE run = ?", [number]).unwrap();
+        database
+            .execute("DELETE FROM records WHERE run = ?", [number])
+            .unwrap();
         for row in rows {
             database
                 .execute(
@@ -190,12 +201,31 @@ async fn an_append_after_another_head_is_refused(place: &impl Place) {
     let next = one.append(RUN, &head, &[record(3, "mine")]).await.unwrap();
     let late = other.append(RUN, &head, &[record(3, "theirs")]).await;
     assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
-    let beyond = Head { seq: 9, hash: next.hash.clone() };
+    let beyond = Head {
+        seq: 9,
+        hash: next.hash.clone(),
+    };
     let beyond = other.append(RUN, &beyond, &[record(9, "?")]).await;
-    assert!(matches!(beyond, Err(JournalError::Cut { expected: 9, found: 3, .. })), "{beyond:?}");
-    let other_hash = Head { seq: 3, hash: head.hash };
+    assert!(
+        matches!(
+            beyond,
+            Err(JournalError::Cut {
+                expected: 9,
+                found: 3,
+                ..
+            })
+        ),
+        "{beyond:?}"
+    );
+    let other_hash = Head {
+        seq: 3,
+        hash: head.hash,
+    };
     let other_hash = other.append(RUN, &other_hash, &[record(4, "?")]).await;
-    assert!(matches!(other_hash, Err(JournalError::Altered { seq: 3, .. })), "{other_hash:?}");
+    assert!(
+        matches!(other_hash, Err(JournalError::Altered { seq: 3, .. })),
+        "{other_hash:?}"
+    );
     let (records, head) = other.read(RUN).await.unwrap();
     assert_eq!((records.len(), head), (3, next));
 }
@@ -203,20 +233,38 @@ async fn an_append_after_another_head_is_refused(place: &impl Place) {
 async fn a_run_is_created_once(place: &impl Place) {
     let journal = place.open();
     let head = run_of(&journal, 2).await;
-    assert!(journal.create(&entry(RUN), &record(1, "again")).await.is_err());
+    assert!(
+        journal
+            .create(&entry(RUN), &record(1, "again"))
+            .await
+            .is_err()
+    );
     assert_eq!(journal.read(RUN).await.unwrap().1, head);
 }
 
 async fn unknown_runs_are_not_found(place: &impl Place) {
     let journal = place.open();
     run_of(&journal, 1).await;
-    let head = Head { seq: 0, hash: String::new() };
-    let not_found = |error: JournalError| matches!(error, JournalError::NotFound(run) if run == "other");
+    let head = Head {
+        seq: 0,
+        hash: String::new(),
+    };
+    let not_found =
+        |error: JournalError| matches!(error, JournalError::NotFound(run) if run == "other");
     assert!(not_found(journal.read("other").await.unwrap_err()));
-    assert!(not_found(journal.append("other", &head, &[record(1, "")]).await.unwrap_err()));
+    assert!(not_found(
+        journal
+            .append("other", &head, &[record(1, "")])
+            .await
+            .unwrap_err()
+    ));
     assert!(not_found(journal.inbox("other", 0).await.unwrap_err()));
-    assert!(not_found(journal.answer("other", 1, None).await.unwrap_err()));
-    let posted = journal.post("other", Timestamp::ZERO, &ada(), &Command::Retry).await;
+    assert!(not_found(
+        journal.answer("other", 1, None).await.unwrap_err()
+    ));
+    let posted = journal
+        .post("other", Timestamp::ZERO, &ada(), &Command::Retry)
+        .await;
     assert!(not_found(posted.unwrap_err()));
 }
 
@@ -224,7 +272,10 @@ async fn ids_that_are_no_names_of_files_are_refused(place: &impl Place) {
     let journal = place.open();
     for run in ["../escape", "", "a/b", "A"] {
         let created = journal.create(&entry(run), &record(1, "")).await;
-        assert!(matches!(created, Err(JournalError::Limit(_))), "{created:?}");
+        assert!(
+            matches!(created, Err(JournalError::Limit(_))),
+            "{created:?}"
+        );
         assert!(journal.drive(run).await.is_err());
         assert!(journal.read(run).await.is_err());
     }
@@ -240,7 +291,9 @@ async fn runs_are_listed_newest_first(place: &impl Place) {
     journal.append("b", &head, &[record(2, "")]).await.unwrap();
     let listed = place.open().runs(2).await.unwrap();
     let expected = [entry("c"), entry("b")].into_iter().zip([1, 2]);
-    let expected: Vec<RunEntry> = expected.map(|(entry, records)| RunEntry { records, ..entry }).collect();
+    let expected: Vec<RunEntry> = expected
+        .map(|(entry, records)| RunEntry { records, ..entry })
+        .collect();
     assert_eq!(listed, expected);
 }
 
@@ -266,15 +319,19 @@ async fn a_cut_tail_is_noticed(place: &impl Place) {
             "{left}: {read:?}"
         );
         let append = place.open().append(RUN, &head, &[record(7, "on")]).await;
-        assert!(matches!(append, Err(JournalError::Cut { expected: 6, .. })), "{append:?}");
+        assert!(
+            matches!(append, Err(JournalError::Cut { expected: 6, .. })),
+            "{append:?}"
+        );
     }
 }
 
 async fn every_altered_column_is_noticed(place: &impl Place) {
     run_of(&place.open(), 4).await;
-    let alterations: [(&str, fn(&mut Row)); 6] = [
+    type Alter = fn(&mut Row);
+    let alterations: [(&str, Alter); 6] = [
         ("bytes", |row| row.bytes[20] ^= 1),
-        ("fewer bytes", |row| drop(row.bytes.pop())),
+        ("fewer bytes", |row| row.bytes.truncate(row.bytes.len() - 1)),
         ("hash", |row| row.hash.replace_range(5..6, "x")),
         ("format", |row| row.format += 1),
         ("at", |row| row.at = Timestamp::from_millis(77)),
@@ -308,35 +365,53 @@ async fn rows_that_are_missing_or_swapped_are_noticed(place: &impl Place) {
         rows.remove(2);
     });
     let read = place.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Altered { seq: 3, .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(JournalError::Altered { seq: 3, .. })),
+        "{read:?}"
+    );
     place.damage(RUN, |rows| {
         rows.clone_from(&kept);
         let (second, third) = (rows[1].bytes.clone(), rows[2].bytes.clone());
         (rows[1].bytes, rows[2].bytes) = (third, second);
     });
     let read = place.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Altered { seq: 2, .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(JournalError::Altered { seq: 2, .. })),
+        "{read:?}"
+    );
     // A chain that is whole in itself, but is not the one that was written.
     place.damage(RUN, |rows| {
         let records = [record(1, "r1"), record(2, "forged")];
         *rows = chain::seal(&chain::genesis(&entry(RUN)), &records).unwrap();
-        let tail = kept.iter().skip(2).map(|row| format::decode(row.format, &row.bytes).unwrap());
+        let tail = kept
+            .iter()
+            .skip(2)
+            .map(|row| format::decode(row.format, &row.bytes).unwrap());
         let tail: Vec<Record> = tail.collect();
         rows.extend(chain::seal(&rows[1].head(), &tail).unwrap());
     });
     let read = place.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Altered { .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(JournalError::Altered { .. })),
+        "{read:?}"
+    );
 }
 
 async fn what_is_kept_beside_the_records_is_covered(place: &impl Place) {
     run_of(&place.open(), 2).await;
     place.damage(RUN, |rows| {
-        let other = RunEntry { target: "prod/other".to_owned(), ..entry(RUN) };
+        let other = RunEntry {
+            target: "prod/other".to_owned(),
+            ..entry(RUN)
+        };
         let records = [record(1, "r1"), record(2, "r2")];
         *rows = chain::seal(&chain::genesis(&other), &records).unwrap();
     });
     let read = place.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Altered { seq: 1, .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(JournalError::Altered { seq: 1, .. })),
+        "{read:?}"
+    );
 }
 
 async fn a_newer_format_is_refused_as_such(place: &impl Place) {
@@ -345,17 +420,34 @@ async fn a_newer_format_is_refused_as_such(place: &impl Place) {
         let newer = format::FORMAT + 1;
         let bytes = br#"{"from":"the future"}"#.to_vec();
         let hash = chain::link(&rows[1].hash, 3, newer, &bytes);
-        rows.push(Row { seq: 3, at: Timestamp::from_millis(3), format: newer, bytes, hash });
+        rows.push(Row {
+            seq: 3,
+            at: Timestamp::from_millis(3),
+            format: newer,
+            bytes,
+            hash,
+        });
     });
     let read = place.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Newer { found: 2, supported: 1 })), "{read:?}");
+    assert!(
+        matches!(
+            read,
+            Err(JournalError::Newer {
+                found: 2,
+                supported: 1
+            })
+        ),
+        "{read:?}"
+    );
 }
 
 async fn giant_records_are_refused_and_nothing_is_written(place: &impl Place) {
     let journal = place.open();
     let head = run_of(&journal, 1).await;
     let giant = record(3, &"x".repeat(MAX_RECORD_BYTES));
-    let append = journal.append(RUN, &head, &[record(2, "small"), giant]).await;
+    let append = journal
+        .append(RUN, &head, &[record(2, "small"), giant])
+        .await;
     assert!(matches!(append, Err(JournalError::Limit(_))), "{append:?}");
     assert_eq!(journal.read(RUN).await.unwrap().1, head);
     let large = record(2, &"x".repeat(MAX_RECORD_BYTES / 2));
@@ -366,21 +458,38 @@ async fn giant_records_are_refused_and_nothing_is_written(place: &impl Place) {
 async fn commands_are_kept_in_order_and_answered_once(place: &impl Place) {
     let (engine, person) = (place.open(), place.open());
     run_of(&engine, 1).await;
-    let abort = Command::Abort { reason: Some("too slow".to_owned()) };
+    let abort = Command::Abort {
+        reason: Some("too slow".to_owned()),
+    };
     let at = Timestamp::from_millis(7);
     assert_eq!(person.post(RUN, at, &ada(), &abort).await.unwrap(), 1);
-    assert_eq!(person.post(RUN, at, &ada(), &Command::Retry).await.unwrap(), 2);
+    assert_eq!(
+        person.post(RUN, at, &ada(), &Command::Retry).await.unwrap(),
+        2
+    );
     let inbox = engine.inbox(RUN, 0).await.unwrap();
-    assert_eq!(inbox.iter().map(|command| command.id).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!((inbox[0].at, &inbox[0].by, &inbox[0].command), (at, &ada(), &abort));
+    assert_eq!(
+        inbox.iter().map(|command| command.id).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(
+        (inbox[0].at, &inbox[0].by, &inbox[0].command),
+        (at, &ada(), &abort)
+    );
     assert_eq!(engine.inbox(RUN, 1).await.unwrap(), inbox[1..]);
     assert_eq!(person.answered(RUN, 1).await.unwrap(), None);
     engine.answer(RUN, 1, None).await.unwrap();
-    engine.answer(RUN, 2, Some("nothing to retry")).await.unwrap();
+    engine
+        .answer(RUN, 2, Some("nothing to retry"))
+        .await
+        .unwrap();
     // An engine that died after its answer gives another one; the person was told the first.
     engine.answer(RUN, 2, None).await.unwrap();
     assert_eq!(person.answered(RUN, 1).await.unwrap(), Some(Ok(())));
-    assert_eq!(person.answered(RUN, 2).await.unwrap(), Some(Err("nothing to retry".to_owned())));
+    assert_eq!(
+        person.answered(RUN, 2).await.unwrap(),
+        Some(Err("nothing to retry".to_owned()))
+    );
     assert!(engine.answer(RUN, 3, None).await.is_err());
     assert!(person.answered(RUN, 3).await.is_err());
     assert_eq!(place.open().inbox(RUN, 0).await.unwrap().len(), 2);
@@ -397,7 +506,9 @@ async fn commands_can_be_given_while_a_run_is_driven(place: &impl Place) {
     };
     let command = async {
         for n in 1..=20 {
-            let id = person.post(RUN, Timestamp::ZERO, &ada(), &Command::Retry).await;
+            let id = person
+                .post(RUN, Timestamp::ZERO, &ada(), &Command::Retry)
+                .await;
             assert_eq!(id.unwrap(), n);
             person.read(RUN).await.unwrap();
         }
@@ -419,7 +530,9 @@ async fn the_inbox_is_bounded(place: &impl Place) {
     assert_eq!(journal.inbox(RUN, 0).await.unwrap().len(), MAX_INBOX_PAGE);
     journal.answer(RUN, 1, None).await.unwrap();
     assert_eq!(post().await.unwrap(), MAX_OPEN_COMMANDS as u64 + 1);
-    let long = Command::HandOver { reason: "x".repeat(1 << 20) };
+    let long = Command::HandOver {
+        reason: "x".repeat(1 << 20),
+    };
     let long = journal.post(RUN, Timestamp::ZERO, &NOBODY, &long).await;
     assert!(matches!(long, Err(JournalError::Limit(_))), "{long:?}");
 }
@@ -440,13 +553,19 @@ fn records() -> impl Strategy<Value = Record> {
         Just(Event::Woke),
         ".{0,40}".prop_map(|cause| Event::Interrupted { cause }),
         (".{0,20}", any::<u64>()).prop_map(|(engine, epoch)| Event::Driving { engine, epoch }),
-        (".{0,20}", proptest::option::of(".{0,200}"), proptest::option::of(any::<u64>())).prop_map(
-            |(name, reason, inbox)| Event::Commanded {
-                by: Identity { name, verified_by: "x".to_owned() },
+        (
+            ".{0,20}",
+            proptest::option::of(".{0,200}"),
+            proptest::option::of(any::<u64>())
+        )
+            .prop_map(|(name, reason, inbox)| Event::Commanded {
+                by: Identity {
+                    name,
+                    verified_by: "x".to_owned()
+                },
                 command: Command::Abort { reason },
                 inbox,
-            }
-        ),
+            }),
     ];
     (0..u64::MAX >> 1, event).prop_map(|(at, event)| Record {
         at: Timestamp::from_millis(at),

@@ -1,5 +1,13 @@
 //! What only the journal on disk must do: crashes between its two writes, damaged files, rights.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the functions that tests call are tests too"
+)]
+#![expect(clippy::disallowed_methods, reason = "tests damage files as they are")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +40,10 @@ impl State {
         SqliteJournal::open(self.folder()).unwrap()
     }
     fn sql(&self, text: &str) {
-        Connection::open(self.database()).unwrap().execute_batch(text).unwrap();
+        Connection::open(self.database())
+            .unwrap()
+            .execute_batch(text)
+            .unwrap();
     }
     async fn run_of(&self, count: u64) -> Head {
         let journal = self.open();
@@ -99,11 +110,17 @@ async fn an_anchor_that_is_behind_by_a_crash_is_brought_forward() {
     fs::write(state.anchor(), before).unwrap();
     let journal = state.open();
     let report = journal.verify(RUN).await.unwrap();
-    assert_eq!((report.records, report.anchored.seq, report.restored), (6, 5, 0));
+    assert_eq!(
+        (report.records, report.anchored.seq, report.restored),
+        (6, 5, 0)
+    );
     let (_, head) = journal.read(RUN).await.unwrap();
     let head = journal.append(RUN, &head, &[record(7)]).await.unwrap();
     let report = journal.verify(RUN).await.unwrap();
-    assert_eq!((report.records, &report.anchored, &report.head), (7, &head, &head));
+    assert_eq!(
+        (report.records, &report.anchored, &report.head),
+        (7, &head, &head)
+    );
 }
 
 #[tokio::test]
@@ -139,7 +156,17 @@ async fn the_same_database_is_a_cut_once_the_append_had_returned() {
     let (_, _, state, after) = apart().await;
     fs::write(state.anchor(), after).unwrap();
     let read = state.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Cut { expected: 6, found: 5, .. })), "{read:?}");
+    assert!(
+        matches!(
+            read,
+            Err(JournalError::Cut {
+                expected: 6,
+                found: 5,
+                ..
+            })
+        ),
+        "{read:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +175,11 @@ async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() 
     drop(state.open());
     whole.run_of(1).await;
     // The anchor was made, or was cleared and says that there are no records yet.
-    for anchor in [Vec::new(), vec![b'\n'; FILE_BYTES], fs::read(whole.anchor()).unwrap()] {
+    for anchor in [
+        Vec::new(),
+        vec![b'\n'; FILE_BYTES],
+        fs::read(whole.anchor()).unwrap(),
+    ] {
         let mut anchor = anchor;
         let end = anchor.len().min(SLOT_BYTES);
         anchor.truncate(end);
@@ -187,8 +218,14 @@ async fn a_damaged_block_of_the_anchor_is_made_up_for_and_a_damaged_anchor_is_no
     for anchor in [Vec::new(), vec![0; FILE_BYTES], whole[..40].to_vec()] {
         fs::write(state.anchor(), anchor).unwrap();
         let journal = state.open();
-        for fault in [journal.read(RUN).await.err(), journal.append(RUN, &head, &[record(5)]).await.err()] {
-            assert!(matches!(fault, Some(JournalError::Altered { .. })), "{fault:?}");
+        for fault in [
+            journal.read(RUN).await.err(),
+            journal.append(RUN, &head, &[record(5)]).await.err(),
+        ] {
+            assert!(
+                matches!(fault, Some(JournalError::Altered { .. })),
+                "{fault:?}"
+            );
         }
     }
     fs::remove_file(state.anchor()).unwrap();
@@ -204,7 +241,17 @@ async fn a_database_that_was_lost_or_replaced_is_noticed() {
     let journal = state.open();
     assert_eq!(journal.lost().await.unwrap(), [RUN]);
     let read = journal.read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Cut { expected: 3, found: 0, .. })), "{read:?}");
+    assert!(
+        matches!(
+            read,
+            Err(JournalError::Cut {
+                expected: 3,
+                found: 0,
+                ..
+            })
+        ),
+        "{read:?}"
+    );
     let entry = RunEntry {
         run: RUN.to_owned(),
         release: "other".to_owned(),
@@ -214,7 +261,10 @@ async fn a_database_that_was_lost_or_replaced_is_noticed() {
     };
     let again = journal.create(&entry, &record(1)).await;
     assert!(matches!(again, Err(JournalError::Cut { .. })), "{again:?}");
-    assert_eq!(Anchor::parse(RUN, &fs::read(state.anchor()).unwrap()).head(), Some(head));
+    assert_eq!(
+        Anchor::parse(RUN, &fs::read(state.anchor()).unwrap()).head(),
+        Some(head)
+    );
 }
 
 #[tokio::test]
@@ -227,7 +277,17 @@ async fn a_log_that_was_lost_is_noticed() {
     copy(&state.folder(), &torn.folder());
     fs::remove_file(torn.folder().join("journal.db-wal")).unwrap();
     let read = torn.open().read(RUN).await;
-    assert!(matches!(read, Err(JournalError::Cut { expected: 3, found: 2, .. })), "{read:?}");
+    assert!(
+        matches!(
+            read,
+            Err(JournalError::Cut {
+                expected: 3,
+                found: 2,
+                ..
+            })
+        ),
+        "{read:?}"
+    );
 }
 
 #[tokio::test]
@@ -247,7 +307,10 @@ async fn altered_columns_of_runs_are_noticed() {
         state.sql(&format!("PRAGMA foreign_keys = OFF; {change}"));
         let read = state.open().read(RUN).await;
         assert!(
-            matches!(read, Err(JournalError::Altered { .. } | JournalError::Cut { .. })),
+            matches!(
+                read,
+                Err(JournalError::Altered { .. } | JournalError::Cut { .. })
+            ),
             "{change}: {read:?}"
         );
     }
@@ -260,7 +323,16 @@ async fn tables_of_a_newer_engine_are_refused_and_left_alone() {
     state.sql("PRAGMA user_version = 7");
     let before = fs::read(state.database()).unwrap();
     let opened = SqliteJournal::open(state.folder());
-    assert!(matches!(opened, Err(JournalError::Newer { found: 7, supported: 1 })), "{opened:?}");
+    assert!(
+        matches!(
+            opened,
+            Err(JournalError::Newer {
+                found: 7,
+                supported: 1
+            })
+        ),
+        "{opened:?}"
+    );
     assert_eq!(fs::read(state.database()).unwrap(), before);
 }
 
@@ -313,7 +385,10 @@ async fn a_state_directory_that_is_a_file_is_a_clear_fault() {
     let state = State::new();
     fs::write(state.folder(), "").unwrap();
     let fault = SqliteJournal::open(state.folder()).unwrap_err();
-    assert!(fault.to_string().contains("can't create the folder"), "{fault}");
+    assert!(
+        fault.to_string().contains("can't create the folder"),
+        "{fault}"
+    );
     assert!(!SqliteJournal::exists(&state.folder()));
 }
 
@@ -330,8 +405,12 @@ async fn a_copy_of_a_state_directory_is_another_seat() {
 async fn many_processes_may_open_a_new_state_directory_at_once() {
     let state = State::new();
     let seats: Vec<String> = std::thread::scope(|scope| {
-        let open: Vec<_> = (0..8).map(|_| scope.spawn(|| state.open().seat())).collect();
-        open.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let open: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| state.open().seat()))
+            .collect();
+        open.into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(seats.iter().all(|seat| *seat == seats[0]), "{seats:?}");
 }

@@ -18,7 +18,10 @@ pub(super) fn post(
     command: &Command,
 ) -> Result<u64, JournalError> {
     let unwritable = |error: serde_json::Error| {
-        JournalError::Storage("the command can't be written".to_owned(), Some(Box::new(error)))
+        JournalError::Storage(
+            "the command can't be written".to_owned(),
+            Some(Box::new(error)),
+        )
     };
     let by = serde_json::to_string(by).map_err(unwritable)?;
     let command = serde_json::to_string(command).map_err(unwritable)?;
@@ -108,7 +111,9 @@ pub(super) fn answered(
         .prepare_cached("SELECT answered, refused FROM inbox WHERE run = ? AND id = ?")
         .and_then(|mut query| {
             let answer = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            query.query_row(params![number, signed(id)], answer).optional()
+            query
+                .query_row(params![number, signed(id)], answer)
+                .optional()
         })
         .map_err(fault::sql)?;
     match found {

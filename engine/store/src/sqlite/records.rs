@@ -115,10 +115,7 @@ fn commit(
     Ok(head)
 }
 
-pub(super) fn read(
-    inner: &Inner,
-    run: &str,
-) -> Result<(Vec<Record>, Head, Report), JournalError> {
+pub(super) fn read(inner: &Inner, run: &str) -> Result<(Vec<Record>, Head, Report), JournalError> {
     name::check(run)?;
     let mut connection = inner.connection();
     // Before the database: a writer may be at work.
@@ -231,15 +228,18 @@ fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
             release: row.get(2)?,
             target: row.get(3)?,
             created: Timestamp::from_millis(row.get::<_, i64>(4)?.max(0).cast_unsigned()),
-            records: row.get::<_, Option<i64>>(5)?.unwrap_or(0).max(0).cast_unsigned(),
+            records: row
+                .get::<_, Option<i64>>(5)?
+                .unwrap_or(0)
+                .max(0)
+                .cast_unsigned(),
         },
     })
 }
 
 /// The run and where the database has it end.
 fn tail(connection: &Connection, run: &str) -> Result<(Found, Head), JournalError> {
-    let found =
-        find(connection, run)?.ok_or_else(|| JournalError::NotFound(run.to_owned()))?;
+    let found = find(connection, run)?.ok_or_else(|| JournalError::NotFound(run.to_owned()))?;
     let last = connection
         .prepare_cached("SELECT seq, hash FROM records WHERE run = ? ORDER BY seq DESC LIMIT 1")
         .and_then(|mut query| {
@@ -304,7 +304,14 @@ fn insert(connection: &Connection, number: i64, rows: &[Row]) -> Result<(), Jour
     for row in rows {
         let at = signed(row.at.as_millis());
         insert
-            .execute(params![number, signed(row.seq), at, row.format, row.bytes, row.hash])
+            .execute(params![
+                number,
+                signed(row.seq),
+                at,
+                row.format,
+                row.bytes,
+                row.hash
+            ])
             .map_err(fault::sql)?;
     }
     Ok(())
@@ -335,8 +342,12 @@ fn rows(connection: &Connection, found: &Found) -> Result<Vec<Row>, JournalError
 
 fn parse(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
     let number = |index| {
-        row.get_ref(index)
-            .map(|value| value.as_i64().ok().and_then(|number| u64::try_from(number).ok()))
+        row.get_ref(index).map(|value| {
+            value
+                .as_i64()
+                .ok()
+                .and_then(|number| u64::try_from(number).ok())
+        })
     };
     let (seq, at, format) = (number(0)?, number(1)?, number(2)?);
     // The length comes first, so that a giant is not loaded to be refused.

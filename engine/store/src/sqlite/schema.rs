@@ -32,6 +32,8 @@ const STATEMENTS: usize = 32;
 /// How often a lock is tried until [`BUSY_TIMEOUT`] is over.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
+/// Records have row ids: SQLite fills the pages of such a table in order when rows are added at its
+/// end, where a table without them would split a page for every few records.
 const TABLES: &str = "
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -52,7 +54,7 @@ CREATE TABLE records (
     bytes BLOB NOT NULL,
     hash TEXT NOT NULL,
     PRIMARY KEY (run, seq)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE inbox (
     run INTEGER NOT NULL REFERENCES runs (number),
     id INTEGER NOT NULL,
@@ -87,13 +89,20 @@ impl Layout {
 
     /// Makes what is missing, for this user alone.
     fn make(&self) -> Result<(), JournalError> {
-        for folder in [self.folder.clone(), self.anchors(), self.folder.join("locks")] {
+        for folder in [
+            self.folder.clone(),
+            self.anchors(),
+            self.folder.join("locks"),
+        ] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(&folder)
                 .map_err(|error| {
-                    fault::io(format!("can't create the folder {}", folder.display()), error)
+                    fault::io(
+                        format!("can't create the folder {}", folder.display()),
+                        error,
+                    )
                 })?;
         }
         // SQLite gives its own files the rights of this one.
@@ -228,7 +237,9 @@ fn check_version(connection: &Connection) -> Result<bool, JournalError> {
 /// The id that was made with the tables, and which folder they are in: a copy of a state directory is another seat.
 fn seat(layout: &Layout, connection: &Connection) -> Result<String, JournalError> {
     let id: String = connection
-        .query_row("SELECT value FROM meta WHERE name = 'seat'", [], |row| row.get(0))
+        .query_row("SELECT value FROM meta WHERE name = 'seat'", [], |row| {
+            row.get(0)
+        })
         .map_err(fault::sql)?;
     let folder = layout
         .folder

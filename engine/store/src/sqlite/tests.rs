@@ -25,15 +25,20 @@ async fn a_full_disk_is_told_as_such_and_the_run_goes_on_once_there_is_room() {
     };
     let mut head = journal.create(&entry, &record).await.unwrap();
     let limit = |pages: u32| {
-        let set = journal
-            .inner
-            .connection()
-            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, u32>(0));
+        let set = journal.inner.connection().pragma_update_and_check(
+            None,
+            "max_page_count",
+            pages,
+            |row| row.get::<_, u32>(0),
+        );
         assert_eq!(set.unwrap(), pages);
     };
     limit(40);
     let full = loop {
-        match journal.append("full", &head, std::slice::from_ref(&record)).await {
+        match journal
+            .append("full", &head, std::slice::from_ref(&record))
+            .await
+        {
             Ok(next) => head = next,
             Err(error) => break error,
         }
