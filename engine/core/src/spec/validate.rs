@@ -1,29 +1,27 @@
 //! What a release must be besides well-formed. Every fault is reported, not only the first.
 
-use crate::diagnostic::{Diagnostics, codes, listed, looks_secret, secret_value};
+use crate::diagnostic::{Diagnostics, codes, listed};
 use crate::spec::Change;
 use crate::spec::check::{Checker, MAX_DURATION};
 use crate::spec::name;
 use crate::spec::release::{
-    BandAction, Credential, GatePolicy, InconclusiveAction, Overrides, PluginSource, Release,
-    SecretSource, Target, VERSION_PLACEHOLDER,
+    Credential, Overrides, PluginSource, Release, SecretSource, Target, VERSION_PLACEHOLDER,
 };
 use crate::time::Span;
 use crate::yaml::{Document, escape};
-use serde_json::Value;
 
+mod config;
+mod gate;
 mod phases;
+
+use config::config;
 
 /// How many times faster than the clock a simulation may pass.
 const MAX_SCALE: f64 = 1_000_000.0;
-/// Most failed, inconclusive or failing evaluations that a policy may let pass.
-const MAX_LIMIT: u32 = 1000;
 /// Most times that a step of the way back is tried again by itself.
 const MAX_RETRIES: u32 = 100;
 /// How far ahead a task may be due.
 const MAX_DUE: Span = Span::from_mins(366 * 24 * 60);
-/// The bands that have an order, from good to bad.
-const ORDERED_BANDS: [&str; 3] = ["normal", "warn", "alert"];
 
 /// Checks a release to which the overrides were applied.
 pub(super) fn release(
@@ -365,81 +363,7 @@ fn gates(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
             &gate.plugin,
         );
         config(c, release, &format!("{pointer}/config"), &gate.config);
-        policy(c, &format!("{pointer}/policy"), &gate.policy);
-    }
-}
-
-fn policy(c: &mut Checker<'_>, pointer: &str, policy: &GatePolicy) {
-    let at = |field: &str| format!("{pointer}/{field}");
-    c.duration(&at("interval"), "the interval", policy.interval);
-    c.duration(&at("timeout"), "the timeout", policy.timeout);
-    c.at_most(
-        &at("initialDelay"),
-        "the initial delay",
-        policy.initial_delay,
-    );
-    if let Some(sustained) = policy.sustained {
-        c.duration(&at("sustained"), "`sustained`", sustained);
-        if sustained > Span::ZERO && sustained < policy.interval {
-            c.fault(codes::IMPOSSIBLE_NUMBER, &at("sustained"), |f| f.expected(format!("at least the interval, {}", policy.interval)).found(sustained.to_string()).hint("a breach that is shorter than the interval can't be told from a single verdict"), "`sustained` is shorter than the interval");
-        }
-        if policy.failure_limit > 0 {
-            c.fault(
-                codes::CONTRADICTION,
-                &at("failureLimit"),
-                |f| f.hint("keep `sustained` to count time, or `failureLimit` to count verdicts"),
-                "`failureLimit` and `sustained` can't both decide when a breach counts",
-            );
-        }
-    }
-    for (field, limit) in [
-        ("failureLimit", policy.failure_limit),
-        ("inconclusiveLimit", policy.inconclusive_limit),
-        ("errorLimit", policy.error_limit),
-    ] {
-        if limit > MAX_LIMIT {
-            c.number(
-                &at(field),
-                format!("`{field}` is too high to mean anything"),
-                &format!("at most {MAX_LIMIT}"),
-                &limit.to_string(),
-            );
-        }
-    }
-    bands(c, &at("bands"), policy);
-    let inconclusive = &policy.on_inconclusive;
-    if let Some(after) = inconclusive.rollback_after {
-        c.duration(
-            &at("onInconclusive/rollbackAfter"),
-            "`rollbackAfter`",
-            after,
-        );
-        if inconclusive.action == InconclusiveAction::Rollback {
-            c.fault(codes::CONTRADICTION, &at("onInconclusive/rollbackAfter"), |f| f.hint("use `action: hold` to go back after a time, or leave `rollbackAfter` out to go back at once"), "`rollbackAfter` has no meaning with `action: rollback`");
-        }
-    }
-}
-
-/// A worse band must not lead to a milder action.
-fn bands(c: &mut Checker<'_>, pointer: &str, policy: &GatePolicy) {
-    c.bounded(pointer, "bands", policy.bands.len());
-    let mut before: Option<(&str, BandAction)> = None;
-    for band in ORDERED_BANDS {
-        let Some(action) = policy.bands.get(band).copied() else {
-            continue;
-        };
-        if let Some((milder, stricter)) = before.filter(|(_, stricter)| *stricter > action) {
-            c.fault(
-                codes::CONTRADICTION,
-                &format!("{pointer}/{band}"),
-                |f| {
-                    f.expected(format!("at least as strict as `{milder}`"))
-                        .found(format!("{action:?} after {stricter:?}").to_lowercase())
-                },
-                format!("the band `{band}` is worse than `{milder}` and leads to a milder action"),
-            );
-        }
-        before = Some((band, action));
+        gate::policy(c, &format!("{pointer}/policy"), &gate.policy);
     }
 }
 
@@ -549,76 +473,4 @@ fn ends(c: &mut Checker<'_>, release: &Release) {
         }
     }
     debug_assert!(MAX_DUE > MAX_DURATION);
-}
-
-/// A plugin's config must not hold a secret, and names only credentials that exist.
-fn config(c: &mut Checker<'_>, release: &Release, pointer: &str, config: &Value) {
-    if !config.is_object() {
-        c.fault(
-            codes::WRONG_TYPE,
-            pointer,
-            |f| f.expected("a mapping"),
-            "a config is a mapping",
-        );
-    }
-    let mut rest: Vec<(String, &Value)> = vec![(pointer.to_owned(), config)];
-    // Every value of the file is looked at once; the file's size is bounded.
-    while let Some((pointer, value)) = rest.pop() {
-        match value {
-            Value::Object(fields) => {
-                named_header(c, &pointer, fields);
-                for (key, value) in fields {
-                    let at = format!("{pointer}/{}", escape(key));
-                    if looks_secret(key) && value.as_str().is_some_and(|text| !text.is_empty()) {
-                        secret(c, &at, &format!("`{key}`"));
-                    } else if let (true, Some(name)) = (key == "credential", value.as_str()) {
-                        c.refers(
-                            &at,
-                            "credential",
-                            name,
-                            release.credentials.keys().map(String::as_str),
-                        );
-                    } else {
-                        rest.push((at, value));
-                    }
-                }
-            }
-            Value::Array(items) => rest.extend(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(i, item)| (format!("{pointer}/{i}"), item)),
-            ),
-            Value::String(text) => {
-                if let Some(kind) = secret_value(text) {
-                    secret(c, &pointer, kind);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Headers that are written as `{name: Authorization, value: …}`.
-fn named_header(c: &mut Checker<'_>, pointer: &str, fields: &serde_json::Map<String, Value>) {
-    let text = |key: &str| fields.get(key).and_then(Value::as_str);
-    if let (Some(name), Some(value)) = (text("name"), text("value"))
-        && looks_secret(name)
-        && secret_value(value).is_none()
-    {
-        secret(
-            c,
-            &format!("{pointer}/value"),
-            &format!("the value of `{name}`"),
-        );
-    }
-}
-
-fn secret(c: &mut Checker<'_>, pointer: &str, found: &str) {
-    c.fault(
-        codes::SECRET_IN_CONFIG,
-        pointer,
-        |f| f.found(found).hint("define the secret under `credentials` with the hosts it may be sent to, and name that credential here"),
-        "a plugin's config holds a secret in plain sight",
-    );
 }
