@@ -1,1 +1,66 @@
-//! Placeholder.
+//! The `phasegate` binary as a library: composition root, commands, output and exit codes.
+//!
+//! Start reading at [`compose`], where an engine is put together, and [`main`], which runs a command.
+//! `args` is the command line, `commands` has a file per command, `drive` runs an engine in the
+//! foreground, `stream` projects a journal onto lines, and `live` and `show` are how people see them.
+
+pub mod args;
+pub mod builtin;
+mod commands;
+pub mod compose;
+pub mod console;
+mod drive;
+pub mod exit;
+pub mod files;
+mod live;
+pub mod plugins;
+mod show;
+pub mod simulated;
+pub mod state;
+pub mod stream;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::console::Console;
+use crate::exit::{Exit, Fault, internal};
+
+/// Runs `phasegate` with these arguments, the program's name first.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are what was asked for; everything else is bad input.
+            let exit = if error.use_stderr() {
+                Exit::BadInput
+            } else {
+                Exit::Succeeded
+            };
+            // Where the message can't be printed, the exit code still says what it would.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let global = &cli.global;
+    let console = Console::new(global.output, global.color, global.quiet);
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::from(internal("no async runtime").caused_by(&error)))
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(commands::run(&cli, &console));
+            // Whatever a plugin or a cluster still computes must not hold the user up.
+            runtime.shutdown_background();
+            outcome
+        });
+    match outcome {
+        Ok(exit) => exit,
+        Err(fault) => {
+            console.faults(&fault.diagnostics);
+            fault.exit
+        }
+    }
+}

@@ -1,2 +1,7 @@
 //! The `phasegate` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    phasegate_cli::main(std::env::args_os()).into()
+}

@@ -1,0 +1,501 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use phasegate_core::event::DriftAnswer;
+
+use crate::console::{Colour, Format};
+
+/// Takes a service from one version to the next, in phases and under gates; and back, whenever it must.
+#[derive(Debug, Parser)]
+#[command(
+    name = "phasegate",
+    version,
+    after_help = "Exit codes: 0 succeeded, 1 failed and rolled back, 2 bad input, 3 refused before anything changed,\n4 rollback stuck, 5 waiting for people or interrupted, 6 stayed forward, 70 internal error.",
+    after_long_help = include_str!("exit_codes.txt")
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Where runs are recorded.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "PHASEGATE_STATE",
+        default_value = "./.phasegate"
+    )]
+    pub state: PathBuf,
+    /// How data is printed; live progress as JSON is one object a line.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub output: Format,
+    /// When colours are used; NO_COLOR is respected.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: Colour,
+    /// Print data and errors only.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented release.yaml and scenario.yaml to begin with.
+    Init(Init),
+    /// Say what is wrong with release, policy and scenario files.
+    Validate(Validate),
+    /// Show what a run would do, and what is there now. Nothing is changed.
+    Plan(Plan),
+    /// Start a release and follow it to its end.
+    Run(Run),
+    /// Go on with a run that was interrupted, or that nobody drives.
+    Resume(Resume),
+    /// Show where a run is, or all unfinished runs.
+    Status(Which),
+    /// Follow a run that another process drives.
+    Watch(Which),
+    /// Agree to a run's plan.
+    Approve(Approve),
+    /// Vouch for something that a run asks for.
+    Attest(Attest),
+    /// Stop forward steps. Gates go on, and may still roll back.
+    Pause(Reasoned),
+    /// Go on after a pause, or after somebody else changed the target.
+    Continue(Continue),
+    /// Go back to the old version, from wherever the run is.
+    Abort(Reasoned),
+    /// Try again what is stuck or what a gate could not answer.
+    Retry(Driven),
+    /// Leave out the compensation that is stuck, by its name.
+    Skip(Skip),
+    /// Take over by hand where the way back is stuck.
+    HandOver(HandOver),
+    /// Bring the old version back after a run succeeded.
+    Rollback(Reasoned),
+    /// List runs, or print what happened in one.
+    History(History),
+    /// Look at the lock on a target, or break it.
+    Lock(Lock),
+    /// List what is owed after runs, or say that it is done.
+    Due(Due),
+    /// Run a simulated cluster in the foreground, for `phasegate run` and kubectl.
+    Simulate(Simulate),
+    /// Run a release through a scenario in virtual time and print the transcript.
+    Rehearse(Rehearse),
+    /// Look at plugins.
+    Plugin(Plugin),
+    /// Print the JSON Schema of a kind of file.
+    Schema(Schema),
+    /// Explain the code of an error.
+    Explain(Explain),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+    /// Check that everything an engine needs is there.
+    Doctor,
+}
+
+/// `phasegate init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write the files.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// The release's name.
+    #[arg(long, default_value = "hello")]
+    pub name: String,
+}
+
+/// `phasegate validate`
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Release, policy and scenario files; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// The version to check a release with.
+    #[arg(long = "version", value_name = "V")]
+    pub version: Option<String>,
+    /// The environment to check a release for.
+    #[arg(long, value_name = "E")]
+    pub environment: Option<String>,
+}
+
+/// What a release is planned with.
+#[derive(Clone, Debug, Args)]
+pub struct Inputs {
+    /// The version to bring up, in place of the file's.
+    #[arg(long = "version", value_name = "V")]
+    pub version: Option<String>,
+    /// The environment to deploy to, in place of the file's.
+    #[arg(long, value_name = "E")]
+    pub environment: Option<String>,
+    /// The operator's policy.
+    #[arg(long, value_name = "FILE", env = "PHASEGATE_POLICY")]
+    pub policy: Option<String>,
+}
+
+/// `phasegate plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The release.
+    pub file: String,
+    /// What it is planned with.
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Keep the plan for `phasegate run --plan`.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// How a command drives a run.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Driving {
+    /// Leave with exit code 5 when only people can move the run on.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// What the first SIGINT or SIGTERM does.
+    #[arg(long, value_enum, default_value = "leave", value_name = "WHAT")]
+    pub on_cancel: OnCancel,
+}
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnCancel {
+    /// Leave the run as it is; `phasegate resume` goes on.
+    #[default]
+    Leave,
+    /// Abort the run and see it back to the old version; for CI.
+    Abort,
+}
+
+/// `phasegate run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The release.
+    pub file: String,
+    /// What it is planned with.
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Run a plan that `phasegate plan --out` kept; refused where the facts it was made of have changed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["version", "environment", "policy"])]
+    pub plan: Option<String>,
+    /// How it is driven.
+    #[command(flatten)]
+    pub driving: Driving,
+    /// Never ask. Nothing asks yet; scripts that pass it stay right.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `phasegate resume`
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run, or the beginning of its name; the only unfinished one if left out.
+    pub run: Option<String>,
+    /// How it is driven.
+    #[command(flatten)]
+    pub driving: Driving,
+}
+
+/// Names a run that is looked at.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The run, or the beginning of its name; the only unfinished one if left out.
+    pub run: Option<String>,
+}
+
+/// Names a run that is told something.
+#[derive(Debug, Args)]
+pub struct Driven {
+    /// The run, or the beginning of its name; the only unfinished one if left out.
+    pub run: Option<String>,
+    /// How it is driven, if nobody drives it.
+    #[command(flatten)]
+    pub driving: Driving,
+}
+
+/// A command with a reason.
+#[derive(Debug, Args)]
+pub struct Reasoned {
+    /// The run.
+    #[command(flatten)]
+    pub run: Driven,
+    /// Why; it is kept in the journal.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `phasegate approve`
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The run.
+    #[command(flatten)]
+    pub run: Driven,
+    /// Agree to this requirement only, not to all that you may.
+    #[arg(long, value_name = "NAME")]
+    pub requirement: Option<String>,
+    /// The plan that you have read, by its digest or the beginning of it; refused if the run's is another.
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+}
+
+/// `phasegate attest`
+#[derive(Debug, Args)]
+pub struct Attest {
+    /// The attestation's name, after the run's if that is given too.
+    #[arg(required = true, num_args = 1..=2, value_name = "[RUN] NAME")]
+    pub names: Vec<String>,
+    /// What you vouch for, in your words.
+    #[arg(long)]
+    pub text: String,
+    /// How the run is driven, if nobody drives it.
+    #[command(flatten)]
+    pub driving: Driving,
+}
+
+/// `phasegate continue`
+#[derive(Debug, Args)]
+pub struct Continue {
+    /// The run.
+    #[command(flatten)]
+    pub run: Driven,
+    /// What to do about a change that somebody else made.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub drift: Option<Drift>,
+}
+
+/// What to do about a change that somebody else made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Drift {
+    /// Go on with what is there.
+    Adopt,
+    /// Write what the plan says once more.
+    Force,
+}
+
+impl From<Drift> for DriftAnswer {
+    fn from(drift: Drift) -> Self {
+        match drift {
+            Drift::Adopt => Self::Adopt,
+            Drift::Force => Self::Force,
+        }
+    }
+}
+
+/// `phasegate skip`
+#[derive(Debug, Args)]
+pub struct Skip {
+    /// The compensation's name, after the run's if that is given too.
+    #[arg(required = true, num_args = 1..=2, value_name = "[RUN] STEP")]
+    pub names: Vec<String>,
+    /// How the run is driven, if nobody drives it.
+    #[command(flatten)]
+    pub driving: Driving,
+}
+
+/// `phasegate hand-over`
+#[derive(Debug, Args)]
+pub struct HandOver {
+    /// The run.
+    #[command(flatten)]
+    pub run: Driven,
+    /// Why; it is kept in the journal.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `phasegate history`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct History {
+    /// Check a journal.
+    #[command(subcommand)]
+    pub command: Option<HistoryCommand>,
+    /// The run, or the beginning of its name; a list of all runs if left out.
+    pub run: Option<String>,
+}
+
+/// A command about journals.
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// Recompute the chain of a run's records, or of every run's.
+    Verify(Which),
+}
+
+/// `phasegate lock`
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LockCommand,
+}
+
+/// A command about locks.
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// Show which run holds a target and which engine drives it.
+    Show(LockTarget),
+    /// Let go of a target that a dead run holds. Only if you know that nothing drives it.
+    Break(LockBreak),
+}
+
+/// The target of a lock.
+#[derive(Debug, Args)]
+pub struct LockTarget {
+    /// The target, as `status` names it (cluster/namespace/deployment), or a release file.
+    pub target: String,
+}
+
+/// `phasegate lock break`
+#[derive(Debug, Args)]
+pub struct LockBreak {
+    /// The target, as `status` names it (cluster/namespace/deployment), or a release file.
+    pub target: String,
+    /// Why; it is printed with what was broken.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `phasegate due`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Due {
+    /// Say that something is done.
+    #[command(subcommand)]
+    pub command: Option<DueCommand>,
+    /// What is done already, too.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// A command about what is owed.
+#[derive(Debug, Subcommand)]
+pub enum DueCommand {
+    /// Say that something is done.
+    Done(DueDone),
+}
+
+/// `phasegate due done`
+#[derive(Debug, Args)]
+pub struct DueDone {
+    /// The run, or the beginning of its name.
+    pub run: String,
+    /// The obligation's number, as `due` lists it.
+    pub number: u32,
+}
+
+/// `phasegate simulate`
+#[derive(Clone, Debug, Args)]
+pub struct Simulate {
+    /// The address to listen at; port 0 takes a free one. It is printed.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// What the cluster holds and how it behaves.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<String>,
+    /// How many times faster than the clock on the wall time passes, in place of the scenario's.
+    #[arg(long, value_name = "N")]
+    pub speed: Option<f64>,
+    /// End after this long without a request, in real time: `30m`. Never, if left out.
+    #[arg(long, value_name = "DURATION")]
+    pub idle_timeout: Option<phasegate_core::time::Span>,
+}
+
+/// `phasegate rehearse`
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// The release.
+    pub release: String,
+    /// What it is rehearsed with.
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// What happens in the rehearsal; the release's own scenario if left out.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<String>,
+    /// Everything random follows from it. The same seed gives the same transcript.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `phasegate plugin`
+#[derive(Debug, Args)]
+pub struct Plugin {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+/// A command about plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins that ship with the engine.
+    List,
+    /// Show what a plugin offers and asks for, with the schemas of its configs.
+    Inspect {
+        /// A built-in plugin's name, or a component file.
+        #[arg(value_name = "NAME|FILE")]
+        plugin: String,
+    },
+}
+
+/// `phasegate schema`
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// The kind of file.
+    #[arg(value_enum)]
+    pub kind: FileKind,
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileKind {
+    /// What to ship, where, in which phases, under which gates.
+    Release,
+    /// What an operator sets above every release.
+    Policy,
+    /// What a simulated cluster holds and how it behaves.
+    Scenario,
+}
+
+/// `phasegate explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The code, for example PG0104; a list of all codes if left out.
+    pub code: Option<String>,
+}
+
+/// `phasegate completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,78 @@
+//! The commands, a file for each group of them.
+
+mod about;
+mod commanding;
+mod doctor;
+mod due;
+mod history;
+mod init;
+mod lock;
+mod plan;
+mod plugin;
+mod rehearse;
+mod release;
+mod run;
+mod simulate;
+mod status;
+mod validate;
+
+use phasegate_core::event::Command as RunCommand;
+
+use crate::args::{Cli, Command, DueCommand, HistoryCommand};
+use crate::console::Console;
+use crate::exit::Outcome;
+
+/// Runs the command.
+pub(crate) async fn run(cli: &Cli, console: &Console) -> Outcome {
+    let state = cli.global.state.as_path();
+    let tell = |run, command| commanding::tell(state, console, run, command);
+    match &cli.command {
+        Command::Init(args) => init::init(args, console),
+        Command::Validate(args) => validate::validate(args, console).await,
+        Command::Plan(args) => plan::plan(args, state, console).await,
+        Command::Run(args) => run::run(args, state, console).await,
+        Command::Resume(args) => run::resume(args, state, console).await,
+        Command::Status(args) => status::status(args, state, console).await,
+        Command::Watch(args) => status::watch(args, state, console).await,
+        Command::Approve(args) => commanding::approve(args, state, console).await,
+        Command::Attest(args) => commanding::attest(args, state, console).await,
+        Command::Pause(args) => {
+            let reason = args.reason.clone();
+            tell(&args.run, RunCommand::Pause { reason }).await
+        }
+        Command::Continue(args) => {
+            let drift = args.drift.map(Into::into);
+            tell(&args.run, RunCommand::Continue { drift }).await
+        }
+        Command::Abort(args) => {
+            let reason = args.reason.clone();
+            tell(&args.run, RunCommand::Abort { reason }).await
+        }
+        Command::Retry(args) => tell(args, RunCommand::Retry).await,
+        Command::Skip(args) => commanding::skip(args, state, console).await,
+        Command::HandOver(args) => {
+            let reason = args.reason.clone();
+            tell(&args.run, RunCommand::HandOver { reason }).await
+        }
+        Command::Rollback(args) => {
+            let reason = args.reason.clone();
+            tell(&args.run, RunCommand::RollBack { reason }).await
+        }
+        Command::History(args) => match &args.command {
+            Some(HistoryCommand::Verify(which)) => history::verify(which, state, console).await,
+            None => history::history(args.run.as_deref(), state, console).await,
+        },
+        Command::Lock(args) => lock::lock(args, state, console).await,
+        Command::Due(args) => match &args.command {
+            Some(DueCommand::Done(done)) => due::done(done, state, console).await,
+            None => due::list(args.all, state, console).await,
+        },
+        Command::Simulate(args) => simulate::simulate(args, console).await,
+        Command::Rehearse(args) => rehearse::rehearse(args, console).await,
+        Command::Plugin(args) => plugin::plugin(args, console).await,
+        Command::Schema(args) => about::schema(args, console),
+        Command::Explain(args) => about::explain(args, console),
+        Command::Completions(args) => about::completions(args, console),
+        Command::Doctor => doctor::doctor(state, console).await,
+    }
+}

@@ -1,0 +1,206 @@
+//! Commands to a run: into its durable inbox, and then, if no engine drives the run, this one does.
+
+use std::path::Path;
+
+use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::event::Command;
+use phasegate_core::run::Run;
+use phasegate_core::time::Span;
+use phasegate_runtime::ports::{Clock, Journal, JournalError};
+use phasegate_world::clock::SystemClock;
+
+use super::run::{Driven, drive_on};
+use crate::args::{self, Driving};
+use crate::console::Console;
+use crate::drive;
+use crate::exit::{Exit, Fault, Outcome};
+use crate::state::State;
+
+/// How long an answer of the engine that drives is waited for, in real time.
+const ANSWER_TIMEOUT: Span = Span::from_secs(60);
+/// How often it is looked for.
+const ANSWER_POLL: Span = Span::from_millis(100);
+/// After how many looks it is asked whether the engine still lives.
+const LOOKS: u32 = 10;
+/// How often a run may change hands before a command gives up.
+const HANDS: u32 = 20;
+
+/// Tells the run that is meant.
+pub(super) async fn tell(
+    folder: &Path,
+    console: &Console,
+    driven: &args::Driven,
+    command: Command,
+) -> Outcome {
+    let state = State::existing(folder)?;
+    let run = state.find(driven.run.as_deref()).await?;
+    give(&state, console, &run, command, driven.driving).await
+}
+
+/// `phasegate approve`: the approval is of the run's plan as it is in the journal.
+pub(super) async fn approve(args: &args::Approve, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let id = state.find(args.run.run.as_deref()).await?;
+    let run = state.replay(&id).await?;
+    if let Some(read) = &args.digest {
+        same_plan(&run, read)?;
+    }
+    let command = Command::Approve {
+        plan: run.digest().to_owned(),
+        requirement: args.requirement.clone(),
+    };
+    give(&state, console, &id, command, args.run.driving).await
+}
+
+fn same_plan(run: &Run, read: &str) -> Result<(), Diagnostic> {
+    let digest = run.digest();
+    let bare = digest.trim_start_matches("sha256:");
+    let begins = !read.is_empty() && (digest.starts_with(read) || bare.starts_with(read));
+    if begins {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        codes::PLAN_DRIFTED,
+        "the run's plan is not the one that you have read",
+    )
+    .expected(format!("plan {read}"))
+    .found(format!("plan {digest}"))
+    .hint("read the run's plan with `phasegate status` and approve that"))
+}
+
+/// `phasegate attest [RUN] NAME --text …`
+pub(super) async fn attest(args: &args::Attest, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let (run, name) = last_of(&state, &args.names).await?;
+    let command = Command::Attest {
+        name,
+        text: args.text.clone(),
+    };
+    give(&state, console, &run, command, args.driving).await
+}
+
+/// `phasegate skip [RUN] STEP`
+pub(super) async fn skip(args: &args::Skip, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let (run, step) = last_of(&state, &args.names).await?;
+    give(&state, console, &run, Command::Skip { step }, args.driving).await
+}
+
+/// The run and the name, of which the run may be left out.
+async fn last_of(state: &State, names: &[String]) -> Result<(String, String), Fault> {
+    match names {
+        [run, name] => Ok((state.find(Some(run)).await?, name.clone())),
+        [name] => Ok((state.find(None).await?, name.clone())),
+        _ => Err(Diagnostic::new(codes::MISSING_FIELD, "a name is missing").into()),
+    }
+}
+
+/// Gives a command to a run. If nobody drives it, this process does, and exits as the run ends.
+pub(super) async fn give(
+    state: &State,
+    console: &Console,
+    run: &str,
+    command: Command,
+    driving: Driving,
+) -> Outcome {
+    let who = drive::who();
+    let journal = &state.journal;
+    let mut posted = None;
+    for _ in 0..HANDS {
+        match journal.drive(run).await {
+            Ok(guard) => {
+                // Nobody drives: what the run says now is what it will say to the command.
+                if posted.is_none() {
+                    state
+                        .replay(run)
+                        .await?
+                        .may(&who, &command)
+                        .map_err(|refusal| Fault {
+                            diagnostics: Diagnostic::new(refusal.code, refusal.message)
+                                .hint(refusal.hint)
+                                .into(),
+                            exit: Exit::Refused,
+                        })?;
+                    let now = SystemClock.now();
+                    posted = Some(journal.post(run, now, &who, &command).await?);
+                }
+                drop(guard);
+                if let Driven::Here(exit) = drive_on(state, run, driving, console).await? {
+                    answered_well(state, run, posted).await?;
+                    return Ok(exit);
+                }
+            }
+            Err(JournalError::InUse(_)) => {
+                let number = match posted {
+                    Some(number) => number,
+                    None => {
+                        let now = SystemClock.now();
+                        journal.post(run, now, &who, &command).await?
+                    }
+                };
+                posted = Some(number);
+                console.note(&format!(
+                    "an engine drives {run}; `{}` is in its inbox",
+                    command.name()
+                ));
+                if let Some(exit) = wait(state, console, run, number, &command).await? {
+                    return Ok(exit);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(JournalError::InUse(run.to_owned()).into())
+}
+
+/// Waits for the answer of the engine that drives. None where it has left without one.
+async fn wait(
+    state: &State,
+    console: &Console,
+    run: &str,
+    number: u64,
+    command: &Command,
+) -> Result<Option<Exit>, Fault> {
+    let deadline = SystemClock.now().plus(ANSWER_TIMEOUT);
+    let mut looks = 0_u32;
+    while SystemClock.now() < deadline {
+        match state.journal.answered(run, number).await? {
+            Some(Ok(())) => {
+                let after = state.replay(run).await?;
+                let told = serde_json::json!({
+                    "run": run,
+                    "command": command.name(),
+                    "taken": true,
+                    "state": after.state().to_string(),
+                });
+                console.either(&told, || {
+                    format!("{run} took `{}`: {}", command.name(), after.state())
+                })?;
+                return Ok(Some(Exit::Succeeded));
+            }
+            Some(Err(refused)) => return Err(drive::refusal(&refused)),
+            None => {}
+        }
+        looks = looks.saturating_add(1);
+        if looks.is_multiple_of(LOOKS) && state.journal.drive(run).await.is_ok() {
+            return Ok(None);
+        }
+        let now = SystemClock.now();
+        SystemClock.sleep_until(now.plus(ANSWER_POLL)).await;
+    }
+    console.note(&format!(
+        "no answer within {ANSWER_TIMEOUT}; the command stays in the inbox of {run}"
+    ));
+    Ok(Some(Exit::Waiting))
+}
+
+/// The command was refused after all, because the run went on before it was looked at.
+async fn answered_well(state: &State, run: &str, number: Option<u64>) -> Result<(), Fault> {
+    let Some(number) = number else {
+        return Ok(());
+    };
+    match state.journal.answered(run, number).await? {
+        Some(Err(refused)) => Err(drive::refusal(&refused)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,71 @@
+//! `phasegate plan`: what a run would do. Nothing is changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use phasegate_core::plan::Plan;
+use phasegate_runtime::planner;
+use phasegate_store::MemoryJournal;
+use serde::Serialize;
+
+use super::release::{self, SIMULATED};
+use crate::args;
+use crate::console::Console;
+use crate::drive;
+use crate::exit::{Exit, Outcome, internal};
+use crate::{files, show};
+
+/// What `plan --output json` prints, and what `--out` keeps the plan of.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    digest: String,
+    abort_would: &'a str,
+    plan: &'a Plan,
+}
+
+/// Plans a release and shows the plan.
+pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> Outcome {
+    let given = release::load(&args.file, &args.inputs)?;
+    let world = release::world(&given, state, console).await?;
+    let journal = Arc::new(MemoryJournal::new("plan"));
+    let ready = release::engine(&given, &world, journal).await?;
+    let who = drive::who();
+    let prepared = planner::prepare(
+        &ready.parts.engine.world,
+        &given.loaded,
+        &given.policy,
+        SIMULATED,
+        &who.name,
+    )
+    .await?;
+    let plan = prepared.plan;
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string_pretty(&plan)
+            .map_err(|e| internal("the plan can't be written as JSON").caused_by(&e))?;
+        files::replace(path, format!("{text}\n").as_bytes())?;
+        console.note(&format!(
+            "kept in {path}; run it with `phasegate run {} --plan {path}`",
+            args.file,
+            path = path.display()
+        ));
+    }
+    let now = world.clock.now();
+    let abort = abort_once_changed(&plan);
+    let shown = Shown {
+        digest: plan.digest(),
+        abort_would: &abort,
+        plan: &plan,
+    };
+    console.either(&shown, || show::plan(&plan, now, &abort))?;
+    Ok(Exit::Succeeded)
+}
+
+/// What abort does once something was changed.
+fn abort_once_changed(plan: &Plan) -> String {
+    let settings = &plan.baseline.settings;
+    format!(
+        "brings {} ({}) back with {} replicas and waits until it is ready",
+        plan.subject.previous_version, settings.image, settings.replicas
+    )
+}

@@ -1,0 +1,212 @@
+//! What several commands do with a release file: load it, find its world, plan it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::run::Run;
+use phasegate_core::spec::policy::{self, PluginLimits, Policy};
+use phasegate_core::spec::release::{self, Loaded, Overrides, Target};
+use phasegate_host::HostConfig;
+use phasegate_registry::{DirCache, default_cache_dir};
+use phasegate_runtime::plugin_ports::CompiledCache;
+use phasegate_runtime::ports::{Clock, Component, Journal};
+use phasegate_world::clock::SystemClock;
+
+use crate::args::Inputs;
+use crate::compose::{self, Parts, World};
+use crate::console::Console;
+use crate::exit::{Fault, internal};
+use crate::plugins::Kept;
+use crate::simulated::{self, Note, Wanted};
+use crate::{builtin, files, plugins};
+
+/// How the one cluster that there is so far is called in targets.
+pub(super) const SIMULATED: &str = "simulated";
+
+/// A release with the policy that holds for it.
+pub(super) struct Given {
+    /// The release.
+    pub(super) loaded: Loaded,
+    /// The policy; the default one where none was given.
+    pub(super) policy: Policy,
+    /// The folder of the release's file, which paths in it are relative to.
+    pub(super) folder: PathBuf,
+}
+
+/// Loads a release and its policy, and says what is wrong with both.
+pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Given, Fault> {
+    let overrides = Overrides {
+        version: inputs.version.clone(),
+        environment: inputs.environment.clone(),
+    };
+    let bytes = files::read(file)?;
+    let loaded = release::load(file, &bytes, &overrides, &builtin::NAMES)?;
+    let policy = match &inputs.policy {
+        Some(file) => policy::load(file, &files::read(file)?)?.policy,
+        None => Policy::default(),
+    };
+    Ok(Given {
+        loaded,
+        policy,
+        folder: folder_of(file),
+    })
+}
+
+/// The folder that paths in a file are relative to.
+pub(super) fn folder_of(file: &str) -> PathBuf {
+    let path = Path::new(file);
+    let parent = path.parent().unwrap_or(Path::new("."));
+    if parent.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        parent.to_owned()
+    }
+}
+
+/// What the release wants of its cluster, if that is one that this engine can reach.
+pub(super) fn wanted(given: &Given) -> Result<Wanted, Diagnostic> {
+    match &given.loaded.target {
+        Target::Kubernetes(kubernetes) => Err(Diagnostic::new(
+            codes::UNSUPPORTED_TARGET,
+            "Kubernetes targets come with a later version",
+        )
+        .at(given.loaded.document.place("/target"))
+        .expected("target: {simulated: {}}")
+        .found(format!(
+            "target: {{kubernetes: {{context: {}}}}}",
+            kubernetes.context
+        ))
+        .hint("rehearse the release on the simulated cluster until then")),
+        Target::Simulated(wanted) => {
+            let scenario = match &wanted.scenario {
+                Some(path) => Some(absolute(&given.folder.join(path))?),
+                None => None,
+            };
+            Ok(Wanted {
+                scenario,
+                speed: wanted.scale,
+            })
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Diagnostic> {
+    std::path::absolute(path)
+        .map_err(|e| internal(format!("can't tell where {} is", path.display())).caused_by(&e))
+}
+
+/// Makes the state directory where it is missing, for this user alone.
+pub(super) fn make_folder(state: &Path) -> Result<(), Diagnostic> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .map_err(|e| {
+            Diagnostic::new(
+                codes::JOURNAL_UNREADABLE,
+                format!("the state directory `{}` can't be made", state.display()),
+            )
+            .caused_by(&e)
+            .hint("give another one with --state or PHASEGATE_STATE")
+        })
+}
+
+/// The world of a release. Starts a simulated cluster where none runs.
+pub(super) async fn world(
+    given: &Given,
+    state: &Path,
+    console: &Console,
+) -> Result<World, Fault> {
+    let wanted = wanted(given)?;
+    make_folder(state)?;
+    let note = simulated::ensure(state, &wanted, |text| console.note(text)).await?;
+    Ok(world_at(&note).await?)
+}
+
+/// The world of a simulated cluster that is known.
+pub(super) async fn world_at(note: &Note) -> Result<World, Diagnostic> {
+    World::simulated_process(&note.url).await
+}
+
+/// The compiled cache: in `PHASEGATE_CACHE`, or the user's cache folder. Without one plugins are
+/// compiled at each start, which is slow and nothing worse.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match set("PHASEGATE_CACHE") {
+        Some(folder) => Some(PathBuf::from(folder).join("compiled")),
+        None => default_cache_dir(set("XDG_CACHE_HOME").as_deref(), set("HOME").as_deref()),
+    }
+}
+
+fn cache() -> Option<Arc<dyn CompiledCache>> {
+    let cache = DirCache::open(cache_folder()?).ok()?;
+    Some(Arc::new(cache))
+}
+
+/// How plugins are run under these limits.
+pub(super) fn host(limits: &PluginLimits) -> HostConfig {
+    // Plugins' randomness is for their own tables and identifiers; no secret comes of it.
+    let seed = SystemClock.now().as_millis() ^ u64::from(std::process::id()).rotate_left(32);
+    compose::host_config(limits, cache(), seed)
+}
+
+/// What is needed to drive a release, besides the world.
+pub(super) struct Ready {
+    /// The engine.
+    pub(super) parts: Parts,
+    /// Its plugins' components.
+    pub(super) components: Vec<Component>,
+    /// What else is to be kept for whoever resumes the run.
+    pub(super) kept: Kept,
+}
+
+/// The engine for a release, with all of its plugins loaded.
+pub(super) async fn engine(
+    given: &Given,
+    world: &World,
+    journal: Arc<dyn Journal>,
+) -> Result<Ready, Fault> {
+    let components = plugins::of_release(&given.loaded, &given.folder)?;
+    let kept = Kept {
+        credentials: plugins::rooted(&given.loaded.release.credentials, &given.folder)?,
+        limits: given.policy.plugins.clone(),
+    };
+    let parts = assemble(world, &kept, components.clone(), journal)?;
+    parts.prepare().await?;
+    Ok(Ready {
+        parts,
+        components,
+        kept,
+    })
+}
+
+/// The engine for a run that is in the journal, with the plugins that it was planned with.
+pub(super) async fn engine_of(
+    state: &Path,
+    run: &Run,
+    world: &World,
+    journal: Arc<dyn Journal>,
+) -> Result<Parts, Fault> {
+    let components = plugins::of_plan(state, run.plan())?;
+    let kept = plugins::kept(state, run.id())?;
+    let parts = assemble(world, &kept, components, journal)?;
+    parts.prepare().await?;
+    Ok(parts)
+}
+
+fn assemble(
+    world: &World,
+    kept: &Kept,
+    components: Vec<Component>,
+    journal: Arc<dyn Journal>,
+) -> Result<Parts, Diagnostic> {
+    let credentials = plugins::credentials(&kept.credentials)?;
+    world.engine(
+        host(&kept.limits),
+        Arc::new(credentials),
+        components,
+        journal,
+    )
+}

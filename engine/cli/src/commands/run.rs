@@ -1,0 +1,220 @@
+//! `phasegate run` and `phasegate resume`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::plan::{FORMAT, Plan};
+use phasegate_core::run::Run;
+use phasegate_core::time::Span;
+use phasegate_runtime::engine::{Engine, Error as EngineError, Left, Options};
+use phasegate_runtime::planner;
+use phasegate_runtime::ports::{Clock, JournalError};
+use phasegate_world::clock::SystemClock;
+use phasegate_world::entropy;
+
+use super::release::{self, Given, SIMULATED};
+use crate::args::{self, Driving, Inputs};
+use crate::compose::World;
+use crate::console::Console;
+use crate::drive::{self, Progress, Signals};
+use crate::exit::{self, Fault, Outcome, internal};
+use crate::state::State;
+use crate::{files, plugins, simulated};
+
+/// How often a run that another process seems to drive is asked for again: a command that only
+/// looks holds it for a moment.
+const DRIVE_ATTEMPTS: u32 = 5;
+/// Time between two such attempts.
+const DRIVE_RETRY: Span = Span::from_millis(100);
+/// How often the inbox is looked at, in real time.
+const INBOX_REAL: Span = Span::from_millis(250);
+
+/// Plans a release, starts it and follows it to its end.
+pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> Outcome {
+    let saved = match &args.plan {
+        Some(file) => Some(read_plan(file)?),
+        None => None,
+    };
+    let inputs = match &saved {
+        Some(plan) => Inputs {
+            version: Some(plan.subject.version.clone()),
+            environment: Some(plan.subject.environment.clone()),
+            policy: args.inputs.policy.clone(),
+        },
+        None => args.inputs.clone(),
+    };
+    let given = release::load(&args.file, &inputs)?;
+    let world = release::world(&given, folder, console).await?;
+    let state = State::open(folder)?;
+    let ready = release::engine(&given, &world, state.journal.clone()).await?;
+    let engine = &ready.parts.engine;
+    let planned = planned(engine, &given).await?;
+    let plan = match saved {
+        Some(saved) => unchanged(saved, planned)?,
+        None => planned,
+    };
+    let id = entropy::run_id(&plan.subject.name, world.clock.now())
+        .map_err(|e| internal("the run can't be given a name").caused_by(&e))?;
+    plugins::keep(folder, &id, &ready.components, &ready.kept)?;
+    console.note(&format!("run {id}"));
+    let options = options(&world, args.driving)?;
+    let (_signals, nudges) = Signals::listen(args.driving.on_cancel, console)?;
+    let mut progress = Progress::new(console);
+    let started = engine
+        .start(&id, plan, &drive::who(), &options, nudges, &mut progress)
+        .await;
+    progress.end();
+    match started {
+        Ok((run, left)) => drive::conclude(console, &run, left),
+        Err(error) => {
+            let under_way = state.journal.read(&id).await.is_ok();
+            Err(exit::engine(&error, &id, under_way))
+        }
+    }
+}
+
+async fn planned(engine: &Engine, given: &Given) -> Result<Plan, Fault> {
+    let prepared = planner::prepare(
+        &engine.world,
+        &given.loaded,
+        &given.policy,
+        SIMULATED,
+        &drive::who().name,
+    )
+    .await?;
+    Ok(prepared.plan)
+}
+
+fn read_plan(file: &str) -> Result<Plan, Fault> {
+    let bytes = files::read_up_to(file, files::MAX_PLAN)?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| drive::not_a_plan(file, &e))?;
+    if plan.format == FORMAT {
+        return Ok(plan);
+    }
+    Err(Diagnostic::new(
+        codes::PLAN_DRIFTED,
+        format!("`{file}` is a plan of another engine"),
+    )
+    .expected(format!("format {FORMAT}"))
+    .found(format!("format {}", plan.format))
+    .hint("plan again")
+    .into())
+}
+
+/// The saved plan, if the world, the release, its policy and its plugins are what they were.
+fn unchanged(saved: Plan, now: Plan) -> Result<Plan, Fault> {
+    let mut differences = planner::drift(&saved, &now.baseline);
+    for (name, pin) in &saved.plugins {
+        match now.plugins.get(name) {
+            Some(found) if found.digest == pin.digest => {}
+            Some(found) => differences.push(format!(
+                "plugin {name} was {}, is {}",
+                pin.digest, found.digest
+            )),
+            None => differences.push(format!("plugin {name} is not used any more")),
+        }
+    }
+    if differences.is_empty() {
+        // What changes by itself, such as the Deployment's resource version, is no drift.
+        let again = Plan {
+            baseline: saved.baseline.clone(),
+            ..now
+        };
+        if again.digest() == saved.digest() {
+            return Ok(saved);
+        }
+        differences.push("the release, its policy or the saved plan was changed".to_owned());
+    }
+    Err(Diagnostic::new(
+        codes::PLAN_DRIFTED,
+        "the saved plan no longer fits what is there",
+    )
+    .expected("the facts that the plan was made of")
+    .found(differences.join("\n"))
+    .hint("look at what changed, then plan again and have it approved again")
+    .into())
+}
+
+/// Goes on with a run.
+pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let run = state.find(args.run.as_deref()).await?;
+    match drive_on(&state, &run, args.driving, console).await? {
+        Driven::Here(outcome) => Ok(outcome),
+        Driven::Elsewhere => Err(JournalError::InUse(run).into()),
+    }
+}
+
+/// Who drove a run.
+pub(super) enum Driven {
+    /// This process, and this is how it ended.
+    Here(exit::Exit),
+    /// Another process drives it.
+    Elsewhere,
+}
+
+/// Drives a run that is in the journal, from wherever it is.
+pub(super) async fn drive_on(
+    state: &State,
+    id: &str,
+    driving: Driving,
+    console: &Console,
+) -> Result<Driven, Fault> {
+    let before = state.replay(id).await?;
+    if crate::state::finished(&before) && idle(state, &before).await? {
+        return Ok(Driven::Here(drive::conclude(
+            console,
+            &before,
+            Left::Resting,
+        )?));
+    }
+    let note = simulated::running(&state.folder).await?;
+    let world = release::world_at(&note).await?;
+    let parts = release::engine_of(&state.folder, &before, &world, state.journal.clone()).await?;
+    let options = options(&world, driving)?;
+    let mut last = None;
+    for _ in 0..DRIVE_ATTEMPTS {
+        let (_signals, nudges) = Signals::listen(driving.on_cancel, console)?;
+        let mut progress = Progress::new(console);
+        let left = parts
+            .engine
+            .drive(id, &options, nudges, &mut progress)
+            .await;
+        progress.end();
+        match left {
+            Ok((run, left)) => return Ok(Driven::Here(drive::conclude(console, &run, left)?)),
+            Err(EngineError::Journal(JournalError::InUse(_))) => {
+                last = Some(Driven::Elsewhere);
+                let now = SystemClock.now();
+                SystemClock.sleep_until(now.plus(DRIVE_RETRY)).await;
+            }
+            Err(error) => return Err(exit::engine(&error, id, true)),
+        }
+    }
+    Ok(last.unwrap_or(Driven::Elsewhere))
+}
+
+/// Whether nobody has left a command that is still to be looked at.
+async fn idle(state: &State, run: &Run) -> Result<bool, Fault> {
+    use phasegate_runtime::ports::Journal as _;
+    for command in state.journal.inbox(run.id(), run.inbox()).await? {
+        if state.journal.answered(run.id(), command.id).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn options(world: &World, driving: Driving) -> Result<Options, Diagnostic> {
+    let mut options = drive::options(driving)?;
+    // People wait in real time, however fast the world's time goes.
+    options.inbox_poll = world.stretched(INBOX_REAL);
+    Ok(options)
+}
+
+/// An engine for a run that somebody else may drive too; for commands that look at the target.
+pub(super) async fn world_of(state: &Path) -> Result<Arc<World>, Fault> {
+    let note = simulated::running(state).await?;
+    Ok(Arc::new(release::world_at(&note).await?))
+}

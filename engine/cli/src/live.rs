@@ -1,0 +1,335 @@
+//! The live view: finished lines scroll above, and on a terminal a region below them shows where the
+//! run is. Elsewhere there are plain lines only.
+//!
+//! The region is drawn in place with a handful of ANSI sequences, without an alternate screen, so
+//! that what was said stays in the terminal's history. It is drawn at most ten times a second, and
+//! anew for each change of the terminal's size.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use phasegate_core::run::{Level, Run};
+use phasegate_core::time::Span;
+use phasegate_runtime::ports::Clock;
+use phasegate_world::clock::SystemClock;
+use tokio::task::JoinHandle;
+
+use crate::console::Console;
+use crate::show::{self, Marks};
+use crate::stream::StreamLine;
+
+/// Time between two frames.
+const FRAME: Span = Span::from_millis(100);
+/// Rows of the region at most, whatever the terminal has.
+const MAX_ROWS: usize = 40;
+/// Columns of a progress bar.
+const BAR: usize = 24;
+/// The size of a terminal that doesn't say.
+const FALLBACK: (usize, usize) = (80, 24);
+/// Columns of the time and of where a line belongs, before its message.
+const WHERE: usize = 22;
+
+/// The live view of a run.
+pub(crate) struct Live {
+    screen: Mutex<Screen>,
+    frames: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is on the screen and what is to get there.
+struct Screen {
+    terminal: bool,
+    colour: bool,
+    quiet: bool,
+    marks: Marks,
+    waiting: Vec<String>,
+    region: Vec<String>,
+    /// Rows of the region that are on the screen now.
+    drawn: usize,
+    size: (usize, usize),
+    dirty: bool,
+}
+
+impl Live {
+    /// Begins a view. On a terminal it is drawn by a task of its own, until [`Live::end`].
+    pub(crate) fn begin(console: &Console) -> Arc<Self> {
+        let live = Arc::new(Self {
+            screen: Mutex::new(Screen {
+                terminal: console.terminal && !console.quiet,
+                colour: console.colour,
+                quiet: console.quiet,
+                marks: Marks::for_locale(),
+                waiting: Vec::new(),
+                region: Vec::new(),
+                drawn: 0,
+                size: FALLBACK,
+                dirty: false,
+            }),
+            frames: Mutex::new(None),
+        });
+        if live.lock().terminal {
+            let drawn = Arc::clone(&live);
+            let task = tokio::spawn(async move {
+                loop {
+                    let now = SystemClock.now();
+                    SystemClock.sleep_until(now.plus(FRAME)).await;
+                    drawn.lock().frame();
+                }
+            });
+            *live.frames.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
+        live
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Screen> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what a record brought about.
+    pub(crate) fn take(&self, lines: &[StreamLine], run: &Run) {
+        let mut screen = self.lock();
+        if screen.quiet {
+            return;
+        }
+        let colour = screen.colour;
+        let lines = lines
+            .iter()
+            .filter(|line| line.level != Level::Debug)
+            .map(|line| text(line, colour));
+        screen.waiting.extend(lines);
+        if screen.terminal {
+            screen.region = region(run, screen.marks, colour);
+            screen.dirty = true;
+        } else {
+            screen.scroll();
+        }
+    }
+
+    /// Takes the region off the screen; the lines stay.
+    pub(crate) fn end(&self) {
+        let frames = self
+            .frames
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(frames) = frames {
+            frames.abort();
+        }
+        let mut screen = self.lock();
+        screen.region.clear();
+        screen.dirty = true;
+        screen.frame();
+    }
+}
+
+impl Screen {
+    /// Prints what waits, where there is no region.
+    fn scroll(&mut self) {
+        let mut out = io::stdout().lock();
+        for line in self.waiting.drain(..) {
+            // Whoever reads may have left; the run goes on all the same.
+            let _ = writeln!(out, "{line}");
+        }
+        let _ = out.flush();
+    }
+
+    /// Draws a frame, if anything has changed.
+    fn frame(&mut self) {
+        if !self.terminal {
+            self.scroll();
+            return;
+        }
+        let size = terminal_size();
+        if !self.dirty && size == self.size {
+            return;
+        }
+        self.size = size;
+        self.dirty = false;
+        let frame = self.compose(size);
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(frame.as_bytes());
+        let _ = out.flush();
+    }
+
+    /// The bytes of a frame: the old region is erased, lines scroll above, the new region follows.
+    fn compose(&mut self, (columns, rows): (usize, usize)) -> String {
+        // Begins a synchronised update, where the terminal knows of it: no half frame is seen.
+        let mut frame = String::from("\u{1b}[?2026h");
+        if self.drawn > 0 {
+            // To the region's first row, and everything from there on goes. A terminal that grew
+            // narrower has wrapped rows; they scroll away, which is the least that can go wrong.
+            frame.push_str(&format!("\u{1b}[{}A\r\u{1b}[J", self.drawn));
+        }
+        for line in self.waiting.drain(..) {
+            frame.push_str(&line);
+            frame.push_str("\u{1b}[0m\r\n");
+        }
+        // One row stays free, or the terminal would scroll the region's first row away.
+        let room = rows.saturating_sub(2).min(MAX_ROWS);
+        let hidden = self.region.len().saturating_sub(room);
+        for line in self.region.iter().skip(hidden) {
+            frame.push_str(&fitted(line, columns));
+            frame.push_str("\u{1b}[0m\r\n");
+        }
+        self.drawn = self.region.len().min(room);
+        frame.push_str("\u{1b}[?2026l");
+        frame
+    }
+}
+
+fn terminal_size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            (size.ws_col.into(), size.ws_row.into())
+        }
+        _ => FALLBACK,
+    }
+}
+
+/// A line of the stream for people: `HH:MM:SS  phase/step  message`.
+pub(crate) fn text(line: &StreamLine, colour: bool) -> String {
+    let place = match (&line.phase, &line.step) {
+        (Some(phase), Some(step)) => format!("{phase}/{step}"),
+        (Some(phase), None) => phase.clone(),
+        _ => String::new(),
+    };
+    let attempt = line
+        .attempt
+        .map(|attempt| format!(" (attempt {attempt})"))
+        .unwrap_or_default();
+    let time = show::time_of_day(line.time);
+    let text = format!("{time}  {place:<WHERE$}  {}{attempt}", line.message);
+    match line.level {
+        Level::Error => painted(&text, "31", colour),
+        Level::Warn => painted(&text, "33", colour),
+        Level::Info | Level::Debug => text,
+    }
+}
+
+/// What the region shows of a run.
+fn region(run: &Run, marks: Marks, colour: bool) -> Vec<String> {
+    let subject = &run.plan().subject;
+    let mut rows = vec![
+        String::new(),
+        painted(
+            &format!(
+                "{}  {} → {}  {}",
+                run.id(),
+                subject.previous_version,
+                subject.version,
+                run.state()
+            ),
+            "1",
+            colour,
+        ),
+    ];
+    rows.extend(show::rail(run, marks).lines().map(str::to_owned));
+    rows.extend(show::world(run).into_iter().map(|line| format!("  {line}")));
+    if let Some((measured, wanted)) = run.soak() {
+        rows.push(format!("  soak {}", bar(measured, wanted)));
+    }
+    for gate in run.gates() {
+        rows.push(format!("  {}", show::gate(&gate)));
+    }
+    for line in show::next(run, true) {
+        rows.push(painted(&format!("  {line}"), "36", colour));
+    }
+    rows
+}
+
+/// How much of a time has gone by.
+fn bar(done: Span, wanted: Span) -> String {
+    let whole = wanted.as_millis().max(1);
+    let part = done.as_millis().min(whole);
+    let columns = u64::try_from(BAR).unwrap_or_default();
+    let full = usize::try_from(part.saturating_mul(columns) / whole).unwrap_or_default();
+    let rest = BAR.saturating_sub(full);
+    format!(
+        "[{}{}] {} of {wanted} measured",
+        "#".repeat(full),
+        "-".repeat(rest),
+        done.min(wanted)
+    )
+}
+
+fn painted(text: &str, code: &str, colour: bool) -> String {
+    if colour {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A row cut to the terminal's width, so that none wraps. Sequences take no columns; what is wider
+/// than a column isn't known here, so that one column stays free.
+fn fitted(row: &str, columns: usize) -> String {
+    let room = columns.saturating_sub(1);
+    let mut text = String::new();
+    let mut used = 0_usize;
+    let mut sequence = false;
+    for c in row.chars() {
+        if sequence {
+            sequence = !c.is_ascii_alphabetic();
+        } else if c == '\u{1b}' {
+            sequence = true;
+        } else if used < room {
+            used = used.saturating_add(1);
+        } else {
+            continue;
+        }
+        text.push(c);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screen(region: &[&str]) -> Screen {
+        Screen {
+            terminal: true,
+            colour: false,
+            quiet: false,
+            marks: Marks::ASCII,
+            waiting: vec!["a line".to_owned()],
+            region: region.iter().map(|&row| row.to_owned()).collect(),
+            drawn: 0,
+            size: FALLBACK,
+            dirty: true,
+        }
+    }
+
+    #[test]
+    fn lines_scroll_above_and_the_region_is_drawn_in_place() {
+        let mut screen = screen(&["one", "two"]);
+        let first = screen.compose((80, 24));
+        assert!(first.contains("a line\u{1b}[0m\r\none\u{1b}[0m\r\ntwo"), "{first:?}");
+        let second = screen.compose((80, 24));
+        assert!(second.starts_with("\u{1b}[?2026h\u{1b}[2A\r\u{1b}[J"), "{second:?}");
+        assert!(!second.contains("a line"));
+    }
+
+    #[test]
+    fn a_region_is_no_higher_than_the_terminal() {
+        let mut screen = screen(&["1", "2", "3", "4", "5"]);
+        let frame = screen.compose((80, 5));
+        assert_eq!(screen.drawn, 3);
+        assert!(frame.contains('5') && !frame.contains("\r\n1"));
+    }
+
+    #[test]
+    fn rows_are_cut_to_the_width_and_sequences_take_none_of_it() {
+        assert_eq!(fitted("abcdef", 4), "abc");
+        assert_eq!(
+            fitted("\u{1b}[31mabcdef\u{1b}[0m", 4),
+            "\u{1b}[31mabc\u{1b}[0m"
+        );
+    }
+
+    #[test]
+    fn a_bar_fills_with_what_was_measured() {
+        let text = bar(Span::from_mins(5), Span::from_mins(10));
+        assert_eq!(text, "[############------------] 5m of 10m measured");
+        assert!(bar(Span::from_mins(50), Span::from_mins(10)).contains("[########################] 10m"));
+    }
+}

@@ -1,0 +1,193 @@
+//! The state directory: its journal, and which run a command is about.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
+use phasegate_core::run::Run;
+use phasegate_runtime::ports::{Journal, RunEntry};
+use phasegate_store::SqliteJournal;
+
+use crate::exit::{Fault, internal};
+
+/// How many runs are looked at to find the unfinished ones, newest first.
+pub const MAX_RUNS: usize = 500;
+
+/// A state directory that is open.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// Its journal.
+    pub journal: Arc<SqliteJournal>,
+}
+
+impl State {
+    /// Opens a state directory, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// Where it can't be used.
+    pub fn open(folder: &Path) -> Result<Self, Fault> {
+        let journal = SqliteJournal::open(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            journal: Arc::new(journal),
+        })
+    }
+
+    /// Opens a state directory that must be there: a command that looks makes nothing.
+    ///
+    /// # Errors
+    /// Where it isn't there, or can't be used.
+    pub fn existing(folder: &Path) -> Result<Self, Fault> {
+        if SqliteJournal::exists(folder) {
+            return Self::open(folder);
+        }
+        let fault = Diagnostic::new(
+            codes::RUN_NOT_FOUND,
+            format!("the state directory `{}` holds no runs", folder.display()),
+        )
+        .expected("a directory in which `phasegate run` has recorded a run")
+        .found("no journal")
+        .hint("give the right one with --state or PHASEGATE_STATE");
+        Err(fault.into())
+    }
+
+    /// The runs, newest first.
+    ///
+    /// # Errors
+    /// Where the journal can't be read.
+    pub async fn runs(&self) -> Result<Vec<RunEntry>, Fault> {
+        Ok(self.journal.runs(MAX_RUNS).await?)
+    }
+
+    /// A run as its journal says.
+    ///
+    /// # Errors
+    /// Where the journal can't be read, or is not what this engine would have written.
+    pub async fn replay(&self, run: &str) -> Result<Run, Fault> {
+        let (records, _) = self.journal.read(run).await?;
+        Run::replay(run, &records).map_err(|illegal| {
+            internal(format!("the journal of {run} makes no sense"))
+                .caused_by(&illegal)
+                .into()
+        })
+    }
+
+    /// Runs that are not at an end, newest first.
+    ///
+    /// # Errors
+    /// Where a journal can't be read.
+    pub async fn unfinished(&self) -> Result<Vec<Run>, Fault> {
+        let mut unfinished = Vec::new();
+        for entry in self.runs().await? {
+            let run = self.replay(&entry.run).await?;
+            if !finished(&run) {
+                unfinished.push(run);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// The run that is meant: by its name, by the beginning of it, or the only unfinished one.
+    ///
+    /// # Errors
+    /// Where none or several may be meant; says which.
+    pub async fn find(&self, named: Option<&str>) -> Result<String, Fault> {
+        match named {
+            Some(named) => {
+                let runs = self.runs().await?;
+                Ok(choose(named, runs.iter().map(|entry| entry.run.as_str()))?)
+            }
+            None => {
+                let unfinished = self.unfinished().await?;
+                match unfinished.as_slice() {
+                    [only] => Ok(only.id().to_owned()),
+                    [] => Err(self.none_unfinished().await?.into()),
+                    several => Err(Diagnostic::new(
+                        codes::RUN_NOT_FOUND,
+                        "there are several unfinished runs",
+                    )
+                    .expected("the name of one, or the beginning of it")
+                    .found(listed(several.iter().map(Run::id)))
+                    .into()),
+                }
+            }
+        }
+    }
+
+    async fn none_unfinished(&self) -> Result<Diagnostic, Fault> {
+        let fault = Diagnostic::new(codes::RUN_NOT_FOUND, "there is no unfinished run")
+            .expected("the name of a run, or one unfinished run");
+        Ok(match self.runs().await?.first() {
+            Some(last) => fault
+                .found(format!("the last run, {}, is over", last.run))
+                .hint(format!("name it: `phasegate status {}`", last.run)),
+            None => fault.found("no runs").hint("check --state"),
+        })
+    }
+}
+
+/// Whether nothing more will become of a run unless somebody goes back after success. A rollback
+/// that is stuck is not finished: it waits for a person.
+#[must_use]
+pub fn finished(run: &Run) -> bool {
+    run.resting() && run.stuck_now().is_none()
+}
+
+/// The name that is meant among those that there are.
+fn choose<'a>(
+    named: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<String, Diagnostic> {
+    if let Some(exact) = names.clone().find(|name| *name == named) {
+        return Ok(exact.to_owned());
+    }
+    let begin: Vec<&str> = names
+        .clone()
+        .filter(|name| !named.is_empty() && name.starts_with(named))
+        .collect();
+    let fault = |message: String| Diagnostic::new(codes::RUN_NOT_FOUND, message);
+    match begin.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        [] => {
+            let fault = fault(format!("there is no run `{named}`"))
+                .expected("the name of a run, or the beginning of it")
+                .found(format!("`{named}`"));
+            Err(match nearest(named, names) {
+                Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                None => fault.hint("`phasegate history` lists the runs; check --state"),
+            })
+        }
+        several => Err(fault(format!("several runs begin with `{named}`"))
+            .expected("a name that only one run begins with")
+            .found(listed(several.iter().copied()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(named: &str) -> Result<String, String> {
+        let names = ["hello-20261117-aa01f3", "hello-20261117-bb99d0", "shop-1"];
+        choose(named, names.into_iter()).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_beginning() {
+        assert_eq!(chosen("shop").unwrap(), "shop-1");
+        assert_eq!(chosen("hello-20261117-b").unwrap(), "hello-20261117-bb99d0");
+        assert!(chosen("hello").unwrap_err().contains("several runs"));
+        assert!(chosen("").unwrap_err().contains("there is no run"));
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_suggested() {
+        let fault = chosen("hello-20261117-aa01f4").unwrap_err();
+        assert!(
+            fault.contains("did you mean `hello-20261117-aa01f3`?"),
+            "{fault}"
+        );
+    }
+}
