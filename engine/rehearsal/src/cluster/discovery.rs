@@ -1,0 +1,144 @@
+//! What tells clients which kinds there are.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::api::{Answer, Request};
+use super::kinds::{Info, KINDS};
+
+/// The Kubernetes version that the cluster claims to be.
+const MINOR: &str = "35";
+
+/// Answers a path outside the resource API, if there is something there.
+pub(super) fn answer(request: &Request) -> Option<Answer> {
+    if request.method != "GET" {
+        return None;
+    }
+    let path = request.path.trim_matches('/');
+    let parts: Vec<&str> = path.split('/').collect();
+    let document = match parts.as_slice() {
+        ["healthz" | "readyz" | "livez"] => return Some(Answer::text("ok".to_owned())),
+        ["version"] => json!({
+            "major": "1",
+            "minor": MINOR,
+            "gitVersion": format!("v1.{MINOR}.0+phasegate"),
+            "gitCommit": "",
+            "gitTreeState": "clean",
+            "buildDate": "2026-01-01T00:00:00Z",
+            "goVersion": "none",
+            "compiler": "none",
+            "platform": "simulated",
+        }),
+        ["api"] => json!({
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [],
+        }),
+        ["apis"] => {
+            let groups: Vec<Value> = group_names().into_iter().filter_map(group).collect();
+            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+        }
+        ["api", version] => resources("", version)?,
+        ["apis", name] => {
+            let mut group = group(name)?;
+            super::json::set(&mut group, &["kind"], "APIGroup");
+            super::json::set(&mut group, &["apiVersion"], "v1");
+            group
+        }
+        ["apis", group, version] => resources(group, version)?,
+        ["openapi", "v3"] => json!({"paths": {}}),
+        _ => return None,
+    };
+    Some(Answer::json(200, &document))
+}
+
+fn group_names() -> BTreeSet<&'static str> {
+    KINDS
+        .iter()
+        .map(|info| info.group)
+        .filter(|group| !group.is_empty())
+        .collect()
+}
+
+fn group(name: &str) -> Option<Value> {
+    let versions: BTreeSet<&str> = KINDS
+        .iter()
+        .filter(|info| info.group == name)
+        .map(|info| info.version)
+        .collect();
+    let shown =
+        |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let preferred = versions.last().map(shown).filter(|_| !name.is_empty())?;
+    let versions: Vec<Value> = versions.iter().map(shown).collect();
+    Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
+}
+
+fn resources(group: &str, version: &str) -> Option<Value> {
+    let mut out = Vec::new();
+    let mut name = String::new();
+    for info in KINDS
+        .iter()
+        .filter(|info| info.group == group && info.version == version)
+    {
+        name = info.api_version();
+        out.push(resource(info));
+        for sub in info.subresources {
+            let (kind, verbs) = match *sub {
+                "scale" => ("Scale", json!(["get", "patch", "update"])),
+                "log" => (info.name, json!(["get"])),
+                _ => (info.name, json!(["get", "patch", "update"])),
+            };
+            let mut entry = json!({
+                "name": format!("{}/{sub}", info.plural),
+                "singularName": "",
+                "namespaced": info.namespaced,
+                "kind": kind,
+                "verbs": verbs,
+            });
+            if *sub == "scale" {
+                super::json::set(&mut entry, &["group"], "autoscaling");
+                super::json::set(&mut entry, &["version"], "v1");
+            }
+            out.push(entry);
+        }
+    }
+    if out.is_empty() {
+        return None;
+    }
+    Some(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": out}),
+    )
+}
+
+fn resource(info: &Info) -> Value {
+    let verbs = if info.group == "events.k8s.io" {
+        json!(["get", "list", "watch"])
+    } else {
+        json!([
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch"
+        ])
+    };
+    let mut entry = json!({
+        "name": info.plural,
+        "singularName": info.name.to_lowercase(),
+        "namespaced": info.namespaced,
+        "kind": info.name,
+        "verbs": verbs,
+        "shortNames": info.short,
+    });
+    if matches!(
+        info.name,
+        "Pod" | "Service" | "Deployment" | "ReplicaSet" | "Job" | "HorizontalPodAutoscaler"
+    ) {
+        super::json::set(&mut entry, &["categories"], json!(["all"]));
+    }
+    entry
+}

@@ -1,0 +1,362 @@
+//! What goes wrong on this side of the ports: the engine dies, a plugin misbehaves.
+//!
+//! An engine that dies does nothing more: the port that it dies in never answers, and whoever plays
+//! the rehearsal drops it as soon as [`Fate::died`] returns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use phasegate_core::diagnostic::codes;
+use phasegate_core::effect::{Change, Notice};
+use phasegate_core::event::{Command, Identity, Record};
+use phasegate_core::failure::{Failure, Kind, Problem};
+use phasegate_core::plan::{Pin, Use};
+use phasegate_core::strategy::{Situation, Step, StepOutcome};
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::verdict::{Question, Verdict};
+use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
+use phasegate_runtime::ports::{
+    Call, ChangeError, ClaimRecord, Cluster, Description, Head, Inboxed, Journal, JournalError,
+    Plugins, RunEntry, Stamp,
+};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::scenario::acts::{DeathPoint, Misdeed, PluginFault, Way};
+
+/// How long a plugin that is pending asks to be left alone.
+const PENDING: Span = Span::from_secs(5);
+
+/// When the engine is to die, and whether it has.
+#[derive(Debug, Default)]
+pub struct Fate {
+    state: Mutex<FateState>,
+    died: Notify,
+}
+
+#[derive(Debug, Default)]
+struct FateState {
+    point: Option<DeathPoint>,
+    dead: bool,
+    forward: u32,
+    back: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A holder that panicked left plain data behind, which is whole between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fate {
+    /// The next death, and a new life.
+    pub fn set(&self, point: Option<DeathPoint>) {
+        let mut state = lock(&self.state);
+        state.point = point;
+        state.dead = false;
+    }
+
+    /// Returns when the engine has died.
+    pub async fn died(&self) {
+        loop {
+            let notified = self.died.notified();
+            if lock(&self.state).dead {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// The engine dies now.
+    pub fn die(&self) {
+        lock(&self.state).dead = true;
+        self.died.notify_waiters();
+        self.died.notify_one();
+    }
+
+    async fn end(&self) {
+        self.die();
+        std::future::pending::<()>().await;
+    }
+
+    fn after_record(&self, seq: u64) -> bool {
+        lock(&self.state).point == Some(DeathPoint::AfterRecord(seq))
+    }
+
+    fn after_write(&self, key: &str) -> bool {
+        let mut state = lock(&self.state);
+        let back = key.contains("/rollback/");
+        let count = if back {
+            &mut state.back
+        } else {
+            &mut state.forward
+        };
+        *count = count.saturating_add(1);
+        let now = *count;
+        match &state.point {
+            Some(DeathPoint::AfterWrite { direction, nth }) => {
+                *nth == now && (*direction == Way::Back) == back
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A journal whose engine may die right after a record is written.
+pub struct FatedJournal {
+    inner: Arc<dyn Journal>,
+    fate: Arc<Fate>,
+}
+
+impl FatedJournal {
+    /// Over another journal.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Journal>, fate: Arc<Fate>) -> Self {
+        Self { inner, fate }
+    }
+
+    async fn survive(&self, head: Head) -> Head {
+        if self.fate.after_record(head.seq) {
+            self.fate.end().await;
+        }
+        head
+    }
+}
+
+#[async_trait]
+impl Journal for FatedJournal {
+    async fn create(&self, entry: &RunEntry, first: &Record) -> Result<Head, JournalError> {
+        let head = self.inner.create(entry, first).await?;
+        Ok(self.survive(head).await)
+    }
+
+    async fn append(
+        &self,
+        run: &str,
+        after: &Head,
+        records: &[Record],
+    ) -> Result<Head, JournalError> {
+        let head = self.inner.append(run, after, records).await?;
+        Ok(self.survive(head).await)
+    }
+
+    async fn read(&self, run: &str) -> Result<(Vec<Record>, Head), JournalError> {
+        self.inner.read(run).await
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<RunEntry>, JournalError> {
+        self.inner.runs(limit).await
+    }
+
+    async fn drive(&self, run: &str) -> Result<Box<dyn Send + Sync>, JournalError> {
+        self.inner.drive(run).await
+    }
+
+    async fn post(
+        &self,
+        run: &str,
+        at: Timestamp,
+        by: &Identity,
+        command: &Command,
+    ) -> Result<u64, JournalError> {
+        self.inner.post(run, at, by, command).await
+    }
+
+    async fn inbox(&self, run: &str, after: u64) -> Result<Vec<Inboxed>, JournalError> {
+        self.inner.inbox(run, after).await
+    }
+
+    async fn answer(&self, run: &str, id: u64, refused: Option<&str>) -> Result<(), JournalError> {
+        self.inner.answer(run, id, refused).await
+    }
+
+    async fn answered(
+        &self,
+        run: &str,
+        id: u64,
+    ) -> Result<Option<Result<(), String>>, JournalError> {
+        self.inner.answered(run, id).await
+    }
+
+    fn seat(&self) -> String {
+        self.inner.seat()
+    }
+}
+
+/// A cluster whose client may die between a write and its answer.
+pub struct FatedCluster {
+    inner: Arc<dyn Cluster>,
+    fate: Arc<Fate>,
+}
+
+impl FatedCluster {
+    /// Over another cluster.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Cluster>, fate: Arc<Fate>) -> Self {
+        Self { inner, fate }
+    }
+
+    async fn survive<T>(&self, stamp: &Stamp, answer: T) -> T {
+        if self.fate.after_write(&stamp.key) {
+            self.fate.end().await;
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Cluster for FatedCluster {
+    async fn baseline(&self, target: &Target) -> Result<Baseline, Failure> {
+        self.inner.baseline(target).await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Observation, Failure> {
+        self.inner.observe(target).await
+    }
+
+    async fn change(
+        &self,
+        target: &Target,
+        change: &Change,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.change(target, change, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
+        self.inner.changed(target, change).await
+    }
+
+    async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure> {
+        self.inner.diagnose(target).await
+    }
+
+    async fn claim(
+        &self,
+        target: &Target,
+        claim: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.claim(target, claim, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn claimed(&self, target: &Target) -> Result<Option<ClaimRecord>, Failure> {
+        self.inner.claimed(target).await
+    }
+
+    async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
+        let answer = self.inner.release(target, stamp).await;
+        self.survive(stamp, answer).await
+    }
+}
+
+/// Plugins of which some misbehave.
+pub struct FaultyPlugins {
+    inner: Arc<dyn Plugins>,
+    faults: Mutex<Vec<(PluginFault, u32)>>,
+}
+
+impl FaultyPlugins {
+    /// Over other plugins.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Plugins>, faults: &[PluginFault]) -> Self {
+        Self {
+            inner,
+            faults: Mutex::new(faults.iter().map(|fault| (fault.clone(), 0)).collect()),
+        }
+    }
+
+    fn misdeed(&self, plugin: &str) -> Option<Misdeed> {
+        for (fault, calls) in lock(&self.faults).iter_mut() {
+            if fault.plugin != plugin {
+                continue;
+            }
+            *calls = calls.saturating_add(1);
+            if *calls > fault.skip && *calls <= fault.skip.saturating_add(fault.count) {
+                return Some(fault.misdeed);
+            }
+        }
+        None
+    }
+
+    async fn behave(&self, plugin: &str) -> Result<(), Failure> {
+        match self.misdeed(plugin) {
+            None => Ok(()),
+            Some(Misdeed::Hang) => std::future::pending().await,
+            Some(Misdeed::Trap) => Err(Failure::new(
+                Kind::Trap,
+                codes::PLUGIN_TRAPPED,
+                format!("plugin `{plugin}` trapped: unreachable"),
+            )),
+            Some(Misdeed::Fail) => Err(Failure::new(
+                Kind::Retryable,
+                codes::PLUGIN_FAILED,
+                format!("plugin `{plugin}` is not ready"),
+            )),
+            Some(Misdeed::Pending) => {
+                let failure = Failure::new(
+                    Kind::Pending,
+                    codes::PLUGIN_FAILED,
+                    format!("plugin `{plugin}` is not finished"),
+                );
+                Err(failure.again_after(Some(PENDING)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Plugins for FaultyPlugins {
+    async fn describe(&self, plugin: &str) -> Result<(Pin, Description), Failure> {
+        self.inner.describe(plugin).await
+    }
+
+    async fn validate(&self, kind: &str, offer: &Use) -> Result<Vec<Problem>, Failure> {
+        self.inner.validate(kind, offer).await
+    }
+
+    async fn plan(
+        &self,
+        strategy: &Use,
+        call: &Call,
+        situation: &Situation,
+    ) -> Result<Vec<Step>, Failure> {
+        self.behave(&strategy.plugin).await?;
+        self.inner.plan(strategy, call, situation).await
+    }
+
+    async fn revise(
+        &self,
+        strategy: &Use,
+        call: &Call,
+        situation: &Situation,
+        done: &[StepOutcome],
+        remaining: &[Step],
+    ) -> Result<Option<Vec<Step>>, Failure> {
+        self.behave(&strategy.plugin).await?;
+        self.inner
+            .revise(strategy, call, situation, done, remaining)
+            .await
+    }
+
+    async fn evaluate(
+        &self,
+        gate: &Use,
+        call: &Call,
+        question: &Question,
+    ) -> Result<Verdict, Failure> {
+        self.behave(&gate.plugin).await?;
+        self.inner.evaluate(gate, call, question).await
+    }
+
+    async fn notify(
+        &self,
+        notifier: &Use,
+        call: &Call,
+        notice: &Notice,
+    ) -> Result<Option<Value>, Failure> {
+        self.behave(&notifier.plugin).await?;
+        self.inner.notify(notifier, call, notice).await
+    }
+}

@@ -1,0 +1,693 @@
+//! Playing a rehearsal: the same engine and the same plugins, in a simulated world, with people who act
+//! and misfortune that strikes as the scenario says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use phasegate_core::diagnostic::Diagnostics;
+use phasegate_core::event::{Command, DriftAnswer, Identity, Record};
+use phasegate_core::plan::Plan;
+use phasegate_core::run::{Run, State};
+use phasegate_core::spec::policy::Policy;
+use phasegate_core::spec::release::Loaded;
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_runtime::engine::{Engine, Error, Left, Nudge, Observer, Options};
+use phasegate_runtime::perform::World;
+use phasegate_runtime::planner;
+use phasegate_runtime::ports::Journal;
+use tokio::sync::{Notify, mpsc};
+
+use crate::cluster::{Kind, LoggedRequest, Observation, Request};
+use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins};
+use crate::network::Network;
+use crate::observer::{self, Evidence, Snapshot};
+use crate::scenario::Scenario;
+use crate::scenario::acts::{Act, DeathPoint, Deed, Drift};
+use crate::server::SharedCluster;
+use crate::story::{Source, Story, Told};
+
+/// The run's id in a rehearsal.
+pub const RUN: &str = "rehearsal";
+/// How long a person waits before looking at what became of a command.
+const GLANCE: Span = Span::from_secs(1);
+/// How often an engine may be started in one rehearsal.
+const MAX_LIVES: u32 = 1_000;
+
+/// Everything that a rehearsal is played with.
+pub struct Stage<'a> {
+    /// The release.
+    pub loaded: &'a Loaded,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The cluster, at the beginning of the scenario.
+    pub cluster: SharedCluster,
+    /// The network around it.
+    pub network: Network,
+    /// The engine, on that cluster and network.
+    pub engine: Engine,
+    /// Another, empty journal, for a second run that somebody begins elsewhere.
+    pub elsewhere: Arc<dyn Journal>,
+}
+
+/// What became of a rehearsal.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// The story.
+    pub story: Story,
+    /// How the run ended: an [`End`](phasegate_core::run::End) in a word, `interrupted`, or `not-started`.
+    pub end: String,
+    /// What was not as it must be; empty for a good rehearsal.
+    pub faults: Vec<String>,
+    /// The run, where it came to be.
+    pub run: Option<Run>,
+    /// Its records.
+    pub records: Vec<Record>,
+    /// What the cluster was asked.
+    pub requests: Vec<LoggedRequest>,
+    /// Why there was no plan.
+    pub refused: Option<Diagnostics>,
+}
+
+struct Desk {
+    story: Story,
+    /// Acts whose time is known.
+    due: Vec<(Timestamp, Act)>,
+    /// Acts that wait for a line.
+    waiting: Vec<Act>,
+    run: Option<Run>,
+}
+
+type SharedDesk = Arc<Mutex<Desk>>;
+
+fn lock(desk: &SharedDesk) -> MutexGuard<'_, Desk> {
+    // A holder that panicked left whole lines behind.
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Teller {
+    desk: SharedDesk,
+    news: Arc<Notify>,
+}
+
+impl Observer for Teller {
+    fn recorded(&mut self, _: u64, record: &Record, run: &Run) {
+        let mut desk = lock(&self.desk);
+        desk.story.record(run);
+        let waiting = std::mem::take(&mut desk.waiting);
+        for act in waiting {
+            let fits = act.when.as_ref().is_some_and(|when| {
+                run.said().iter().any(|line| {
+                    when.line.as_deref().is_none_or(|kind| kind == line.kind)
+                        && when
+                            .step
+                            .as_deref()
+                            .is_none_or(|step| line.step.as_deref() == Some(step))
+                        && when
+                            .message
+                            .as_deref()
+                            .is_none_or(|part| line.message.contains(part))
+                })
+            });
+            if fits {
+                let at = record.at.plus(act.after);
+                desk.due.push((at, act));
+            } else {
+                desk.waiting.push(act);
+            }
+        }
+        desk.run = Some(run.clone());
+        drop(desk);
+        self.news.notify_one();
+    }
+}
+
+/// Plays a rehearsal to its end. Must be called where the cluster's clock is the runtime's.
+pub async fn play(stage: Stage<'_>) -> Rehearsal {
+    let start = stage.scenario.start();
+    let mut due = Vec::new();
+    let mut waiting = Vec::new();
+    for act in &stage.scenario.acts {
+        match act.at {
+            Some(at) => due.push((start.plus(at), act.clone())),
+            None => waiting.push(act.clone()),
+        }
+    }
+    let desk = Arc::new(Mutex::new(Desk {
+        story: Story::new(start),
+        due,
+        waiting,
+        run: None,
+    }));
+    let player = Player::new(stage, desk);
+    player.play().await
+}
+
+struct Player<'a> {
+    stage: Stage<'a>,
+    desk: SharedDesk,
+    news: Arc<Notify>,
+    fate: Arc<Fate>,
+    engine: Engine,
+    before: Snapshot,
+}
+
+/// What a drive came to.
+enum Came {
+    Died,
+    Left(Left),
+    Failed(Error),
+}
+
+impl<'a> Player<'a> {
+    fn new(stage: Stage<'a>, desk: SharedDesk) -> Self {
+        let fate = Arc::new(Fate::default());
+        let world = &stage.engine.world;
+        let engine = Engine {
+            world: World {
+                cluster: Arc::new(FatedCluster::new(world.cluster.clone(), fate.clone())),
+                plugins: Arc::new(FaultyPlugins::new(
+                    world.plugins.clone(),
+                    &stage.scenario.plugins,
+                )),
+                clock: world.clock.clone(),
+            },
+            journal: Arc::new(FatedJournal::new(
+                stage.engine.journal.clone(),
+                fate.clone(),
+            )),
+            leases: stage.engine.leases.clone(),
+        };
+        let deployment = &stage.loaded.release.workload.deployment;
+        let before = stage.cluster.with(|cluster| {
+            cluster.record_history();
+            Snapshot::of(cluster, &stage.loaded.namespace, deployment)
+        });
+        Self {
+            stage,
+            desk,
+            news: Arc::new(Notify::new()),
+            fate,
+            engine,
+            before,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.stage.cluster.now()
+    }
+
+    fn tell(&self, source: Source, text: impl Into<String>) {
+        let now = self.now();
+        lock(&self.desk).story.tell(now, source, text);
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        self.stage.engine.world.clock.sleep_until(at).await;
+    }
+
+    async fn play(self) -> Rehearsal {
+        let who = self
+            .stage
+            .scenario
+            .started_by
+            .clone()
+            .unwrap_or_else(|| "operator".to_owned());
+        let by = identity(&who);
+        let prepared = planner::prepare(
+            &self.engine.world,
+            self.stage.loaded,
+            self.stage.policy,
+            "simulated",
+            &who,
+        )
+        .await;
+        let plan = match prepared {
+            Ok(prepared) => prepared.plan,
+            Err(faults) => {
+                for fault in faults.iter() {
+                    self.tell(
+                        Source::Stage,
+                        format!("refused: [{}] {}", fault.code(), fault.message()),
+                    );
+                }
+                return self.finish(None, Some(faults), None).await;
+            }
+        };
+        let trouble = self.lives(&plan, &by).await;
+        self.finish(Some(plan), None, trouble).await
+    }
+
+    /// Starts the run, and an engine anew for each death and for each command that comes when nobody drives.
+    async fn lives(&self, plan: &Plan, by: &Identity) -> Option<String> {
+        let mut deaths: VecDeque<_> = self.stage.scenario.deaths.iter().cloned().collect();
+        let mut first = true;
+        for life in 1..=MAX_LIVES {
+            let death = deaths.front().cloned();
+            self.fate
+                .set(death.as_ref().map(|death| death.point.clone()));
+            let came = self
+                .drive(
+                    plan,
+                    by,
+                    life,
+                    first,
+                    death.as_ref().map(|death| &death.point),
+                )
+                .await;
+            first = false;
+            match came {
+                Came::Died => {
+                    let death = deaths.pop_front();
+                    self.tell(Source::Stage, "the engine dies");
+                    let pause = death.map_or(Span::ZERO, |death| death.resume_after);
+                    self.sleep_until(self.now().plus(pause)).await;
+                    first = self.stage.engine.journal.read(RUN).await.is_err();
+                }
+                Came::Failed(error) => {
+                    let text = error.to_string();
+                    self.tell(Source::Stage, format!("the engine can't go on: {text}"));
+                    return Some(text);
+                }
+                Came::Left(Left::Interrupted) => return None,
+                Came::Left(Left::Resting | Left::Waiting) => {
+                    if !self.act_after_the_end(plan).await {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some("too many engines".to_owned())
+    }
+
+    async fn drive(
+        &self,
+        plan: &Plan,
+        by: &Identity,
+        life: u32,
+        first: bool,
+        death: Option<&DeathPoint>,
+    ) -> Came {
+        let (nudge, nudges) = mpsc::channel(16);
+        let options = Options {
+            engine: format!("engine-{life}"),
+            leave_when_waiting: false,
+            inbox_poll: Span::from_secs(60),
+        };
+        let mut teller = Teller {
+            desk: self.desk.clone(),
+            news: self.news.clone(),
+        };
+        let drive = async {
+            if first {
+                self.engine
+                    .start(RUN, plan.clone(), by, &options, nudges, &mut teller)
+                    .await
+            } else {
+                self.engine.drive(RUN, &options, nudges, &mut teller).await
+            }
+        };
+        let timed = async {
+            match death {
+                Some(DeathPoint::At(after)) => {
+                    self.sleep_until(self.stage.scenario.start().plus(*after))
+                        .await
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.fate.died() => Came::Died,
+            () = timed => Came::Died,
+            () = self.people(plan, &nudge) => Came::Left(Left::Interrupted),
+            result = drive => match result {
+                Ok((_, left)) => Came::Left(left),
+                Err(error) => Came::Failed(error),
+            },
+        }
+    }
+
+    /// People act while an engine drives. Never returns.
+    async fn people(&self, plan: &Plan, nudge: &mpsc::Sender<Nudge>) {
+        loop {
+            match self.next_act() {
+                Some(at) if at <= self.now() => {
+                    if let Some(act) = self.take_act() {
+                        self.act(plan, &act, Some(nudge)).await;
+                    }
+                }
+                Some(at) => tokio::select! {
+                    () = self.sleep_until(at) => {}
+                    () = self.news.notified() => {}
+                },
+                None => self.news.notified().await,
+            }
+        }
+    }
+
+    fn next_act(&self) -> Option<Timestamp> {
+        lock(&self.desk).due.iter().map(|(at, _)| *at).min()
+    }
+
+    fn take_act(&self) -> Option<Act> {
+        let mut desk = lock(&self.desk);
+        let first = desk
+            .due
+            .iter()
+            .enumerate()
+            .min_by_key(|(index, (at, _))| (*at, *index))
+            .map(|(index, _)| index)?;
+        Some(desk.due.remove(first).1)
+    }
+
+    /// The run is at rest: what people still mean to do is done. Says whether an engine is to drive again.
+    async fn act_after_the_end(&self, plan: &Plan) -> bool {
+        while let Some(at) = self.next_act() {
+            self.sleep_until(at).await;
+            let Some(act) = self.take_act() else { continue };
+            if self.act(plan, &act, None).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Somebody acts. Says whether it was a command to the run.
+    async fn act(&self, plan: &Plan, act: &Act, nudge: Option<&mpsc::Sender<Nudge>>) -> bool {
+        let by = identity(&act.by);
+        let Some(command) = command_of(&act.deed, plan) else {
+            self.tell(
+                Source::Person,
+                format!("{} {}", act.by, deed_in_words(&act.deed)),
+            );
+            self.deed(plan, act).await;
+            return false;
+        };
+        self.tell(Source::Person, format!("{}: {}", act.by, command.name()));
+        let journal = &self.stage.engine.journal;
+        let posted = journal.post(RUN, self.now(), &by, &command).await;
+        match (posted, nudge) {
+            (Ok(id), Some(nudge)) => {
+                // The engine may be gone: then the command waits in the inbox.
+                let _ = nudge.send(Nudge::Inbox).await;
+                self.sleep_until(self.now().plus(GLANCE)).await;
+                if let Ok(Some(Err(refusal))) = journal.answered(RUN, id).await {
+                    self.tell(
+                        Source::Person,
+                        format!("{}: {} is refused: {refusal}", act.by, command.name())
+                            .replace(RUN, "RUN"),
+                    );
+                }
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => self.tell(
+                Source::Stage,
+                format!("the command could not be left: {error}"),
+            ),
+        }
+        true
+    }
+
+    async fn deed(&self, plan: &Plan, act: &Act) {
+        match &act.deed {
+            Deed::Patch {
+                kind,
+                namespace,
+                name,
+                merge,
+            } => {
+                let namespace = namespace.as_deref().unwrap_or(&plan.target.namespace);
+                let Some(info) = crate::cluster::KINDS
+                    .iter()
+                    .find(|known| known.name == kind)
+                else {
+                    self.tell(
+                        Source::Stage,
+                        format!("the simulated cluster knows no {kind}"),
+                    );
+                    return;
+                };
+                let group = if info.group.is_empty() {
+                    "api".to_owned()
+                } else {
+                    format!("apis/{}", info.group)
+                };
+                let path = format!(
+                    "/{group}/{}/namespaces/{namespace}/{}/{name}",
+                    info.version, info.plural
+                );
+                let mut request = Request::new("PATCH", &path).json(merge);
+                request.content_type = "application/merge-patch+json".to_owned();
+                request.user_agent = format!("somebody/{}", act.by);
+                // Its outcome is the cluster's business: the observer sees it.
+                drop(self.stage.cluster.handle(&request));
+            }
+            Deed::SecondRun => self.second_run(plan, act).await,
+            _ => {}
+        }
+    }
+
+    async fn second_run(&self, plan: &Plan, act: &Act) {
+        let engine = Engine {
+            world: self.stage.engine.world.clone(),
+            journal: self.stage.elsewhere.clone(),
+            leases: self.stage.engine.leases.clone(),
+        };
+        let options = Options {
+            engine: "engine-elsewhere".to_owned(),
+            leave_when_waiting: true,
+            inbox_poll: Span::from_secs(60),
+        };
+        let (_nudge, nudges) = mpsc::channel(1);
+        let mut nobody = phasegate_runtime::engine::Unobserved;
+        let outcome = engine
+            .start(
+                "second",
+                plan.clone(),
+                &identity(&act.by),
+                &options,
+                nudges,
+                &mut nobody,
+            )
+            .await;
+        match outcome {
+            Ok((run, _)) => self.tell(Source::Stage, format!("the second run is {}", run.state())),
+            Err(error) => self.tell(
+                Source::Stage,
+                format!("the second run is refused: {error}").replace(RUN, "RUN"),
+            ),
+        }
+    }
+
+    async fn finish(
+        self,
+        plan: Option<Plan>,
+        refused: Option<Diagnostics>,
+        trouble: Option<String>,
+    ) -> Rehearsal {
+        let stage = &self.stage;
+        let records = stage
+            .engine
+            .journal
+            .read(RUN)
+            .await
+            .map(|(records, _)| records)
+            .unwrap_or_default();
+        let workload = &stage.loaded.release.workload;
+        let claim = format!("phasegate-claim-{}", workload.deployment);
+        let (history, requests, after, claimed) = stage.cluster.with(|cluster| {
+            let namespace = &stage.loaded.namespace;
+            (
+                cluster.history().to_vec(),
+                cluster.requests().to_vec(),
+                Snapshot::of(cluster, namespace, &workload.deployment),
+                cluster.get(Kind::ConfigMap, namespace, &claim).is_some(),
+            )
+        });
+        let exchanges = stage.network.exchanges();
+        let (mut story, run, undone) = {
+            let desk = lock(&self.desk);
+            let undone: Vec<Act> = desk
+                .waiting
+                .iter()
+                .cloned()
+                .chain(desk.due.iter().map(|(_, act)| act.clone()))
+                .collect();
+            (desk.story.clone(), desk.run.clone(), undone)
+        };
+        story.merge(milestones(&history, &requests));
+        let end = match run.as_ref().map(Run::state) {
+            None => "not-started".to_owned(),
+            Some(State::Ended { end }) => end.to_string().replace(' ', "-"),
+            Some(_) => "interrupted".to_owned(),
+        };
+        let reason = match (&run, &refused, &trouble) {
+            (Some(run), _, _) if run.cause().is_some() => run
+                .cause()
+                .map(|cause| cause.reason.clone())
+                .unwrap_or_default(),
+            (_, Some(refused), _) => refused.to_string(),
+            (_, _, Some(trouble)) => trouble.clone(),
+            _ => String::new(),
+        };
+        let evidence = Evidence {
+            history: &history,
+            requests: &requests,
+            exchanges: &exchanges,
+            records: &records,
+            before: &self.before,
+            after: &after,
+            claimed,
+            service: workload.service.as_deref(),
+            namespace: &stage.loaded.namespace,
+            end: &end,
+            reason: &reason,
+            rollback_ms: run
+                .as_ref()
+                .and_then(Run::rollback_time)
+                .map(Span::as_millis),
+            story: &story,
+        };
+        let mut faults = observer::judge(&stage.scenario.expect, &evidence);
+        if plan.is_some() {
+            faults.extend(undone.iter().map(|act| {
+                format!(
+                    "never took place: {} by {}",
+                    deed_in_words(&act.deed),
+                    act.by
+                )
+            }));
+        }
+        Rehearsal {
+            story,
+            end,
+            faults,
+            run,
+            records,
+            requests,
+            refused,
+        }
+    }
+}
+
+fn identity(name: &str) -> Identity {
+    Identity {
+        name: name.to_owned(),
+        verified_by: "scenario".to_owned(),
+    }
+}
+
+fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
+    Some(match deed {
+        Deed::Abort(reason) => Command::Abort {
+            reason: reason.clone(),
+        },
+        Deed::Pause(reason) => Command::Pause {
+            reason: reason.clone(),
+        },
+        Deed::Continue(drift) => Command::Continue {
+            drift: drift.map(|drift| match drift {
+                Drift::Adopt => DriftAnswer::Adopt,
+                Drift::Force => DriftAnswer::Force,
+            }),
+        },
+        Deed::Approve(requirement) => Command::Approve {
+            plan: plan.digest(),
+            requirement: requirement.clone(),
+        },
+        Deed::Attest { name, text } => Command::Attest {
+            name: name.clone(),
+            text: text.clone(),
+        },
+        Deed::Retry => Command::Retry,
+        Deed::Skip(step) => Command::Skip { step: step.clone() },
+        Deed::HandOver(reason) => Command::HandOver {
+            reason: reason.clone(),
+        },
+        Deed::Rollback(reason) => Command::RollBack {
+            reason: reason.clone(),
+        },
+        Deed::Patch { .. } | Deed::SecondRun => return None,
+    })
+}
+
+fn deed_in_words(deed: &Deed) -> String {
+    match deed {
+        Deed::Patch {
+            kind, name, merge, ..
+        } => format!("patches {kind} {name}: {merge}"),
+        Deed::SecondRun => "starts a second run".to_owned(),
+        other => format!("{other:?}")
+            .split(['(', ' ', '{'])
+            .next()
+            .unwrap_or_default()
+            .to_lowercase(),
+    }
+}
+
+/// What the observer saw, as lines: every change of a Deployment or of a Service's endpoints, and every write of the engine.
+fn milestones(history: &[Observation], requests: &[LoggedRequest]) -> Vec<Told> {
+    let mut lines = Vec::new();
+    let mut last: Option<String> = None;
+    for seen in history {
+        let mut parts = Vec::new();
+        for deployment in &seen.deployments {
+            let image = deployment
+                .images
+                .first()
+                .map(|image| image.rsplit('/').next().unwrap_or(image))
+                .unwrap_or("none");
+            parts.push(format!(
+                "{} {image} {}/{} ready",
+                deployment.name, deployment.ready, deployment.wanted
+            ));
+        }
+        for service in &seen.services {
+            let ends: Vec<String> = service
+                .endpoints
+                .iter()
+                .map(|(image, count)| {
+                    format!("{}×{count}", image.rsplit(':').next().unwrap_or(image))
+                })
+                .collect();
+            parts.push(format!(
+                "traffic to {}",
+                if ends.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    ends.join(" ")
+                }
+            ));
+        }
+        let text = parts.join(", ");
+        if last.as_ref() != Some(&text) {
+            lines.push(Told {
+                at: seen.at,
+                source: Source::Cluster,
+                text: text.clone(),
+            });
+            last = Some(text);
+        }
+    }
+    for request in observer::changes(requests) {
+        let object = request.path.split('/').rev().take(2).collect::<Vec<_>>();
+        let object = object.into_iter().rev().collect::<Vec<_>>().join("/");
+        let key = observer::effect_key(request)
+            .unwrap_or("no effect")
+            .replace(RUN, "RUN");
+        let lost = if request.status.is_none() {
+            ", its answer is lost"
+        } else {
+            ""
+        };
+        lines.push(Told {
+            at: request.at,
+            source: Source::Cluster,
+            text: format!("{} {object} for {key}{lost}", request.method),
+        });
+    }
+    lines.sort_by_key(|line| line.at);
+    lines
+}

@@ -1,0 +1,243 @@
+//! The scenario file: a simulated world, what goes wrong in it, who acts in it, and what an
+//! independent observer must see in the end.
+
+use std::collections::BTreeMap;
+
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::spec::policy::Moment;
+use phasegate_core::spec::{API_VERSION, ApiVersion};
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::yaml::{self, Document};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Config, Fault, PodRule};
+
+pub mod acts;
+pub mod expect;
+pub mod web;
+
+pub use acts::{Act, Death, PluginFault};
+pub use expect::Expect;
+pub use web::{HttpRule, Series};
+
+/// Most objects, rules, faults or acts of one kind that a scenario may have.
+pub const MAX_ENTRIES: usize = 1_000;
+
+/// When a scenario begins if it doesn't say: a Tuesday morning in New York.
+const DEFAULT_START: Timestamp = Timestamp::from_millis(1_795_276_800_000);
+
+/// A simulated world.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// The version of the format.
+    pub api_version: ApiVersion,
+    /// What the file is.
+    pub kind: ScenarioKind,
+    /// What the scenario shows, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Everything that is left to chance follows from it.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// When it begins, in RFC 3339. Default: a Tuesday, 11:00 in New York.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Moment>,
+    /// Who starts the run. Default: `operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
+    /// The cluster.
+    #[serde(default)]
+    pub cluster: ClusterPart,
+    /// Figures that change over time, by name: `{"$series": "errors"}` in an answer stands for the figure now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub series: BTreeMap<String, Series>,
+    /// What HTTP requests of plugins are answered; the first rule that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpRule>,
+    /// What the API server or the network does wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// What plugins do wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginFault>,
+    /// What people do, to the run or behind its back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Act>,
+    /// When the engine dies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deaths: Vec<Death>,
+    /// What the observer must have seen.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// `kind` of a scenario file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScenarioKind {
+    /// The only kind.
+    #[default]
+    Scenario,
+}
+
+/// The simulated cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterPart {
+    /// Manifests of what is there when the scenario begins, long settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<Value>,
+    /// How pods behave, by image; the first rule that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<PodRule>,
+    /// How long a changed endpoint takes to reach the data plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_delay: Option<Span>,
+    /// How long the controller takes to notice a changed Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation_lag: Option<Span>,
+    /// How long a pod takes to be ready where no rule says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_ready: Option<Span>,
+    /// How long a pod takes to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination: Option<Span>,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+/// A scenario that was read and checked.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The document, for places.
+    pub document: Document,
+}
+
+/// Reads a scenario file.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub fn load(file: &str, bytes: &[u8]) -> Result<Loaded, Diagnostics> {
+    let document = yaml::read(file, bytes)?;
+    for (field, wanted) in [("apiVersion", API_VERSION), ("kind", "Scenario")] {
+        let pointer = format!("/{field}");
+        if document.get(&pointer).and_then(Value::as_str) != Some(wanted) {
+            return Err(Diagnostic::new(
+                codes::WRONG_KIND,
+                "this is not a Scenario file for this engine",
+            )
+            .at(document.place(&pointer))
+            .expected(format!("`{field}: {wanted}`"))
+            .into());
+        }
+    }
+    let yaml::Parsed {
+        value: scenario,
+        document,
+    } = yaml::fit::<Scenario>(document)?;
+    let mut faults = Diagnostics::new();
+    check(&scenario, &document, &mut faults);
+    faults.sort_by_place();
+    faults.into_result(Loaded { scenario, document })
+}
+
+fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
+    let mut fault = |pointer: &str, message: String| {
+        faults.push(Diagnostic::new(codes::SCENARIO_INVALID, message).at(document.place(pointer)));
+    };
+    let counts = [
+        ("/cluster/objects", scenario.cluster.objects.len()),
+        ("/cluster/pods", scenario.cluster.pods.len()),
+        ("/http", scenario.http.len()),
+        ("/faults", scenario.faults.len()),
+        ("/plugins", scenario.plugins.len()),
+        ("/acts", scenario.acts.len()),
+        ("/deaths", scenario.deaths.len()),
+    ];
+    for (pointer, count) in counts {
+        if count > MAX_ENTRIES {
+            fault(
+                pointer,
+                format!("{count} entries, at most {MAX_ENTRIES} are taken"),
+            );
+        }
+    }
+    for (index, rule) in scenario.http.iter().enumerate() {
+        for name in rule.series() {
+            if !scenario.series.contains_key(&name) {
+                fault(
+                    &format!("/http/{index}"),
+                    format!("there is no series `{name}`"),
+                );
+            }
+        }
+    }
+    for (name, series) in &scenario.series {
+        if !series.ascending() {
+            fault(
+                &format!("/series/{}", yaml::escape(name)),
+                "the points are not in the order of time".to_owned(),
+            );
+        }
+    }
+    for (index, act) in scenario.acts.iter().enumerate() {
+        if let Err(message) = act.check() {
+            fault(&format!("/acts/{index}"), message);
+        }
+    }
+}
+
+impl Scenario {
+    /// When it begins.
+    #[must_use]
+    pub fn start(&self) -> Timestamp {
+        self.start.map_or(DEFAULT_START, Moment::at)
+    }
+
+    /// The cluster as it is when the scenario begins.
+    ///
+    /// # Errors
+    /// A manifest that the cluster refuses.
+    pub fn cluster(&self, seed: u64) -> Result<Cluster, Diagnostic> {
+        let defaults = Config::default();
+        let part = &self.cluster;
+        let config = Config {
+            seed,
+            start: self.start(),
+            endpoints_delay: part.endpoints_delay.unwrap_or(defaults.endpoints_delay),
+            observed_generation_lag: part
+                .observed_generation_lag
+                .unwrap_or(defaults.observed_generation_lag),
+            default_ready: part.default_ready.unwrap_or(defaults.default_ready),
+            termination: part.termination.unwrap_or(defaults.termination),
+            pods: part.pods.clone(),
+            ..defaults
+        };
+        let mut cluster = Cluster::new(config);
+        cluster.seed(&part.objects).map_err(|error| {
+            Diagnostic::new(
+                codes::SCENARIO_INVALID,
+                format!("the simulated cluster refuses an object: {error}"),
+            )
+        })?;
+        for fault in &self.faults {
+            cluster.add_fault(fault.clone());
+        }
+        Ok(cluster)
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of the scenario file.
+#[must_use]
+pub fn schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_deserialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<Scenario>();
+    schema.insert("title".to_owned(), "Phasegate scenario".into());
+    schema.to_value()
+}

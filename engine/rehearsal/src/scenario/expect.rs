@@ -1,0 +1,48 @@
+//! What the observer must have seen.
+
+use std::collections::BTreeMap;
+
+use phasegate_core::time::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Assertions about a rehearsal. What isn't said isn't asserted, but for two things that always hold:
+/// every change matches an intent in the journal, and no key changed the world twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expect {
+    /// How the run ends: `succeeded`, `rolled-back`, `refused`, `cancelled`, `stayed-forward`, `rollback-stuck`; or
+    /// `not-started` where it is refused before it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// A part of why it turned back or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The Deployment's image in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The Deployment's wanted replicas in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Fewest ready endpoints of the Service at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_endpoints_at_least: Option<u32>,
+    /// Whether the Deployment's specification in the end equals that of the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_before: Option<bool>,
+    /// How many requests changed an object: by kind, only those of the engine, leases left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<BTreeMap<String, u32>>,
+    /// Parts of lines that the run's story must hold, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub story: Vec<String>,
+    /// Parts of lines that it must not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    /// Parts of notices that must have gone out, by any order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+    /// The longest time that the way back may have taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_within: Option<Span>,
+}

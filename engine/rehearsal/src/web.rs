@@ -1,0 +1,303 @@
+//! The simulated network outside the API server: what HTTP requests of plugins are answered.
+//!
+//! A scenario's rules come first. Where none fits and the host is that of a Service, an application
+//! answers for one of its ready endpoints - as the data plane sees them, in turn - with the version
+//! that the endpoint runs. Everything else is unreachable.
+
+use std::collections::BTreeMap;
+
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::verdict::Pair;
+use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
+use serde_json::json;
+
+use crate::cluster::{Cluster, Endpoint, Kind, glob};
+use crate::scenario::web::Origin;
+use crate::scenario::{HttpRule, Scenario, Series};
+
+/// Most requests that are kept for the observer.
+pub const MAX_EXCHANGES: usize = 20_000;
+/// How long an answer takes where no rule says it.
+const LATENCY: Span = Span::from_millis(20);
+
+/// A request as the observer sees it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Exchange {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// Its method.
+    pub method: String,
+    /// Its address.
+    pub url: String,
+    /// Its body, as text.
+    pub body: String,
+    /// The status of the answer; none where there was no answer.
+    pub status: Option<u16>,
+}
+
+/// What a request is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// This, after so long.
+    Response(HttpResponse, Span),
+    /// Nothing, at once.
+    Error(HttpError),
+    /// Nothing, ever.
+    Hang,
+}
+
+/// The simulated network.
+#[derive(Debug)]
+pub struct Web {
+    start: Timestamp,
+    rules: Vec<(HttpRule, u32)>,
+    series: BTreeMap<String, Series>,
+    turns: BTreeMap<String, usize>,
+    first_images: BTreeMap<String, Vec<String>>,
+    changed_at: Option<Timestamp>,
+    exchanges: Vec<Exchange>,
+}
+
+impl Web {
+    /// The network of a scenario.
+    #[must_use]
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            start: scenario.start(),
+            rules: scenario.http.iter().map(|rule| (rule.clone(), 0)).collect(),
+            series: scenario.series.clone(),
+            turns: BTreeMap::new(),
+            first_images: BTreeMap::new(),
+            changed_at: None,
+            exchanges: Vec::new(),
+        }
+    }
+
+    /// The requests so far.
+    #[must_use]
+    pub fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
+    }
+
+    /// Notes what there is to note of the cluster: when an image last changed, for figures that count from then.
+    pub fn watch(&mut self, cluster: &Cluster) {
+        for deployment in cluster.observe().deployments {
+            let name = format!("{}/{}", deployment.namespace, deployment.name);
+            let known = self.first_images.get(&name);
+            if known.is_some_and(|images| *images != deployment.images) {
+                self.changed_at = Some(cluster.now());
+            }
+            self.first_images.insert(name, deployment.images);
+        }
+    }
+
+    /// Answers a request. The cluster is at the present time.
+    pub fn answer(&mut self, cluster: &Cluster, request: &HttpRequest) -> Answer {
+        self.watch(cluster);
+        let answer = self.decide(cluster, request);
+        if self.exchanges.len() < MAX_EXCHANGES {
+            self.exchanges.push(Exchange {
+                at: cluster.now(),
+                method: request.method.clone(),
+                url: request.url.clone(),
+                body: request
+                    .body
+                    .as_deref()
+                    .map(|body| String::from_utf8_lossy(body).into_owned())
+                    .unwrap_or_default(),
+                status: match &answer {
+                    Answer::Response(response, _) => Some(response.status),
+                    Answer::Error(_) | Answer::Hang => None,
+                },
+            });
+        }
+        answer
+    }
+
+    fn decide(&mut self, cluster: &Cluster, request: &HttpRequest) -> Answer {
+        let Ok(uri) = request.url.parse::<http::Uri>() else {
+            return Answer::Error(HttpError::Invalid(format!(
+                "`{}` is not an address",
+                request.url
+            )));
+        };
+        let Some(authority) = uri.authority().map(ToString::to_string) else {
+            return Answer::Error(HttpError::Invalid(format!(
+                "`{}` names no host",
+                request.url
+            )));
+        };
+        let host = uri.host().unwrap_or_default().to_owned();
+        let service = service_of(cluster, &host);
+        let endpoint = service
+            .as_ref()
+            .and_then(|(namespace, name)| self.endpoint(cluster, namespace, name));
+        let version = endpoint.as_ref().map(|endpoint| tag(&endpoint.image));
+        // The application is asked only where a pod is there to answer for it.
+        let reachable = service.is_none() || endpoint.is_some();
+        let wanted = Wanted {
+            method: &request.method,
+            host: &host,
+            authority: &authority,
+            path: uri.path(),
+            version: version.as_deref(),
+        };
+        if reachable && let Some(rule) = self.rule(cluster.now(), &wanted) {
+            return self.by_rule(cluster.now(), &rule, request);
+        }
+        match (service, version) {
+            (Some(_), Some(_)) if endpoint.is_some_and(|endpoint| !endpoint.alive) => {
+                Answer::Error(HttpError::Unreachable(
+                    "the pod is gone, and the data plane does not know it yet".to_owned(),
+                ))
+            }
+            (Some(_), Some(version)) => {
+                let body = json!({"status": "ok", "version": version}).to_string();
+                Answer::Response(
+                    response(
+                        200,
+                        &BTreeMap::new(),
+                        body.into_bytes(),
+                        request.max_body,
+                        LATENCY,
+                    ),
+                    LATENCY,
+                )
+            }
+            (Some((namespace, name)), None) => Answer::Error(HttpError::Unreachable(format!(
+                "no ready endpoint behind {name}.{namespace}"
+            ))),
+            (None, _) => Answer::Error(HttpError::Unreachable(format!(
+                "nothing answers at {authority}"
+            ))),
+        }
+    }
+
+    fn rule(&mut self, now: Timestamp, wanted: &Wanted<'_>) -> Option<HttpRule> {
+        let elapsed = now.since(self.start);
+        for (rule, used) in &mut self.rules {
+            if !wanted.fits(rule, elapsed) {
+                continue;
+            }
+            *used = used.saturating_add(1);
+            let turn = used.saturating_sub(rule.skip);
+            if *used > rule.skip && rule.count.is_none_or(|count| turn <= count) {
+                return Some(rule.clone());
+            }
+        }
+        None
+    }
+
+    fn by_rule(&self, now: Timestamp, rule: &HttpRule, request: &HttpRequest) -> Answer {
+        if rule.hang {
+            return Answer::Hang;
+        }
+        if rule.unreachable {
+            return Answer::Error(HttpError::Unreachable(
+                "the scenario cuts the connection".to_owned(),
+            ));
+        }
+        let figure = |name: &str| {
+            let series = self.series.get(name)?;
+            let since = match series.from {
+                Origin::Start => self.start,
+                Origin::Change => self.changed_at.unwrap_or(now),
+            };
+            series.at(now.since(since))
+        };
+        let after = rule.after.unwrap_or(LATENCY);
+        let body = rule.body(&figure);
+        Answer::Response(
+            response(
+                rule.status.unwrap_or(200),
+                &rule.headers,
+                body,
+                request.max_body,
+                after,
+            ),
+            after,
+        )
+    }
+
+    /// The next of the ready endpoints, in turn.
+    fn endpoint(&mut self, cluster: &Cluster, namespace: &str, service: &str) -> Option<Endpoint> {
+        let ready = cluster.ready_endpoints(namespace, service);
+        let turn = self
+            .turns
+            .entry(format!("{namespace}/{service}"))
+            .or_default();
+        let chosen = ready.get(turn.checked_rem(ready.len())?).cloned();
+        *turn = turn.wrapping_add(1);
+        chosen
+    }
+}
+
+struct Wanted<'a> {
+    method: &'a str,
+    host: &'a str,
+    authority: &'a str,
+    path: &'a str,
+    version: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn fits(&self, rule: &HttpRule, elapsed: Span) -> bool {
+        rule.host
+            .as_deref()
+            .is_none_or(|host| glob(host, self.host) || glob(host, self.authority))
+            && rule
+                .path
+                .as_deref()
+                .is_none_or(|path| glob(path, self.path))
+            && rule
+                .method
+                .as_deref()
+                .is_none_or(|method| method.eq_ignore_ascii_case(self.method))
+            && rule
+                .version
+                .as_deref()
+                .is_none_or(|version| self.version == Some(version))
+            && rule.from.is_none_or(|from| elapsed >= from)
+            && rule.until.is_none_or(|until| elapsed < until)
+    }
+}
+
+fn response(
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    mut body: Vec<u8>,
+    most: usize,
+    took: Span,
+) -> HttpResponse {
+    let truncated = body.len() > most;
+    body.truncate(most);
+    let headers = headers
+        .iter()
+        .map(|(name, value)| Pair::new(name, value))
+        .collect();
+    HttpResponse {
+        status,
+        headers,
+        body,
+        truncated,
+        took,
+    }
+}
+
+/// The Service that a host names: `name`, `name.namespace`, `name.namespace.svc…`.
+fn service_of(cluster: &Cluster, host: &str) -> Option<(String, String)> {
+    let mut parts = host.split('.');
+    let name = parts.next()?;
+    let namespace = parts.next().unwrap_or("default");
+    let rest = parts.collect::<Vec<_>>().join(".");
+    let known = ["", "svc", "svc.cluster.local"];
+    (known.contains(&rest.as_str()) && cluster.get(Kind::Service, namespace, name).is_some())
+        .then(|| (namespace.to_owned(), name.to_owned()))
+}
+
+/// The tag of an image.
+fn tag(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split_once(':')
+        .map_or_else(|| "latest".to_owned(), |(_, tag)| tag.to_owned())
+}
