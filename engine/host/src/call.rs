@@ -116,12 +116,7 @@ fn stopped(error: &wasmtime::Error, state: &State) -> Failure {
         let most = state.limits.handles;
         return fault::permanent(plugin, &format!("it holds more than {most} handles"));
     }
-    let stderr = state.stderr.text();
-    let said = if stderr.is_empty() {
-        String::new()
-    } else {
-        format!("; it wrote: {stderr}")
-    };
+    let said = said(state);
     if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         return fault::trapped(plugin, &format!("it exited with code {code}{said}"));
     }
@@ -131,5 +126,15 @@ fn stopped(error: &wasmtime::Error, state: &State) -> Failure {
     match error.downcast_ref::<Trap>() {
         Some(trap) => fault::trapped(plugin, &format!("{trap}{said}")),
         None => fault::trapped(plugin, &format!("{text}{said}")),
+    }
+}
+
+/// What the plugin left behind about its end: on standard error, or as its last error in the log.
+fn said(state: &State) -> String {
+    let stderr = state.stderr.text();
+    match &state.last_error {
+        _ if !stderr.is_empty() => format!("; it wrote: {stderr}"),
+        Some(line) => format!("; it logged: {line}"),
+        None => String::new(),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
         .wasm_component_model(true)
         .concurrency_support(false)
         .epoch_interruption(true)
+        // Addresses in stripped code tell an operator nothing.
+        .wasm_backtrace_max_frames(None)
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)

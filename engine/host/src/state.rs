@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     pub(crate) stderr: Capture,
     pub(crate) log_lines: u32,
+    /// What it logged as an error last: a panic's text, where the language has no standard error.
+    pub(crate) last_error: Option<String>,
     denials: Vec<String>,
     surroundings: Surroundings,
     table: ResourceTable,
@@ -72,6 +74,7 @@ impl State {
             meter: Meter::new(limits),
             stderr: Capture::new(limits.stderr_bytes),
             log_lines: 0,
+            last_error: None,
             denials: Vec::new(),
             surroundings,
             table,

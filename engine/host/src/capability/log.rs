@@ -16,6 +16,10 @@ impl wit::Host for State {
         message: String,
         fields: Vec<common::Pair>,
     ) -> wasmtime::Result<()> {
+        // Kept whether or not the line is: it may be the reason for a trap that follows.
+        if matches!(level, wit::Level::Error) {
+            self.last_error = Some(cut_to(message.clone(), self.limits.log_line_bytes));
+        }
         let most = self.limits.log_lines;
         if self.log_lines > most {
             return Ok(());

@@ -7,27 +7,27 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, UnresolvedPackageGroup};
 
 /// Where a guest's functions write their results.
-pub const RESULT: u32 = 1024;
+pub(crate) const RESULT: u32 = 1024;
 /// Where a guest's own data begins.
 const DATA: u32 = 4096;
 
 /// A strategy in pieces.
-pub struct Guest {
+pub(crate) struct Guest<'a> {
     /// The name of the one offer.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its kind.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Its config schema.
-    pub schema: String,
+    pub(crate) schema: String,
     /// `describe`, unless it describes itself as the fields above say.
-    pub describe: Option<&'static str>,
+    pub(crate) describe: Option<&'static str>,
     /// The body of `plan`: leaves the address of its result.
-    pub plan: &'static str,
+    pub(crate) plan: &'static str,
     /// Further fields of the module: imports first.
-    pub fields: &'static str,
+    pub(crate) fields: &'a str,
 }
 
-impl Default for Guest {
+impl Default for Guest<'_> {
     fn default() -> Self {
         Self {
             name: "guest",
@@ -41,9 +41,9 @@ impl Default for Guest {
 }
 
 /// `ok([])`: the memory is zero, and so is the result.
-pub const NO_STEPS: &str = "i32.const 1024";
+pub(crate) const NO_STEPS: &str = "i32.const 1024";
 /// The import of the log's function.
-pub const LOG: &str =
+pub(crate) const LOG: &str =
     r#"(import "phasegate:host/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
 
 const WORLD: &str = "
@@ -55,9 +55,9 @@ const WORLD: &str = "
     }
 ";
 
-impl Guest {
+impl Guest<'_> {
     /// The component.
-    pub fn build(&self) -> Vec<u8> {
+    pub(crate) fn build(&self) -> Vec<u8> {
         let mut data = Data::default();
         let describe = self
             .describe
@@ -84,7 +84,7 @@ impl Guest {
 }
 
 /// A core module made into a component of the first world in the text.
-pub fn encode(wat: &str, world: &str) -> Vec<u8> {
+pub(crate) fn encode(wat: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
@@ -126,7 +126,7 @@ impl Data {
     }
 
     /// The body of a `describe` with one offer.
-    fn description(&mut self, guest: &Guest) -> String {
+    fn description(&mut self, guest: &Guest<'_>) -> String {
         let texts = [guest.kind, guest.name, "an offer", &guest.schema];
         let offer: Vec<u32> = texts.iter().flat_map(|text| self.text(text)).collect();
         let offer = self.words(&offer);

@@ -20,7 +20,7 @@ fn tight() -> Limits {
     }
 }
 
-async fn plan(guest: Guest) -> Result<usize, Failure> {
+async fn plan(guest: Guest<'_>) -> Result<usize, Failure> {
     let world = World::new();
     let plugins = world.load(
         component("guest", "path:guest.wasm", guest.build()),
@@ -205,6 +205,28 @@ async fn a_trap_is_a_failure_and_the_next_call_starts_anew() {
         "PG0303",
         "unreachable",
     );
+}
+
+#[tokio::test]
+async fn a_trap_tells_what_the_plugin_said_before() {
+    let world = World::new();
+    let guest = Guest {
+        fields: &format!(r#"{LOG} (data (i32.const 9000) "index 7 of 3")"#),
+        plan:
+            "(call $log (i32.const 3) (i32.const 9000) (i32.const 12) (i32.const 0) (i32.const 0))
+               unreachable",
+        ..Guest::default()
+    };
+    let plugins = world.load(
+        component("guest", "path:guest.wasm", guest.build()),
+        tight(),
+    );
+    let (strategy, call, situation) = (using("guest", json!({})), call(), situation());
+    let failure = plugins
+        .plan(&strategy, &call, &situation)
+        .await
+        .unwrap_err();
+    assert_failure(&failure, Kind::Trap, "PG0303", "index 7 of 3");
 }
 
 #[tokio::test]

@@ -23,29 +23,29 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// When the tests' world begins.
-pub const START: u64 = 1_800_000_000_000;
+pub(crate) const START: u64 = 1_800_000_000_000;
 
 /// The world: requests are recorded and answered as a test says.
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     now: AtomicU64,
     still: AtomicBool,
-    pub requests: Mutex<Vec<HttpRequest>>,
+    pub(crate) requests: Mutex<Vec<HttpRequest>>,
     /// None hangs for ever.
-    pub answer: Mutex<Option<Result<HttpResponse, HttpError>>>,
-    pub objects: Mutex<BTreeMap<String, Vec<Value>>>,
-    pub lines: Mutex<Vec<LogLine>>,
+    pub(crate) answer: Mutex<Option<Result<HttpResponse, HttpError>>>,
+    pub(crate) objects: Mutex<BTreeMap<String, Vec<Value>>>,
+    pub(crate) lines: Mutex<Vec<LogLine>>,
 }
 
 impl World {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let world = Self::default();
         world.now.store(START, Ordering::SeqCst);
         *world.answer.lock().unwrap() = Some(Err(HttpError::Unreachable("nobody is there".into())));
         Arc::new(world)
     }
 
-    pub fn answers(&self, status: u16, body: &str) {
+    pub(crate) fn answers(&self, status: u16, body: &str) {
         *self.answer.lock().unwrap() = Some(Ok(HttpResponse {
             status,
             headers: Vec::new(),
@@ -56,16 +56,16 @@ impl World {
     }
 
     /// From now on time stands still.
-    pub fn waiting(self: Arc<Self>) -> Arc<Self> {
+    pub(crate) fn waiting(self: Arc<Self>) -> Arc<Self> {
         self.still.store(true, Ordering::SeqCst);
         self
     }
 
-    pub fn hangs(&self) {
+    pub(crate) fn hangs(&self) {
         *self.answer.lock().unwrap() = None;
     }
 
-    pub fn host(self: &Arc<Self>, config: HostConfig) -> Arc<Host> {
+    pub(crate) fn host(self: &Arc<Self>, config: HostConfig) -> Arc<Host> {
         let ports = HostPorts {
             http: self.clone(),
             objects: self.clone(),
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// One plugin with these limits, without any grant.
-    pub fn load(self: &Arc<Self>, component: Component, limits: Limits) -> PluginSet {
+    pub(crate) fn load(self: &Arc<Self>, component: Component, limits: Limits) -> PluginSet {
         self.host(settings(limits))
             .load(vec![component], Grants::default())
     }
@@ -184,7 +184,7 @@ impl Credentials for World {
 
 /// These limits, in a world whose time passes at once when there is nothing to do: a plugin that
 /// steps back for others would look like one that waits.
-pub fn settings(limits: Limits) -> HostConfig {
+pub(crate) fn settings(limits: Limits) -> HostConfig {
     HostConfig {
         limits,
         yields: false,
@@ -194,9 +194,9 @@ pub fn settings(limits: Limits) -> HostConfig {
 
 /// A cache in memory that counts, and that a test can damage.
 #[derive(Default)]
-pub struct Memory {
-    pub entries: Mutex<BTreeMap<String, Vec<u8>>>,
-    pub puts: AtomicU64,
+pub(crate) struct Memory {
+    pub(crate) entries: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(crate) puts: AtomicU64,
 }
 
 impl CompiledCache for Memory {
@@ -215,7 +215,7 @@ impl CompiledCache for Memory {
 }
 
 /// Bytes as a component of that name and source.
-pub fn component(name: &str, source: &str, bytes: Vec<u8>) -> Component {
+pub(crate) fn component(name: &str, source: &str, bytes: Vec<u8>) -> Component {
     let digest = Sha256::digest(&bytes);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Component {
@@ -227,7 +227,7 @@ pub fn component(name: &str, source: &str, bytes: Vec<u8>) -> Component {
 }
 
 /// A plugin that comes with the engine, as `cargo xtask plugins` built it.
-pub fn built_in(name: &str) -> Component {
+pub(crate) fn built_in(name: &str) -> Component {
     let folder = std::env::var_os("PHASEGATE_PLUGINS").map_or_else(
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../plugins"),
         PathBuf::from,
@@ -251,7 +251,7 @@ fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// An offer of the plugin of the same name.
-pub fn using(plugin: &str, config: Value) -> Use {
+pub(crate) fn using(plugin: &str, config: Value) -> Use {
     Use {
         plugin: plugin.into(),
         offer: plugin.into(),
@@ -259,7 +259,7 @@ pub fn using(plugin: &str, config: Value) -> Use {
     }
 }
 
-pub fn call() -> Call {
+pub(crate) fn call() -> Call {
     Call {
         run: "r-1".into(),
         name: "shop".into(),
@@ -284,7 +284,7 @@ pub fn call() -> Call {
     }
 }
 
-pub fn situation() -> Situation {
+pub(crate) fn situation() -> Situation {
     Situation {
         workload: "shop".into(),
         replicas: 3,
@@ -294,7 +294,7 @@ pub fn situation() -> Situation {
     }
 }
 
-pub fn question() -> Question {
+pub(crate) fn question() -> Question {
     let at = Timestamp::from_millis(START);
     let interval = Interval {
         since: at,
@@ -317,7 +317,7 @@ pub fn question() -> Question {
 }
 
 /// A Deployment and its pods, rolled out and ready.
-pub fn healthy_workload(world: &World) {
+pub(crate) fn healthy_workload(world: &World) {
     let labels = json!({"app": "shop"});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
