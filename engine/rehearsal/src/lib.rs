@@ -4,4 +4,11 @@
 //! clients in this process and in others talk to it.
 
 pub mod cluster;
+pub mod misfortune;
+pub mod network;
+pub mod observer;
+pub mod rehearse;
+pub mod scenario;
 pub mod server;
+pub mod story;
+pub mod web;
