@@ -135,6 +135,8 @@ pub enum Reply {
     Answer(Answer),
     /// The connection drops without an answer, because a fault says so.
     Dropped,
+    /// There will never be an answer; the connection stays open.
+    Held,
 }
 
 /// An HTTP response.
@@ -249,9 +251,10 @@ impl Cluster {
         let answer = match &verdict {
             Verdict::Refuse(code) => Err(Failure::injected(*code)),
             Verdict::Lose => Err(Failure::injected(504)),
-            Verdict::None | Verdict::LoseAnswer => self.route(request),
+            Verdict::None | Verdict::LoseAnswer | Verdict::HoldAnswer => self.route(request),
         };
-        let dropped = matches!(verdict, Verdict::Lose | Verdict::LoseAnswer);
+        let held = matches!(verdict, Verdict::HoldAnswer);
+        let dropped = held || matches!(verdict, Verdict::Lose | Verdict::LoseAnswer);
         let answer = answer.unwrap_or_else(|failure| Answer::failure(&failure));
         let outcome = Outcome {
             status: if dropped { None } else { Some(answer.status) },
@@ -261,7 +264,9 @@ impl Cluster {
         };
         self.log.record(self.now, request, &outcome);
         self.remember();
-        if dropped {
+        if held {
+            Reply::Held
+        } else if dropped {
             Reply::Dropped
         } else {
             Reply::Answer(answer)

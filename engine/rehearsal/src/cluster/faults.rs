@@ -44,6 +44,8 @@ pub enum Effect {
     Status(u16),
     /// It is applied, but the connection drops before the answer.
     AnswerLost,
+    /// It is applied, but never answered: the connection stays open until the client goes.
+    AnswerHeld,
     /// The connection drops before it is applied.
     RequestLost,
 }
@@ -54,6 +56,7 @@ pub(super) enum Verdict {
     Refuse(u16),
     Lose,
     LoseAnswer,
+    HoldAnswer,
 }
 
 impl Fault {
@@ -129,6 +132,7 @@ impl Cluster {
             None => Verdict::None,
             Some(Effect::Status(code)) => Verdict::Refuse(code),
             Some(Effect::AnswerLost) => Verdict::LoseAnswer,
+            Some(Effect::AnswerHeld) => Verdict::HoldAnswer,
             Some(Effect::RequestLost) => Verdict::Lose,
         }
     }

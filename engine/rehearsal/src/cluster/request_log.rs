@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::api::Request;
 
 /// One request as the cluster saw it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedRequest {
     /// Counts from 1 and never repeats.

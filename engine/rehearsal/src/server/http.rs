@@ -193,6 +193,7 @@ async fn answer(
     }
     match shared.handle(&request) {
         Reply::Dropped => Err(ServiceError::Dropped),
+        Reply::Held => std::future::pending().await,
         Reply::Answer(answer) => respond(shared, answer),
     }
 }

@@ -74,6 +74,7 @@ impl ClusterService {
         }
         match self.shared.handle(&request) {
             Reply::Dropped => Err(ServiceError::Dropped),
+            Reply::Held => std::future::pending().await,
             Reply::Answer(answer) => respond(self.shared, answer),
         }
     }
