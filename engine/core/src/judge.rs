@@ -17,6 +17,11 @@ use crate::failure::Failure;
 use crate::time::{Span, Timestamp};
 use crate::verdict::{Status, Verdict};
 
+/// The least time between two evaluations, whatever a file or a strategy asks for.
+pub const INTERVAL_LEAST: Span = Span::from_millis(100);
+/// The longest that a failing gate can put off its next evaluation.
+const RETRY_MOST: Span = Span::from_mins(5);
+
 /// What is done when a figure lies in a band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,6 +97,8 @@ pub struct Judge {
     due: Timestamp,
     decision: Decision,
     warned: Option<String>,
+    /// The band of the last warning, while the figures stay in it.
+    warned_of: Option<String>,
     last: Option<Verdict>,
 }
 
@@ -112,6 +119,7 @@ impl Judge {
             due: now.plus(policy.initial_delay),
             decision: Decision::Going,
             warned: None,
+            warned_of: None,
             last: None,
         }
     }
@@ -186,7 +194,11 @@ impl Judge {
     pub fn verdict(&mut self, policy: &GatePolicy, now: Timestamp, verdict: Verdict) {
         self.evaluations = self.evaluations.saturating_add(1);
         self.errors = 0;
-        self.due = now.plus(policy.interval);
+        self.due = now.plus(every(policy));
+        let verdict = finite(verdict);
+        if matches!(self.decision, Decision::Failed { .. }) {
+            return;
+        }
         let (status, held_by) = self.banded(policy, &verdict);
         let reason = verdict.reason.clone();
         self.last = Some(verdict);
@@ -194,6 +206,7 @@ impl Judge {
             // Not by way of a pass: that would start the hold's time anew at every verdict.
             self.measure(policy, now);
             self.breach_since = None;
+            self.inconclusive = 0;
             self.hold(policy, now, format!("in band `{band}`: {reason}"));
             return;
         }
@@ -222,7 +235,12 @@ impl Judge {
     pub fn error(&mut self, policy: &GatePolicy, now: Timestamp, failure: &Failure) {
         self.evaluations = self.evaluations.saturating_add(1);
         self.errors = self.errors.saturating_add(1);
-        self.due = now.plus(failure.after.unwrap_or(policy.interval));
+        let most = RETRY_MOST.max(every(policy));
+        let after = failure.after.unwrap_or(policy.interval);
+        self.due = now.plus(after.clamp(INTERVAL_LEAST, most));
+        if matches!(self.decision, Decision::Failed { .. }) {
+            return;
+        }
         if matches!(self.decision, Decision::Passing) {
             self.decision = Decision::Going;
         }
@@ -238,21 +256,35 @@ impl Judge {
     /// The status that counts once bands have been looked at, and the band that holds the run.
     fn banded(&mut self, policy: &GatePolicy, verdict: &Verdict) -> (Status, Option<String>) {
         let mut worst: Option<(BandAction, &str)> = None;
+        let mut fails_in_band = false;
+        let mut fails_besides = false;
         for measurement in &verdict.measurements {
-            if let Some(action) = policy.bands.get(&measurement.band)
-                && worst.is_none_or(|(before, _)| *action > before)
-            {
+            let fails = measurement.status == Status::Fail;
+            let Some(action) = policy.bands.get(&measurement.band) else {
+                fails_besides |= fails;
+                continue;
+            };
+            fails_in_band |= fails;
+            if worst.is_none_or(|(before, _)| *action > before) {
                 worst = Some((*action, &measurement.band));
             }
         }
+        // A band speaks for its own figures only: what failed besides them still counts.
+        let explained = fails_in_band && !fails_besides;
+        let warned_before = self.warned_of.take();
         match worst {
             None => (verdict.status, None),
             Some((BandAction::RollBack, _)) => (Status::Fail, None),
             // A band never turns a missing answer into a pass.
             Some(_) if verdict.status == Status::Inconclusive => (Status::Inconclusive, None),
+            Some(_) if verdict.status == Status::Fail && !explained => (Status::Fail, None),
             Some((BandAction::Continue, _)) => (Status::Pass, None),
             Some((BandAction::Warn, band)) => {
-                self.warned = Some(format!("in band `{band}`: {}", verdict.reason));
+                // People are told once for as long as it lasts.
+                if warned_before.as_deref() != Some(band) {
+                    self.warned = Some(format!("in band `{band}`: {}", verdict.reason));
+                }
+                self.warned_of = Some(band.to_owned());
                 (Status::Pass, None)
             }
             Some((BandAction::Hold, band)) => (Status::Pass, Some(band.to_owned())),
@@ -262,7 +294,7 @@ impl Judge {
     fn measure(&mut self, policy: &GatePolicy, now: Timestamp) {
         if let Some(before) = self.conclusive_at {
             let gap = now.since(before);
-            if gap <= policy.interval.times(2) {
+            if gap <= every(policy).times(2) {
                 self.measured = self.measured.plus(gap);
             }
         }
@@ -309,3 +341,27 @@ impl Judge {
         };
     }
 }
+
+fn every(policy: &GatePolicy) -> Span {
+    policy.interval.max(INTERVAL_LEAST)
+}
+
+/// A figure that isn't finite is no data, and a pass that rests on it is none. The host sees to that
+/// too; a journal couldn't even hold it.
+fn finite(mut verdict: Verdict) -> Verdict {
+    for measurement in &mut verdict.measurements {
+        for figure in [&mut measurement.candidate, &mut measurement.stable] {
+            if figure.is_some_and(|figure| !figure.is_finite()) {
+                *figure = None;
+                if verdict.status == Status::Pass {
+                    verdict.status = Status::Inconclusive;
+                }
+            }
+        }
+    }
+    verdict.memory = verdict.memory.filter(|memory| !memory.is_null());
+    verdict
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 //! [`Run::apply`] takes the next [`Record`] and returns the [`Action`]s that follow from it. Nothing
 //! else changes a run, and nothing but its records is needed to rebuild one: [`Run::replay`].
 //!
-//! Where to start reading: [`state`](self::State) for where a run can be, `forward.rs` for the way to
-//! the new version, `asking.rs` for gates and soaks, `back.rs` for the way back, `people.rs` for
+//! Where to start reading: [`state`](self::State) for where a run can be, `forward.rs` and
+//! `write.rs` for the way to the new version, `drift.rs` for others' changes, `asking.rs` for gates and soaks, `back.rs` for the way back, `people.rs` for
 //! commands, `effects.rs` for what happens to a request between intent and outcome, and
 //! `invariants.rs` for what may never happen.
 
@@ -22,7 +22,9 @@ use crate::workload::{Diagnosis, Observation};
 
 mod asking;
 mod back;
+mod drift;
 mod effects;
+mod finish;
 mod forward;
 mod invariants;
 pub mod limits;
@@ -30,13 +32,15 @@ mod notices;
 mod people;
 mod state;
 mod views;
+mod words;
+mod write;
 
 pub use invariants::{Broken, check_plan};
 pub use people::Refusal;
 pub use state::{Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck};
 pub use views::{GateView, StepProgress, StepView};
 
-use state::{Forward, Gates, Known, Look, Mode, Outstanding};
+use state::{BackStage, Forward, Gates, Known, Look, Mode, Outstanding, Stage};
 
 /// An event that can't follow what came before it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -109,6 +113,8 @@ pub struct Run {
     started_at: Timestamp,
     now: Timestamp,
     driver: Option<Driver>,
+    /// The highest so far: an engine with a lower one comes too late.
+    epoch: u64,
     drives: u32,
     mode: Mode,
     paused: Option<Pause>,
@@ -134,6 +140,8 @@ pub struct Run {
     rollback_took: Option<Span>,
     ended_at: Option<Timestamp>,
     obligations: Vec<Obligation>,
+    /// The ends after which what is owed has been noted.
+    owed: BTreeSet<End>,
     inbox: u64,
     /// Keys of writes that took place.
     performed: BTreeSet<String>,
@@ -157,6 +165,7 @@ impl Run {
             known: Known {
                 owned: crate::effect::Fields::default(),
                 changed: false,
+                before: None,
                 image: baseline.settings.image.clone(),
                 replicas: baseline.settings.replicas,
                 template_digest: baseline.template_digest.clone(),
@@ -166,6 +175,7 @@ impl Run {
             started_at: first.at,
             now: first.at,
             driver: None,
+            epoch: 0,
             drives: 0,
             mode: Mode::Forward(Forward::Planned),
             paused: None,
@@ -189,6 +199,7 @@ impl Run {
             rollback_took: None,
             ended_at: None,
             obligations: Vec::new(),
+            owed: BTreeSet::new(),
             inbox: 0,
             performed: BTreeSet::new(),
             said: Vec::new(),
@@ -252,16 +263,16 @@ impl Run {
             });
         }
         let before = self.summary();
+        let last = self.now;
         self.now = record.at;
         self.said.clear();
         match &record.event {
             Event::Planned { .. } => {
-                return Err(Illegal::State {
-                    event: "planned",
-                    state: self.state().to_string(),
-                });
+                return Err(self.illegal("planned"));
             }
-            Event::Driving { engine, epoch } => self.driving(engine, *epoch)?,
+            Event::Driving { engine, epoch } => {
+                self.driving(engine, *epoch, record.at.since(last))?;
+            }
             Event::Woke => {}
             Event::Intended { effect } => self.intended(effect)?,
             Event::Finished { effect, outcome } => self.finished(*effect, outcome)?,
@@ -269,9 +280,15 @@ impl Run {
             Event::Commanded { by, command, inbox } => {
                 self.may(by, command)?;
                 if let Some(number) = inbox {
-                    self.inbox = self.inbox.max(*number);
+                    if *number <= self.inbox {
+                        return Err(self.illegal("a command that was taken already"));
+                    }
+                    self.inbox = *number;
                 }
                 self.commanded(by, command)?;
+            }
+            Event::Interrupted { .. } if self.driver.is_none() => {
+                return Err(self.illegal("an engine that doesn't drive leaves"));
             }
             Event::Interrupted { cause } => {
                 self.driver = None;
@@ -293,23 +310,27 @@ impl Run {
         Ok(actions)
     }
 
-    fn driving(&mut self, engine: &str, epoch: u64) -> Result<(), Illegal> {
-        if let Some(driver) = &self.driver
-            && driver.epoch >= epoch
-        {
-            return Err(Illegal::State {
-                event: "an older epoch begins to drive",
-                state: self.state().to_string(),
-            });
+    fn illegal(&self, event: &'static str) -> Illegal {
+        Illegal::State {
+            event,
+            state: self.state().to_string(),
         }
+    }
+
+    fn driving(&mut self, engine: &str, epoch: u64, away: Span) -> Result<(), Illegal> {
+        if epoch <= self.epoch {
+            return Err(self.illegal("an older epoch begins to drive"));
+        }
+        self.epoch = epoch;
         self.drives = self.drives.saturating_add(1);
         self.driver = Some(Driver {
             engine: engine.to_owned(),
             epoch,
         });
         self.recover();
-        // What was seen long ago says nothing about now.
+        // What was seen long ago says nothing about now, and nobody looked meanwhile.
         self.look.due = self.now;
+        self.extend_deadlines(away);
         let kind = if self.drives == 1 {
             "driving"
         } else {
@@ -322,6 +343,29 @@ impl Run {
             json!({"engine": engine, "epoch": epoch}),
         );
         Ok(())
+    }
+
+    /// What the cluster and gates have time for is time in which somebody looks.
+    fn extend_deadlines(&mut self, away: Span) {
+        match &mut self.mode {
+            Mode::Forward(Forward::Claiming { deadline, .. }) => *deadline = deadline.plus(away),
+            Mode::Forward(Forward::At(cursor)) => {
+                if let Stage::Changing { deadline, .. }
+                | Stage::Settling { deadline, .. }
+                | Stage::Asking { deadline } = &mut cursor.stage
+                {
+                    *deadline = deadline.plus(away);
+                }
+            }
+            Mode::Back(back) => {
+                if let BackStage::Diagnosing { deadline, .. } | BackStage::Settling { deadline } =
+                    &mut back.stage
+                {
+                    *deadline = deadline.plus(away);
+                }
+            }
+            Mode::Forward(_) | Mode::Ended(_) => {}
+        }
     }
 
     /// Goes on as far as it is possible without the outside world.

@@ -7,7 +7,7 @@ use super::state::{Asked, Cursor, Level, Look, Stage};
 use super::{Illegal, Run};
 use crate::effect::{Id, Request, Severity};
 use crate::failure::Failure;
-use crate::judge::{Decision, Judge};
+use crate::judge::{Decision, INTERVAL_LEAST, Judge};
 use crate::plan::{Action, Step};
 use crate::time::{Span, Timestamp};
 use crate::verdict::{Interval, Pair, Question, Side, Status, Verdict};
@@ -15,7 +15,7 @@ use crate::workload::{Diagnosis, Observation};
 
 impl Run {
     /// Begins to ask the step's gates.
-    pub(super) fn ask(&mut self, _cursor: &Cursor, step: &Step) {
+    pub(super) fn ask(&mut self, step: &Step) {
         let (names, every) = match &step.action {
             Action::Check { gates } => (gates, Span::ZERO),
             Action::Soak {
@@ -23,6 +23,7 @@ impl Run {
             } => (gates, *interval),
             _ => return,
         };
+        self.stop_asking();
         let now = self.now;
         let mut gates = super::Gates::new();
         let mut slack = Span::ZERO;
@@ -165,7 +166,9 @@ impl Run {
 
     pub(super) fn soak_interval(&self) -> Span {
         match self.current().map(|(_, step)| step.action) {
-            Some(Action::Soak { interval, .. }) if interval > Span::ZERO => interval,
+            Some(Action::Soak { interval, .. }) if interval > Span::ZERO => {
+                interval.max(INTERVAL_LEAST)
+            }
             _ => limits::WATCH_INTERVAL,
         }
     }
@@ -258,6 +261,13 @@ impl Run {
                 words,
             );
         }
+    }
+
+    /// Whether this is the answer that the gate is waited for.
+    pub(super) fn asks(&self, gate: &str, effect: Id) -> bool {
+        self.gates
+            .get(gate)
+            .is_some_and(|asked| asked.effect == Some(effect))
     }
 
     /// The gate that holds the run, if one does.
@@ -397,9 +407,12 @@ impl Run {
     /// Takes in the strategy's other remaining steps, if the plan's rules allow them.
     pub(super) fn revised(
         &mut self,
+        effect: Id,
         steps: Option<&[crate::strategy::Step]>,
     ) -> Result<(), Illegal> {
-        if let (Some(steps), Some(cursor)) = (steps, self.cursor().cloned()) {
+        if self.revising(effect)
+            && let (Some(steps), Some(cursor)) = (steps, self.cursor().cloned())
+        {
             let mut phases = (*self.phases).clone();
             let outcome =
                 crate::planning::revise(&self.plan, &mut phases, cursor.phase, cursor.step, steps);
@@ -428,7 +441,19 @@ impl Run {
                 }
             }
         }
-        self.step_done();
+        self.revision_over(effect);
         Ok(())
+    }
+
+    /// Whether the strategy's answer is still waited for: the target may have drifted meanwhile.
+    fn revising(&self, effect: Id) -> bool {
+        self.cursor()
+            .is_some_and(|cursor| cursor.stage == Stage::Revising { effect })
+    }
+
+    pub(super) fn revision_over(&mut self, effect: Id) {
+        if self.revising(effect) {
+            self.step_done();
+        }
     }
 }

@@ -5,9 +5,9 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{Back, BackStage, Cause, End, Finish, Level, Mode, Obligation, Stuck};
+use super::state::{Back, BackStage, Cause, End, Finish, Level, Mode, Obligation, Phase, Stuck};
 use super::{Illegal, Run};
-use crate::effect::{Change, Effect, Fields, Request, Severity};
+use crate::effect::{Change, Direction, Effect, Fields, Request, Severity};
 use crate::failure::{Failure, Kind};
 use crate::time::{Span, Timestamp};
 use crate::workload::Observation;
@@ -23,6 +23,8 @@ impl Back {
             skipped: Vec::new(),
             handed_over: false,
             after_success: false,
+            refused: false,
+            restored: false,
         }
     }
 
@@ -80,19 +82,38 @@ impl Run {
         );
         self.cause = Some(cause.clone());
         self.ended_at = None;
-        let generation = self.new_generation()?;
+        self.paused = None;
         let reason = cause.reason.clone();
-        let mut back = Back::new(cause, self.now, BackStage::Draining);
-        back.after_success = true;
-        back.generation = generation;
-        self.mode = Mode::Back(back);
+        self.mode = Mode::Back(Back::new(cause, self.now, BackStage::Draining));
+        self.claim_again()?;
+        self.tell_rolling_back(&reason)
+    }
+
+    /// The target was let go of: it must be held again before anything is written.
+    pub(super) fn claim_again(&mut self) -> Result<(), Illegal> {
+        let generation = self.new_generation()?;
         let request = Request::Claim {
             plan: self.digest.to_string(),
             started_by: self.started_by.name.clone(),
         };
         let effect = self.request(format!("rollback/claim/{generation}"), None, request)?;
-        self.set_back(BackStage::Claiming { effect });
-        self.tell_rolling_back(&reason)
+        if let Mode::Back(back) = &mut self.mode {
+            back.after_success = true;
+            back.generation = generation;
+            back.stage = BackStage::Claiming { effect };
+        }
+        Ok(())
+    }
+
+    /// Takes nothing back: since the run succeeded the target has become somebody else's.
+    pub(super) fn refuse_rollback(&mut self, reason: &str) -> Result<(), Illegal> {
+        self.say("rollback-refused", Level::Error, reason, Value::Null);
+        self.cause = None;
+        if let Mode::Back(back) = &mut self.mode {
+            back.refused = true;
+            back.cause.reason = format!("refused: {reason}");
+        }
+        self.release_target()
     }
 
     pub(super) fn claim_taken_back(&mut self) -> Result<(), Illegal> {
@@ -125,7 +146,7 @@ impl Run {
             BackStage::Draining if self.forward_write() => Ok(false),
             BackStage::Draining if !self.known.changed || self.past_point => {
                 if self.known.changed {
-                    self.unmark_back()?;
+                    self.unmark_back(None)?;
                 } else {
                     self.release_target()?;
                 }
@@ -197,7 +218,8 @@ impl Run {
         Ok(())
     }
 
-    fn unmark_back(&mut self) -> Result<(), Illegal> {
+    /// `seen` is the number of pods there is: one that somebody else has raised isn't lowered again.
+    fn unmark_back(&mut self, seen: Option<u32>) -> Result<(), Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
@@ -205,7 +227,9 @@ impl Run {
         let mut fields = if self.past_point {
             self.known.owned.clone()
         } else {
-            self.baseline_fields()
+            let mut fields = self.baseline_fields();
+            fields.replicas = fields.replicas.max(fields.replicas.and(seen));
+            fields
         };
         if fields.rollout.is_some() {
             fields.rollout = Some(self.plan.baseline.settings.rollout.clone());
@@ -233,6 +257,9 @@ impl Run {
             BackStage::Restoring { effect: id } if *id == effect.id => {
                 let deadline = self.now.plus(self.plan.rollback.step_timeout);
                 self.set_back(BackStage::Settling { deadline });
+                if let Mode::Back(back) = &mut self.mode {
+                    back.restored = true;
+                }
                 Ok(())
             }
             BackStage::Finishing(Finish::Unmarking { effect: id }) if *id == effect.id => {
@@ -259,9 +286,10 @@ impl Run {
         if !compensates {
             // A forward write that failed: there is nothing of it to undo.
             self.forget(effect.id);
+            self.did_not_change(effect);
             return Ok(());
         }
-        let after_success = back.after_success;
+        let untouched = back.after_success && !back.restored;
         let restoring = matches!(back.stage, BackStage::Restoring { .. });
         let attempts = self.again(effect.id, failure);
         let code = json!({"code": failure.code.to_string()});
@@ -277,18 +305,11 @@ impl Run {
             return Ok(());
         }
         self.forget(effect.id);
-        if decision && after_success && restoring {
-            self.say(
-                "rollback-refused",
-                Level::Error,
-                "the target has changed since the run succeeded; nothing was changed",
-                Value::Null,
+        if decision && untouched && restoring {
+            let reason = format!(
+                "the target has changed since the run succeeded; nothing was changed: {failure}"
             );
-            if let Mode::Back(back) = &mut self.mode {
-                back.cause.reason = format!("refused: {failure}");
-            }
-            self.known.changed = false;
-            return self.release_target();
+            return self.refuse_rollback(&reason);
         }
         let step = if restoring { "restore" } else { "unmark" };
         self.stuck(step, failure.to_string(), decision)
@@ -298,6 +319,8 @@ impl Run {
         let step = match &effect.request {
             Request::Release => "release",
             Request::Claim { .. } => "claim",
+            _ if effect.direction == Direction::Forward => "drain",
+            Request::Change { change } if !change.marked => "unmark",
             _ => "restore",
         };
         // A notice that can't be asked for any more must not hide that the run is stuck.
@@ -313,20 +336,17 @@ impl Run {
 
     fn stuck(&mut self, step: &str, reason: String, decision: bool) -> Result<(), Illegal> {
         let now = self.now;
-        self.look = super::state::Look::default();
+        if self.stuck_now().is_some() {
+            return Ok(());
+        }
+        self.stop_asking();
         self.outstanding.retain(|_, outstanding| {
             matches!(outstanding.effect.request, Request::Notify { .. })
-                || !matches!(
-                    outstanding.phase,
-                    super::state::Phase::Given | super::state::Phase::Ready
-                )
+                || !matches!(outstanding.phase, Phase::Given | Phase::Ready)
         });
         let Mode::Back(back) = &mut self.mode else {
             return Ok(());
         };
-        if back.stuck.is_some() {
-            return Ok(());
-        }
         back.stuck = Some(Stuck {
             step: step.to_owned(),
             reason: reason.clone(),
@@ -351,28 +371,35 @@ impl Run {
         };
         back.stuck = None;
         back.generation = generation;
-        match back.stage.clone() {
-            BackStage::Claiming { .. } => Ok(()),
-            BackStage::Draining | BackStage::Diagnosing { .. } => {
-                self.probe_now();
-                Ok(())
-            }
+        let stage = back.stage.clone();
+        if self.probe_now() {
+            // Nobody knows what became of it: that comes before anything is written again.
+            return Ok(());
+        }
+        match stage {
+            BackStage::Claiming { .. } => self.claim_again(),
+            // Goes on by itself.
+            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
             BackStage::Restoring { .. } | BackStage::Settling { .. } => self.restore(),
-            BackStage::Finishing(Finish::Unmarking { .. }) => self.unmark_back(),
+            BackStage::Finishing(Finish::Unmarking { .. }) => self.unmark_back(None),
             BackStage::Finishing(_) => self.release_target(),
         }
     }
 
-    /// Probes at once what waits to be probed.
-    fn probe_now(&mut self) {
+    /// Probes at once the write whose outcome is missing. Returns whether there is one.
+    fn probe_now(&mut self) -> bool {
+        let mut found = false;
         for outstanding in self.outstanding.values_mut() {
-            if let super::state::Phase::Waiting { probe: true, .. } | super::state::Phase::Probing =
-                outstanding.phase
-            {
-                outstanding.phase = super::state::Phase::Missing;
-                outstanding.failures = 0;
+            if outstanding.is_notice() {
+                continue;
+            }
+            found = true;
+            outstanding.failures = 0;
+            if let Phase::Waiting { probe: true, .. } = outstanding.phase {
+                outstanding.phase = Phase::Missing;
             }
         }
+        found
     }
 
     pub(super) fn skip_stuck(&mut self) -> Result<(), Illegal> {
@@ -384,18 +411,30 @@ impl Run {
         };
         back.skipped.push(stuck.step);
         let stage = back.stage.clone();
+        let releasing = self.releasing();
         self.forget_writes();
         match stage {
-            BackStage::Claiming { .. } | BackStage::Draining | BackStage::Diagnosing { .. } => {
-                self.restore()
+            BackStage::Claiming { .. } => {
+                self.refuse_rollback("the target is not known to be held; nothing was changed")
             }
-            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.unmark_back(),
+            // Whether the target is still held is not known: it is taken hold of again.
+            BackStage::Draining if releasing => self.claim_again(),
+            // Goes on by itself.
+            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
+            BackStage::Settling { .. } if !stuck.decision => self.unmark_back(None),
+            // The target stays as it is, so it isn't what it was before the run.
+            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.hand_over(),
             BackStage::Finishing(Finish::Unmarking { .. }) => self.release_target(),
             BackStage::Finishing(_) => {
                 self.claimed = false;
                 self.release_target()
             }
         }
+    }
+
+    fn releasing(&self) -> bool {
+        let mut effects = self.outstanding.values().map(|o| &o.effect.request);
+        effects.any(|request| matches!(request, Request::Release))
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {
@@ -409,6 +448,12 @@ impl Run {
     }
 
     fn forget_writes(&mut self) {
+        // A claim of which nobody knows whether it was made may be there, and is let go of like one that is.
+        let claiming = self
+            .outstanding
+            .values()
+            .any(|outstanding| matches!(outstanding.effect.request, Request::Claim { .. }));
+        self.claimed |= claiming;
         self.outstanding
             .retain(|_, outstanding| matches!(outstanding.effect.request, Request::Notify { .. }));
     }
@@ -422,6 +467,10 @@ impl Run {
         }
         let wanted = &self.plan.baseline.settings;
         let owned = &self.known.owned;
+        if seen.uid != self.plan.baseline.uid {
+            let reason = "the Deployment was deleted and made anew by somebody else";
+            return self.stuck("restore", reason.to_owned(), true);
+        }
         if owned.image.is_some() && seen.settings.image != wanted.image {
             return self.stuck(
                 "restore",
@@ -432,7 +481,8 @@ impl Run {
                 true,
             );
         }
-        if seen.settled() {
+        let served = seen.settings.replicas > 0 || wanted.replicas == 0;
+        if seen.settled() && served {
             self.say(
                 "restored",
                 Level::Info,
@@ -442,7 +492,8 @@ impl Run {
                 ),
                 Value::Null,
             );
-            return self.unmark_back();
+            let replicas = seen.settings.replicas;
+            return self.unmark_back(Some(replicas));
         }
         Ok(())
     }
@@ -454,7 +505,7 @@ impl Run {
         };
         if back.handed_over {
             End::RollbackStuck
-        } else if back.after_success && !self.known.changed {
+        } else if back.refused {
             End::Succeeded
         } else if back.cause.superseded_by.is_some() {
             End::Superseded
@@ -498,6 +549,9 @@ impl Run {
     }
 
     fn owe(&mut self, end: End) {
+        if !self.owed.insert(end) {
+            return;
+        }
         let which = match end {
             End::Succeeded => "succeeded",
             End::RolledBack => "rolled-back",

@@ -7,8 +7,10 @@
 use serde_json::json;
 
 use super::limits::{self, backoff};
-use super::state::{Level, Mode, Outstanding, Phase};
+use super::state::{Forward, Level, Mode, Outstanding, Phase};
+use super::words::describe;
 use super::{Illegal, Run};
+use crate::diagnostic::codes;
 use crate::effect::{Action, Direction, Done, Effect, Id, Outcome, Progress, Request};
 use crate::failure::{Failure, Kind};
 use crate::time::Timestamp;
@@ -62,15 +64,34 @@ impl Run {
 
     /// Forgets everything on the way forward that can't have changed anything.
     pub(super) fn forget_forward(&mut self) {
+        let mut unmade = Vec::new();
         self.outstanding.retain(|_, outstanding| {
+            if outstanding.is_notice() {
+                return true;
+            }
             let sure = matches!(
                 outstanding.phase,
                 Phase::Ready | Phase::Given | Phase::Waiting { probe: false, .. }
             );
-            outstanding.is_notice() || (outstanding.effect.request.changes() && !sure)
+            if sure {
+                unmade.push(outstanding.effect.clone());
+            }
+            // What it takes to find out about the others is counted anew on the way back.
+            outstanding.failures = 0;
+            outstanding.effect.request.changes() && !sure
         });
+        for effect in unmade {
+            self.did_not_change(&effect);
+        }
+        self.stop_asking();
+    }
+
+    /// Asks no gate and looks at nothing any more; answers that are still to come don't matter.
+    pub(super) fn stop_asking(&mut self) {
         self.gates.clear();
         self.look = super::state::Look::default();
+        self.outstanding
+            .retain(|_, outstanding| outstanding.effect.request.changes());
     }
 
     /// Whether a write of the way forward may still arrive.
@@ -162,11 +183,7 @@ impl Run {
             outstanding.phase = Phase::Intended;
         }
         if let Request::Change { change } = &effect.request {
-            self.known.changed = true;
-            let owned = &mut self.known.owned;
-            owned.image = change.fields.image.clone().or(owned.image.take());
-            owned.replicas = change.fields.replicas.or(owned.replicas);
-            owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
+            self.will_change(effect, change);
         }
         let attempt = (failures > 0).then_some(failures.saturating_add(1));
         let data = json!({"key": effect.key, "request": effect.request.kind()});
@@ -194,27 +211,21 @@ impl Run {
         match outcome {
             Outcome::Done(done) => self.succeeded(&effect, done),
             Outcome::Failed { failure } => self.failed(&effect, failure),
-            Outcome::Unknown { message } if effect.request.changes() => {
+            Outcome::Unknown { message }
+                if effect.request.changes()
+                    && !matches!(effect.request, Request::Notify { .. }) =>
+            {
                 self.say(
                     "outcome-unknown",
                     Level::Warn,
                     format!("no answer to {}: {message}", describe(&effect.request)),
                     json!({"key": effect.key}),
                 );
-                let phase = if matches!(effect.request, Request::Notify { .. }) {
-                    Phase::Ready
-                } else {
-                    Phase::Missing
-                };
-                self.count_failure(id, phase);
+                self.count_failure(id, Phase::Missing);
                 Ok(())
             }
             Outcome::Unknown { message } => {
-                let failure = Failure::new(
-                    Kind::Retryable,
-                    crate::diagnostic::codes::CLUSTER_UNREACHABLE,
-                    message.clone(),
-                );
+                let failure = unanswered(message.clone());
                 self.failed(&effect, &failure)
             }
         }
@@ -243,36 +254,71 @@ impl Run {
                     format!("{what}: it had not taken place"),
                     json!({"key": effect.key}),
                 );
-                let stale =
-                    effect.direction == Direction::Forward && matches!(self.mode, Mode::Back(_));
-                if stale {
-                    self.forget(id);
-                } else {
-                    self.set_phase(id, Phase::Ready);
-                }
-                Ok(())
+                self.not_done(&effect)
             }
             Progress::Running { after } => {
-                let until = self.now.plus(*after);
-                self.set_phase(id, Phase::Waiting { until, probe: true });
-                Ok(())
-            }
-            Progress::Unknown { message } => {
-                let failures = self.count_failure(id, Phase::Missing);
-                let until = self.now.plus(backoff(failures));
-                self.set_phase(id, Phase::Waiting { until, probe: true });
-                self.say_attempt(
-                    "probe-failed",
-                    Level::Warn,
-                    Some(failures),
-                    format!("{what}: can't tell whether it took place: {message}"),
-                    json!({"key": effect.key}),
-                );
-                if failures > self.plan.rollback.retries && matches!(self.mode, Mode::Back(_)) {
-                    self.stuck_at(&effect, message.clone(), false);
+                let looks = self.count_failure(id, Phase::Missing);
+                if looks > limits::PENDINGS {
+                    let message = format!("still under way after {looks} looks");
+                    return self.no_telling(&effect, &message);
                 }
+                let until = self.now.plus((*after).min(limits::AFTER_MOST));
+                self.set_phase(id, Phase::Waiting { until, probe: true });
                 Ok(())
             }
+            Progress::Unknown { message } => self.no_telling(&effect, message),
+        }
+    }
+
+    /// What was looked for has not taken place, and won't any more.
+    fn not_done(&mut self, effect: &Effect) -> Result<(), Illegal> {
+        let stale = effect.direction == Direction::Forward && matches!(self.mode, Mode::Back(_));
+        if stale {
+            self.forget(effect.id);
+            self.did_not_change(effect);
+            return Ok(());
+        }
+        let Some(outstanding) = self.outstanding.get_mut(&effect.id) else {
+            return Ok(());
+        };
+        if outstanding.failures == 0 {
+            // The engine died before it came to it: that was no attempt.
+            outstanding.phase = Phase::Ready;
+            return Ok(());
+        }
+        // The lost answer was counted already.
+        outstanding.failures = outstanding.failures.saturating_sub(1);
+        self.failed(
+            effect,
+            &unanswered("no answer came, and it had not taken place".to_owned()),
+        )
+    }
+
+    /// A probe can't tell. It is asked again; in the end people are.
+    fn no_telling(&mut self, effect: &Effect, message: &str) -> Result<(), Illegal> {
+        let failures = self.count_failure(effect.id, Phase::Missing);
+        let until = self.now.plus(backoff(failures));
+        self.set_phase(effect.id, Phase::Waiting { until, probe: true });
+        self.say_attempt(
+            "probe-failed",
+            Level::Warn,
+            Some(failures),
+            format!(
+                "{}: can't tell whether it took place: {message}",
+                describe(&effect.request)
+            ),
+            json!({"key": effect.key}),
+        );
+        match &self.mode {
+            Mode::Back(_) if failures > self.plan.rollback.retries => {
+                self.stuck_at(effect, message.to_owned(), false);
+                Ok(())
+            }
+            Mode::Forward(Forward::Finishing(_)) if failures > self.finish_attempts() => {
+                self.finish_without(effect)
+            }
+            // A step and the claim have a deadline of their own.
+            _ => Ok(()),
         }
     }
 
@@ -297,10 +343,9 @@ impl Run {
     /// Tries the effect again later, with the same key.
     pub(super) fn again(&mut self, id: Id, failure: &Failure) -> u32 {
         let failures = self.count_failure(id, Phase::Given);
-        let wait = failure.after.map_or_else(
-            || backoff(failures),
-            |after| after.min(limits::BACKOFF_MOST.times(10)),
-        );
+        let wait = failure
+            .after
+            .map_or_else(|| backoff(failures), |after| after.min(limits::AFTER_MOST));
         let until = self.now.plus(wait);
         self.set_phase(
             id,
@@ -319,7 +364,8 @@ impl Run {
         }
         match (&effect.request, done) {
             (Request::Notify { notifier, .. }, Done::Notified { thread }) => {
-                if let Some(thread) = thread {
+                // Null and nothing are the same in a journal.
+                if let Some(thread) = thread.as_ref().filter(|thread| !thread.is_null()) {
                     self.threads.insert(notifier.clone(), thread.clone());
                 }
                 Ok(())
@@ -338,7 +384,9 @@ impl Run {
             (Request::Claim { .. }, Done::Claimed) => self.claim_taken(),
             (Request::Change { change }, Done::Changed) => self.change_made(effect, change),
             (Request::Release, Done::Released) => self.released(),
-            (Request::Revise { .. }, Done::Revised { steps }) => self.revised(steps.as_deref()),
+            (Request::Revise { .. }, Done::Revised { steps }) => {
+                self.revised(effect.id, steps.as_deref())
+            }
             _ => Err(Illegal::Effect {
                 event: "an outcome of another kind",
                 effect: effect.id,
@@ -352,12 +400,16 @@ impl Run {
             Request::Notify { notifier, notice } => {
                 self.notice_failed(effect, notifier, notice, failure)
             }
+            Request::Observe if self.look.effect != Some(effect.id) => {
+                self.forget(effect.id);
+                Ok(())
+            }
             Request::Observe => {
                 self.look_failed(effect.id, failure);
                 Ok(())
             }
             Request::Evaluate { gate, .. } => {
-                if failure.kind == Kind::Pending {
+                if failure.kind == Kind::Pending && self.asks(gate, effect.id) {
                     let pendings = self.again(effect.id, failure);
                     if pendings <= limits::PENDINGS {
                         return Ok(());
@@ -379,7 +431,7 @@ impl Run {
                     format!("the strategy did not answer, its plan stays: {failure}"),
                     json!({"code": failure.code.to_string()}),
                 );
-                self.step_done();
+                self.revision_over(effect.id);
                 Ok(())
             }
             Request::Claim { .. } => self.claim_failed(effect, failure),
@@ -389,31 +441,6 @@ impl Run {
     }
 }
 
-/// The request in a few words.
-pub(super) fn describe(request: &Request) -> String {
-    match request {
-        Request::Claim { .. } => "claim the target".to_owned(),
-        Request::Release => "release the target".to_owned(),
-        Request::Observe => "look at the workload".to_owned(),
-        Request::Evaluate { gate, .. } => format!("ask gate {gate}"),
-        Request::Revise { .. } => "ask the strategy".to_owned(),
-        Request::Diagnose => "collect diagnostics".to_owned(),
-        Request::Notify { notifier, notice } => format!("notify {notifier}: {}", notice.event),
-        Request::Change { change } => {
-            let mut parts = Vec::new();
-            if let Some(image) = &change.fields.image {
-                parts.push(format!("image {image}"));
-            }
-            if let Some(replicas) = change.fields.replicas {
-                parts.push(format!("replicas {replicas}"));
-            }
-            if !change.marked {
-                parts.push("marks off".to_owned());
-            }
-            if parts.is_empty() {
-                parts.push("rollout settings".to_owned());
-            }
-            format!("write {}", parts.join(", "))
-        }
-    }
+fn unanswered(message: String) -> Failure {
+    Failure::new(Kind::Retryable, codes::CLUSTER_UNREACHABLE, message)
 }

@@ -1,9 +1,10 @@
 //! What may never happen, checked on every transition. A transition that would break one is refused.
 
 use super::state::{Mode, Phase};
+use super::write::rollout;
 use super::{Illegal, Run};
 use crate::effect::{Action, Direction, Request};
-use crate::plan::Plan;
+use crate::plan::{Action as Step, Plan};
 use crate::verdict::Status;
 use crate::workload::Rollout;
 
@@ -91,10 +92,14 @@ impl Run {
                     "replicas are taken away, and the step declares no outage",
                 ));
             }
-            if let Some(rollout) = &change.fields.rollout
-                && *rollout != baseline.rollout
-                && takes_all(rollout, baseline.replicas)
-            {
+            let rollout = change.fields.rollout.as_ref().unwrap_or(&baseline.rollout);
+            let replaces = change
+                .fields
+                .image
+                .as_ref()
+                .is_some_and(|image| *image != self.known.image);
+            let wanted = change.fields.replicas.unwrap_or(self.known.replicas);
+            if replaces && self.known.replicas > 0 && takes_all(rollout, wanted) {
                 return Err(broken(
                     1,
                     "every pod may be missing at once, and the step declares no outage",
@@ -106,6 +111,7 @@ impl Run {
 
     /// A declared outage lasts from its step until the workload is at full strength again.
     fn declares_outage(&self, step: Option<&str>) -> bool {
+        let baseline = self.plan.baseline.settings.replicas;
         let steps = self.phases.iter().flat_map(|phase| &phase.steps);
         let mut outage = false;
         for planned in steps {
@@ -113,9 +119,9 @@ impl Run {
             if step == Some(planned.id.as_str()) {
                 return outage;
             }
+            outage &= !at_strength(&planned.action, baseline);
         }
-        // The run's last write sets the workload's own rollout settings again.
-        outage || step.is_none()
+        false
     }
 
     /// 2: a run that isn't at an end has something that will move it, and abort leads back from it.
@@ -150,8 +156,7 @@ impl Run {
                 .flat_map(|phase| &phase.steps)
                 .find(|step| step.id == outcome.step)
                 .map(|step| match &step.action {
-                    crate::plan::Action::Check { gates }
-                    | crate::plan::Action::Soak { gates, .. } => gates.len(),
+                    Step::Check { gates } | Step::Soak { gates, .. } => gates.len(),
                     _ => 0,
                 });
             if outcome.judged.len() < gates.unwrap_or(0) {
@@ -190,17 +195,47 @@ impl Run {
     }
 }
 
+/// Whether a step leaves the workload with all of its pods.
+fn at_strength(action: &Step, baseline: u32) -> bool {
+    match action {
+        Step::Deploy { replicas, .. } | Step::Scale { replicas, .. } => {
+            replicas.of(baseline) >= baseline
+        }
+        _ => false,
+    }
+}
+
+/// Whether Kubernetes may take every pod away at once; what can't be read counts as that.
 fn takes_all(rollout: &Rollout, replicas: u32) -> bool {
-    match rollout {
-        Rollout::Recreate => true,
-        Rollout::RollingUpdate { unavailable, .. } => match unavailable.strip_suffix('%') {
-            Some(percent) => percent
-                .parse::<u32>()
-                .map_or(true, |percent| percent >= 100),
-            None => unavailable
-                .parse::<u32>()
-                .map_or(true, |count| replicas > 0 && count >= replicas),
-        },
+    let Rollout::RollingUpdate { surge, unavailable } = rollout else {
+        return replicas > 0;
+    };
+    // Surge is rounded up, unavailable down; where both come to nothing, one may be missing.
+    let (Some(surge), Some(unavailable)) = (
+        pods(surge, replicas, true),
+        pods(unavailable, replicas, false),
+    ) else {
+        return true;
+    };
+    let missing = if surge == 0 && unavailable == 0 {
+        1
+    } else {
+        unavailable
+    };
+    replicas > 0 && missing >= u64::from(replicas)
+}
+
+fn pods(amount: &str, replicas: u32, up: bool) -> Option<u64> {
+    match amount.strip_suffix('%') {
+        None => amount.parse().ok(),
+        Some(percent) => {
+            let hundredths = u64::from(percent.parse::<u32>().ok()?) * u64::from(replicas);
+            Some(if up {
+                hundredths.div_ceil(100)
+            } else {
+                hundredths / 100
+            })
+        }
     }
 }
 
@@ -216,62 +251,54 @@ pub fn check_plan(plan: &Plan) -> Result<(), Broken> {
     for (_, step) in plan.steps() {
         outage |= step.outage;
         match &step.action {
-            crate::plan::Action::Deploy {
+            Step::Deploy {
                 replicas: amount,
                 unavailable,
                 surge,
                 ..
             } => {
-                replicas = amount.of(baseline.replicas);
-                if replicas < baseline.replicas {
-                    return Err(broken(
-                        5,
-                        format!(
-                            "{} leaves {replicas} replicas of {}",
-                            step.id, baseline.replicas
-                        ),
-                    ));
+                let wanted = amount.of(baseline.replicas);
+                if wanted < baseline.replicas {
+                    let what = format!("{} leaves {wanted} of {}", step.id, baseline.replicas);
+                    return Err(broken(5, format!("{what} replicas")));
                 }
-                let rollout = Rollout::RollingUpdate {
-                    surge: surge.clone().unwrap_or_default(),
-                    unavailable: unavailable.clone().unwrap_or_else(|| "0".to_owned()),
-                };
-                if !outage && takes_all(&rollout, baseline.replicas) {
-                    return Err(broken(
-                        1,
-                        format!(
-                            "{} lets every pod be missing at once and declares no outage",
-                            step.id
-                        ),
-                    ));
+                let asked = rollout(&baseline.rollout, surge.as_deref(), unavailable.as_deref());
+                let rollout = asked.as_ref().unwrap_or(&baseline.rollout);
+                if !outage && replicas > 0 && takes_all(rollout, wanted) {
+                    let what = "lets every pod be missing at once and declares no outage";
+                    return Err(broken(1, format!("{} {what}", step.id)));
                 }
+                replicas = wanted;
                 deployed = true;
             }
-            crate::plan::Action::Scale {
+            Step::Scale {
                 replicas: amount, ..
             } => {
                 replicas = amount.of(baseline.replicas);
                 if replicas < baseline.replicas && !outage {
-                    return Err(broken(
-                        5,
-                        format!("{} takes replicas away and declares no outage", step.id),
-                    ));
+                    let what = "takes replicas away and declares no outage";
+                    return Err(broken(5, format!("{} {what}", step.id)));
                 }
             }
-            _ => {}
+            Step::Check { gates } | Step::Soak { gates, .. } => {
+                if let Some(gate) = gates.iter().find(|gate| !plan.gates.contains_key(*gate)) {
+                    let what = format!("asks the gate {gate}, which the plan doesn't have");
+                    return Err(broken(6, format!("{} {what}", step.id)));
+                }
+            }
+            Step::Approve { .. } | Step::Attest { .. } | Step::Notify { .. } => {}
         }
+        outage &= !at_strength(&step.action, baseline.replicas);
     }
     if replicas < baseline.replicas {
-        return Err(broken(
-            5,
-            format!(
-                "the plan ends with {replicas} replicas of {}",
-                baseline.replicas
-            ),
-        ));
+        let what = format!("the plan ends with {replicas} of {}", baseline.replicas);
+        return Err(broken(5, format!("{what} replicas")));
     }
     if !deployed {
         return Err(broken(5, "the plan never deploys the new version"));
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,11 @@ pub const PEOPLE_RECORDS: usize = 200;
 /// Times that one evaluation may say that it is still under way.
 pub const PENDINGS: u32 = 100;
 /// Effects that may be without an outcome at once.
-pub const OUTSTANDING: usize = 200;
+pub const OUTSTANDING: usize = 300;
+/// Of these, notices: one more is dropped, so that telling people never stands in the way of the rest.
+pub const NOTICES: usize = 100;
+/// The longest wait that a failure or a probe can ask for.
+pub const AFTER_MOST: Span = Span::from_mins(5);
 /// Rounds that one event may cause before the machine is declared to be running in circles.
 pub const ROUNDS: u32 = 2000;
 /// Times that a run may be taken back after success, retried or forced: each makes new keys.

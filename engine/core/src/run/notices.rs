@@ -58,6 +58,16 @@ impl Run {
         title: String,
         text: String,
     ) -> Result<(), Illegal> {
+        let notices = self.outstanding.values().filter(|o| o.is_notice());
+        if notices.count() >= limits::NOTICES {
+            self.say(
+                "notice-dropped",
+                Level::Error,
+                format!("too many notices are under way: {event} is not told to {notifier}"),
+                Value::Null,
+            );
+            return Ok(());
+        }
         let thread = self.threads.get(notifier).cloned();
         let notice = Notice {
             event: event.to_owned(),
@@ -126,7 +136,13 @@ impl Run {
             Mode::Back(back) => back.cause.reason.clone(),
             Mode::Forward(_) | Mode::Ended(_) => String::new(),
         };
+        let refused = matches!(&self.mode, Mode::Back(back) if back.refused);
         let (event, severity, title) = match end {
+            End::Succeeded if refused => (
+                "warning",
+                Severity::Warning,
+                format!("Not rolled back: {}", self.headline()),
+            ),
             End::Succeeded => (
                 "succeeded",
                 Severity::Success,
@@ -198,16 +214,18 @@ impl Run {
             data,
         );
         // One hop only: a fallback's own fallback would make circles possible.
-        let is_fallback = effect.key.ends_with("/fallback");
-        if let Some(other) = fallback.filter(|_| !is_fallback) {
-            let key = format!("notice/{}/{}/{other}/fallback", self.notices, notice.event);
+        let first = format!("{}/notice/", self.id);
+        if let Some(other) = fallback.filter(|_| effect.key.starts_with(&first)) {
             self.notices = self.notices.saturating_add(1);
+            let key = format!("fallback/{}/{}/{other}", self.notices, notice.event);
+            let mut notice = notice.clone();
+            notice.thread = self.threads.get(&other).cloned();
             self.request(
                 key,
                 None,
                 Request::Notify {
                     notifier: other,
-                    notice: Box::new(notice.clone()),
+                    notice: Box::new(notice),
                 },
             )?;
         }

@@ -59,6 +59,9 @@ impl Run {
                 Mode::Forward(_) | Mode::Back(_) => Ok(()),
             },
             Command::Pause { .. } if !forward => illegal("only the way forward can be paused"),
+            Command::Pause { .. } if matches!(self.mode, Mode::Forward(Forward::Finishing(_))) => {
+                illegal("every step is done")
+            }
             Command::Pause { .. } if self.paused.is_some() => {
                 illegal("it is paused already; `phasegate continue` goes on")
             }
@@ -67,6 +70,9 @@ impl Run {
                 (Some(_), false) => illegal("the target has not drifted"),
                 (None, true) => illegal(
                     "somebody else changed the target: say `--drift adopt` or `--drift force`, or abort",
+                ),
+                (Some(crate::event::DriftAnswer::Force), true) if !self.can_force() => illegal(
+                    "somebody else changed the pod template, of which a run writes the image only: say `--drift adopt`, or abort",
                 ),
                 (None, false) if self.paused.is_none() => illegal("it is not paused"),
                 _ => Ok(()),
@@ -529,12 +535,13 @@ impl Run {
         let Cursor { stage, .. } = self.cursor()?;
         match stage {
             Stage::Waiting {
-                on: Wait::Window {
-                    opens: Some(opens), ..
-                },
+                on:
+                    Some(Wait::Window {
+                        opens: Some(opens), ..
+                    }),
                 ..
             } if *opens <= self.now => None,
-            Stage::Waiting { on, .. } => Some(self.wait_in_words(on)),
+            Stage::Waiting { on, .. } => on.as_ref().map(|on| self.wait_in_words(on)),
             Stage::Drifted { what, .. } => Some(what.clone()),
             _ => None,
         }

@@ -113,7 +113,7 @@ pub(super) enum Forward {
     /// Nobody drives yet.
     Planned,
     /// Taking hold of the target.
-    Claiming { effect: Id },
+    Claiming { effect: Id, deadline: Timestamp },
     /// In a step.
     At(Cursor),
     /// Every step is done: the marks come off, the target is let go, people are told.
@@ -149,11 +149,16 @@ pub(super) struct Cursor {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Stage {
     /// It may not begin yet, or its people haven't answered.
-    Waiting { on: Wait, until: Timestamp },
+    /// `on` is none until that was looked at.
+    Waiting { on: Option<Wait>, until: Timestamp },
     /// A write is under way.
-    Changing { effect: Id },
+    Changing {
+        effect: Id,
+        deadline: Timestamp,
+        then: Then,
+    },
     /// The cluster follows the write.
-    Settling { deadline: Timestamp },
+    Settling { deadline: Timestamp, then: Then },
     /// Gates are asked.
     Asking { deadline: Timestamp },
     /// The strategy is asked for other remaining steps.
@@ -163,11 +168,23 @@ pub(super) enum Stage {
         what: String,
         until: Timestamp,
         found: Box<Found>,
-        /// Whether the step's own write was in place before.
+        /// Whether the last write was in place before; where it wasn't, it is asked for again.
         made: bool,
+        then: Then,
     },
     /// The step is done.
     Done,
+}
+
+/// What comes once the cluster has followed a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It was the step's own: the step is done.
+    Finish,
+    /// The step's gates are asked, from the beginning.
+    Ask,
+    /// The step may begin, if nothing keeps it from that.
+    Begin,
 }
 
 /// What somebody else made of the target.
@@ -204,6 +221,10 @@ pub(super) struct Back {
     pub(super) handed_over: bool,
     /// Asked for after the run had succeeded.
     pub(super) after_success: bool,
+    /// After success: nothing is taken back, since the target isn't the run's any more.
+    pub(super) refused: bool,
+    /// Whether stable's settings were written back once.
+    pub(super) restored: bool,
 }
 
 /// Why a run goes back.
@@ -302,9 +323,19 @@ pub(super) struct Known {
     pub(super) owned: Fields,
     /// Whether a write was ever asked for.
     pub(super) changed: bool,
+    /// The two above as they were before the write that is under way, for when it turns out to have failed.
+    pub(super) before: Option<Before>,
     pub(super) image: String,
     pub(super) replicas: u32,
     pub(super) template_digest: String,
+}
+
+/// What was owned before a write.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Before {
+    pub(super) effect: Id,
+    pub(super) owned: Fields,
+    pub(super) changed: bool,
 }
 
 /// An approval that was given.

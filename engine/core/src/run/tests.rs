@@ -1,1 +1,13 @@
+//! What a run does, told by a world that answers it.
 
+pub(super) mod plans;
+
+mod commands;
+mod drift;
+mod faults;
+mod journal;
+mod people;
+mod props;
+mod rollback;
+mod scenarios;
+pub(super) mod sim;

@@ -6,7 +6,7 @@ use super::state::{
     Approval, Attestation, BackStage, Cause, End, Finish, Forward, Mode, Obligation, Stage, State,
     Stuck,
 };
-use super::{Run, forward};
+use super::{Run, words};
 use crate::event::Identity;
 use crate::judge::Decision;
 use crate::plan::Plan;
@@ -245,7 +245,7 @@ impl Run {
                 views.push(StepView {
                     phase: phase.name.clone(),
                     id: step.id.clone(),
-                    what: forward::in_words(&step.action),
+                    what: words::in_words(&step.action),
                     progress,
                     elapsed: outcome.map(|outcome| outcome.elapsed),
                 });

@@ -1,0 +1,258 @@
+//! Somebody else changes the target while the run holds it.
+
+use super::plans::*;
+use super::sim::*;
+use crate::event::{Command, DriftAnswer};
+use crate::plan::PhaseApproval;
+use crate::run::{End, State};
+
+const THEIRS: &str = "shop/api:hotfix";
+
+fn answer(drift: DriftAnswer) -> Command {
+    Command::Continue { drift: Some(drift) }
+}
+
+/// Drift is found by the write itself.
+fn at_the_write() -> Sim {
+    let mut sim = Sim::new(rolling());
+    sim.until(|sim| sim.world.claim.is_some());
+    sim.world.meddle(Some(THEIRS), None);
+    sim.until_said("drift");
+    sim.pass(secs(5));
+    sim
+}
+
+/// Drift is seen while the run soaks.
+fn in_the_soak() -> Sim {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.pass(secs(15));
+    sim.world.meddle(Some(THEIRS), None);
+    sim.until_said("drift");
+    sim
+}
+
+#[test]
+fn drift_stops_the_run_and_calls_people() {
+    for mut sim in [at_the_write(), in_the_soak()] {
+        assert!(matches!(sim.run.state(), State::AwaitingPeople { .. }));
+        sim.pass(mins(10));
+        assert_eq!(sim.world.settings.image, THEIRS, "nothing is written over");
+        assert!(
+            sim.command("bob", Command::Continue { drift: None })
+                .is_err()
+        );
+        assert!(sim.told("awaiting-people") > 0);
+    }
+}
+
+#[test]
+fn adopted_before_the_write_the_new_version_replaces_theirs() {
+    let mut sim = at_the_write();
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    sim.check_end();
+}
+
+#[test]
+fn adopted_in_the_soak_theirs_stays() {
+    let mut sim = in_the_soak();
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+    assert_eq!(sim.world.settings.image, THEIRS);
+    sim.check_writes();
+}
+
+#[test]
+fn forced_the_plan_is_written_once_more_and_soaked_again() {
+    for mut sim in [at_the_write(), in_the_soak()] {
+        sim.command("bob", answer(DriftAnswer::Force)).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.check_end();
+    }
+}
+
+#[test]
+fn aborted_at_the_write_theirs_is_left_alone_since_nothing_was_ours() {
+    let mut sim = at_the_write();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Cancelled);
+    assert_eq!(sim.world.settings.image, THEIRS);
+    assert_eq!(sim.world.claim, None);
+}
+
+#[test]
+fn aborted_in_the_soak_stable_comes_back() {
+    let mut sim = in_the_soak();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    sim.check_end();
+}
+
+#[test]
+fn nobody_decides() {
+    let mut sim = in_the_soak();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    assert!(sim.run.cause().unwrap().reason.contains("nobody decided"));
+    sim.check_end();
+}
+
+#[test]
+fn a_step_that_had_not_begun_is_not_skipped_by_drift() {
+    for drift in [DriftAnswer::Adopt, DriftAnswer::Force] {
+        let mut plan = recreate();
+        let steps = plan.phases[0].steps.split_off(1);
+        plan.phases.push(phase("up", steps));
+        plan.approvals.push(PhaseApproval {
+            before: "up".to_owned(),
+            requirement: requirement("lead", &["bob"], 1),
+        });
+        let mut sim = Sim::new(plan);
+        sim.until_said("awaiting");
+        sim.world.meddle(Some(THEIRS), None);
+        sim.until_said("drift");
+        sim.command("bob", answer(drift)).unwrap();
+        sim.pass(mins(10));
+        assert!(!sim.world.deployed(), "nobody approved\n{}", sim.story());
+        let plan = sim.run.digest().to_owned();
+        sim.command(
+            "bob",
+            Command::Approve {
+                plan,
+                requirement: None,
+            },
+        )
+        .unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.check_end();
+    }
+}
+
+#[test]
+fn drift_while_the_strategy_thinks_is_not_forgotten() {
+    let mut sim = Sim::new(with_strategy());
+    sim.until(|sim| {
+        sim.run
+            .outstanding
+            .values()
+            .any(|o| o.effect.request.kind() == "revise")
+    });
+    // A look that was under way says that somebody meddled; then the strategy answers.
+    let revise = sim
+        .run
+        .outstanding
+        .values()
+        .find(|o| o.effect.request.kind() == "revise");
+    let revise = revise.unwrap().effect.id;
+    sim.run
+        .drifted(
+            "the image is theirs".to_owned(),
+            None,
+            true,
+            super::super::state::Then::Ask,
+        )
+        .unwrap();
+    sim.run.revised(revise, None).unwrap();
+    assert!(sim.run.drifted_now());
+}
+
+#[test]
+fn somebody_elses_number_of_pods_is_kept() {
+    let mut plan = rolling();
+    plan.phases[1].steps[0].action = crate::plan::Action::Deploy {
+        replicas: crate::strategy::Amount::Count(5),
+        surge: None,
+        unavailable: None,
+        timeout: mins(5),
+    };
+    let mut sim = Sim::new(plan);
+    sim.until_step("deploy/soak");
+    sim.world.meddle(None, Some(9));
+    sim.rest();
+    assert!(sim.said("drift-adopted"));
+    assert_eq!(sim.end(), End::Succeeded);
+    assert_eq!(
+        sim.world.settings.replicas, 9,
+        "the last write names theirs"
+    );
+}
+
+#[test]
+fn a_template_of_others_is_adopted_or_aborted_but_not_forced() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.happens(Inject::Template("theirs"));
+    sim.until_said("drift");
+    assert!(sim.command("bob", answer(DriftAnswer::Force)).is_err());
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+    assert_eq!(sim.count_said("drift"), 1, "it is asked about once");
+}
+
+#[test]
+fn another_deployment_of_the_same_name_is_never_written_to() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.happens(Inject::Replaced);
+    sim.until_said("drift");
+    let written = sim.world.applied.len();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert!(matches!(
+        sim.run.state(),
+        State::RollingBackAwaitingPeople { .. }
+    ));
+    assert_eq!(sim.world.applied.len(), written);
+    let reason = "made anew".to_owned();
+    sim.command("bob", Command::HandOver { reason }).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RollbackStuck);
+    assert_eq!(sim.world.claim, None);
+}
+
+/// Whenever somebody else releases, and whatever people decide, the run ends, or waits for people on its way back.
+#[test]
+fn drift_at_every_record_comes_to_an_end() {
+    for decision in [None, Some(DriftAnswer::Adopt), Some(DriftAnswer::Force)] {
+        let mut number = 1;
+        loop {
+            let meddle = Inject::Meddle(Some(THEIRS), Some(4));
+            let mut sim = Sim::new(rolling()).inject(number, meddle);
+            sim.drive();
+            while !sim.run.resting() && sim.step() {
+                if sim.run.drifted_now()
+                    && let Some(drift) = decision
+                {
+                    sim.pass(secs(40));
+                    sim.command("bob", answer(drift)).ok();
+                }
+            }
+            if !sim.injected.is_empty() {
+                break;
+            }
+            assert!(sim.run.resting(), "{number}: {}", sim.story());
+            if sim.run.stuck_now().is_some() {
+                let reason = "we do it".to_owned();
+                sim.command("bob", Command::HandOver { reason }).unwrap();
+                sim.rest();
+            }
+            assert!(sim.ended(), "{number}: {}", sim.run.state());
+            assert_eq!(sim.world.claim, None, "{number}");
+            if decision == Some(DriftAnswer::Adopt) {
+                assert_eq!(sim.end(), End::Succeeded, "{number}: {}", sim.story());
+            }
+            sim.check_writes();
+            sim.check_replay();
+            number += 1;
+        }
+        assert!(number > 30);
+    }
+}

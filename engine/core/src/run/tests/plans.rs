@@ -1,0 +1,267 @@
+//! Plans to run.
+
+use std::collections::BTreeMap;
+
+use crate::judge::GatePolicy;
+use crate::plan::*;
+use crate::spec::Change;
+use crate::spec::policy::Policy;
+use crate::strategy::{self, Amount, Placement};
+use crate::time::Span;
+use crate::workload::{Baseline, Rollout, Settings, Target};
+
+pub(in crate::run) const OLD: &str = "shop/api:1.4.0";
+pub(in crate::run) const NEW: &str = "shop/api:1.5.0";
+pub(in crate::run) const UID: &str = "uid-1";
+
+pub(in crate::run) fn secs(s: u64) -> Span {
+    Span::from_secs(s)
+}
+
+pub(in crate::run) fn mins(m: u64) -> Span {
+    Span::from_mins(m)
+}
+
+pub(in crate::run) fn offer(plugin: &str) -> Use {
+    Use {
+        plugin: plugin.to_owned(),
+        offer: plugin.to_owned(),
+        config: serde_json::json!({"ratio": 0.1, "nested": {"z": 1, "a": [1.5, 2]}}),
+    }
+}
+
+pub(in crate::run) fn policy() -> GatePolicy {
+    GatePolicy {
+        interval: secs(10),
+        initial_delay: Span::ZERO,
+        sustained: Span::ZERO,
+        failure_limit: 0,
+        inconclusive_limit: 2,
+        error_limit: 2,
+        timeout: secs(10),
+        bands: BTreeMap::new(),
+        hold: mins(5),
+    }
+}
+
+pub(in crate::run) fn gate() -> Gate {
+    Gate {
+        offer: offer("probe"),
+        policy: policy(),
+    }
+}
+
+pub(in crate::run) fn step(id: &str, action: Action) -> Step {
+    Step {
+        id: id.to_owned(),
+        action,
+        outage: false,
+        point_of_no_return: false,
+    }
+}
+
+pub(in crate::run) fn deploy() -> Action {
+    Action::Deploy {
+        replicas: Amount::Percent(100),
+        surge: Some("25%".to_owned()),
+        unavailable: Some("0".to_owned()),
+        timeout: mins(5),
+    }
+}
+
+pub(in crate::run) fn check(gates: &[&str]) -> Action {
+    Action::Check {
+        gates: gates.iter().map(|&gate| gate.to_owned()).collect(),
+    }
+}
+
+pub(in crate::run) fn soak(duration: Span, gates: &[&str]) -> Action {
+    Action::Soak {
+        duration,
+        interval: secs(10),
+        gates: gates.iter().map(|&gate| gate.to_owned()).collect(),
+    }
+}
+
+pub(in crate::run) fn phase(name: &str, steps: Vec<Step>) -> Phase {
+    Phase {
+        name: name.to_owned(),
+        steps,
+        gates: vec!["health".to_owned(), "errors".to_owned()],
+        timeout: None,
+        strategy: None,
+    }
+}
+
+pub(in crate::run) fn requirement(name: &str, people: &[&str], count: u32) -> Requirement {
+    Requirement {
+        name: name.to_owned(),
+        roles: vec!["lead".to_owned()],
+        people: people.iter().map(|&person| person.to_owned()).collect(),
+        count,
+        starter_may_approve: false,
+        expires: mins(60),
+    }
+}
+
+pub(in crate::run) fn notifier(critical: bool, fallback: Option<&str>) -> Notifier {
+    Notifier {
+        offer: offer("chat"),
+        on: Vec::new(),
+        critical,
+        fallback: fallback.map(str::to_owned),
+    }
+}
+
+pub(in crate::run) fn with_phases(phases: Vec<Phase>) -> Plan {
+    let settings = Settings {
+        image: OLD.to_owned(),
+        replicas: 3,
+        rollout: Rollout::RollingUpdate {
+            surge: "1".to_owned(),
+            unavailable: "0".to_owned(),
+        },
+    };
+    Plan {
+        format: FORMAT,
+        subject: Subject {
+            name: "shop".to_owned(),
+            version: "1.5.0".to_owned(),
+            previous_version: "1.4.0".to_owned(),
+            environment: "production".to_owned(),
+            change: Change::Minor,
+            image: NEW.to_owned(),
+        },
+        target: Target {
+            cluster: "simulated".to_owned(),
+            namespace: "shop".to_owned(),
+            deployment: "api".to_owned(),
+            container: "api".to_owned(),
+            service: Some("api".to_owned()),
+            config_maps: Vec::new(),
+            secrets: Vec::new(),
+        },
+        baseline: Baseline {
+            uid: UID.to_owned(),
+            resource_version: "7".to_owned(),
+            revision: 3,
+            settings,
+            version: "1.4.0".to_owned(),
+            ready: 3,
+            autoscaler: None,
+            template_digest: "template".to_owned(),
+            self_healing: None,
+            labels: BTreeMap::new(),
+        },
+        plugins: BTreeMap::new(),
+        gates: [("health".to_owned(), gate()), ("errors".to_owned(), gate())].into(),
+        notifiers: [("chat".to_owned(), notifier(false, None))].into(),
+        phases,
+        approvals: Vec::new(),
+        calendar: Policy::default(),
+        rollback: RollbackPolicy {
+            target: mins(5),
+            step_timeout: mins(5),
+            retries: 3,
+        },
+        due: vec![
+            DueTask {
+                after: mins(60),
+                task: "tag the release".to_owned(),
+                on: "succeeded".to_owned(),
+            },
+            DueTask {
+                after: mins(30),
+                task: "write the post-mortem".to_owned(),
+                on: "rolled-back".to_owned(),
+            },
+        ],
+        people_timeout: mins(120),
+        minimum_soak: secs(30),
+    }
+}
+
+/// Check, deploy, soak.
+pub(in crate::run) fn rolling() -> Plan {
+    with_phases(vec![
+        phase("preflight", vec![step("preflight/1", check(&["health"]))]),
+        phase(
+            "deploy",
+            vec![
+                step("deploy/bring-up", deploy()),
+                step("deploy/soak", soak(mins(1), &["health", "errors"])),
+            ],
+        ),
+    ])
+}
+
+/// Down, deploy, check.
+pub(in crate::run) fn recreate() -> Plan {
+    let mut down = step(
+        "deploy/down",
+        Action::Scale {
+            replicas: Amount::Count(0),
+            timeout: mins(5),
+        },
+    );
+    down.outage = true;
+    with_phases(vec![phase(
+        "deploy",
+        vec![
+            down,
+            step(
+                "deploy/bring-up",
+                Action::Deploy {
+                    replicas: Amount::Percent(100),
+                    surge: None,
+                    unavailable: None,
+                    timeout: mins(5),
+                },
+            ),
+            step("deploy/check", check(&["health"])),
+        ],
+    )])
+}
+
+/// The words in which a strategy would have planned `deploy/soak` and a check after it.
+pub(in crate::run) fn with_strategy() -> Plan {
+    let words = |id: &str, action| strategy::Step {
+        id: id.to_owned(),
+        action,
+        extra: serde_json::Value::Null,
+    };
+    let mut plan = rolling();
+    plan.phases[1]
+        .steps
+        .push(step("deploy/last", check(&["health"])));
+    plan.phases[1].strategy = Some(PlannedBy {
+        offer: offer("rolling"),
+        steps: vec![
+            words(
+                "bring-up",
+                strategy::Action::Deploy {
+                    placement: Placement::InPlace,
+                    replicas: Amount::Percent(100),
+                    surge: None,
+                    unavailable: None,
+                    timeout: mins(5),
+                },
+            ),
+            words(
+                "soak",
+                strategy::Action::Soak {
+                    duration: mins(1),
+                    interval: secs(10),
+                    gates: Vec::new(),
+                },
+            ),
+            words(
+                "last",
+                strategy::Action::Check {
+                    gates: vec!["health".to_owned()],
+                },
+            ),
+        ],
+    });
+    plan
+}

@@ -1,0 +1,351 @@
+//! The way back when it is itself in trouble, and the way back after success.
+
+use std::rc::Rc;
+
+use super::plans::*;
+use super::sim::*;
+use crate::effect::Request;
+use crate::event::Command;
+use crate::failure::Kind;
+use crate::run::{End, State};
+
+fn retry() -> Command {
+    Command::Retry
+}
+
+fn skip(step: &str) -> Command {
+    Command::Skip {
+        step: step.to_owned(),
+    }
+}
+
+fn hand_over() -> Command {
+    Command::HandOver {
+        reason: "we know what to do".to_owned(),
+    }
+}
+
+fn roll_back() -> Command {
+    Command::RollBack { reason: None }
+}
+
+fn is_restore(effect: &crate::effect::Effect) -> bool {
+    effect.key.contains("rollback/restore")
+}
+
+/// An aborted run whose way back fails like this.
+fn aborted(faults: impl Fn(&World, &crate::effect::Effect) -> Option<Fault> + 'static) -> Sim {
+    let mut sim = Sim::new(rolling()).faulty(faults);
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    sim
+}
+
+fn denied() -> Sim {
+    let sim = aborted(|_, effect| is_restore(effect).then(|| Fault::Fails(failure(Kind::Denied))));
+    assert_eq!(
+        sim.run.state(),
+        State::Ended {
+            end: End::RollbackStuck
+        }
+    );
+    assert_eq!(sim.run.stuck_now().unwrap().step, "restore");
+    assert!(sim.told("stuck") > 0, "loudly");
+    assert_eq!(
+        sim.world.claim.as_deref(),
+        Some(RUN),
+        "the target stays held"
+    );
+    sim
+}
+
+#[test]
+fn a_stuck_rollback_goes_on_by_retry_once_the_fault_is_gone() {
+    let mut sim = denied();
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert!(sim.run.stuck_now().is_some(), "the fault is still there");
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+}
+
+#[test]
+fn a_restoration_that_is_left_out_leaves_the_target_to_people() {
+    let mut sim = denied();
+    assert!(sim.command("bob", skip("unmark")).is_err(), "it is named");
+    sim.command("bob", skip("restore")).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RollbackStuck, "it isn't called rolled back");
+    assert!(sim.world.deployed(), "nothing is written in another name");
+    assert_eq!(sim.world.claim, None);
+    assert!(sim.command("bob", retry()).is_err());
+}
+
+#[test]
+fn a_stuck_rollback_is_handed_over() {
+    let mut sim = denied();
+    sim.command("bob", hand_over()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RollbackStuck);
+    assert!(sim.world.deployed());
+    assert_eq!(sim.world.claim, None);
+    sim.check_writes();
+}
+
+#[test]
+fn a_stuck_rollback_survives_the_engine() {
+    let mut sim = denied();
+    sim.dies_after.insert(sim.records.len());
+    sim.happens(Inject::Leaves);
+    sim.rest();
+    assert!(sim.run.stuck_now().is_some());
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    sim.check_end();
+}
+
+#[test]
+fn stable_that_does_not_become_ready_is_stuck_and_can_be_skipped() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.world.never_ready = Some(OLD.to_owned());
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let stuck = sim.run.stuck_now().unwrap().clone();
+    assert!(
+        stuck.reason.contains("stable is not ready in 5m"),
+        "{}",
+        stuck.reason
+    );
+    sim.command("bob", skip("restore")).unwrap();
+    sim.rest();
+    // It was written; only that it serves isn't known.
+    assert_eq!(sim.end(), End::RolledBack);
+    sim.check_end();
+}
+
+#[test]
+fn writes_that_never_answer_call_people_and_are_retried_under_their_key() {
+    for applied in [true, false] {
+        let mut sim = Sim::new(rolling()).faulty(move |_, effect| {
+            let lost = if applied {
+                Fault::LostApplied
+            } else {
+                Fault::LostUnapplied
+            };
+            is_restore(effect).then_some(lost)
+        });
+        sim.world.blind = Rc::new(|_, effect| is_restore(effect));
+        sim.until_step("deploy/soak");
+        sim.command("bob", abort()).unwrap();
+        sim.rest();
+        assert!(sim.run.stuck_now().is_some(), "{}", sim.story());
+        sim.world.blind = Rc::new(|_, _| false);
+        sim.world.faults = Rc::new(|_, _| None);
+        sim.command("bob", retry()).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        sim.check_end();
+    }
+}
+
+#[test]
+fn a_write_that_is_lost_over_and_over_calls_people() {
+    let sim = aborted(|_, effect| is_restore(effect).then_some(Fault::LostUnapplied));
+    assert_eq!(sim.run.stuck_now().unwrap().step, "restore");
+    assert!(sim.world.performed < 60, "{}", sim.world.performed);
+}
+
+#[test]
+fn a_release_of_the_target_that_never_answers_is_stuck_and_retried() {
+    let mut sim = Sim::new(rolling()).faulty(|_, effect| {
+        matches!(effect.request, Request::Release).then_some(Fault::LostUnapplied)
+    });
+    sim.world.blind = Rc::new(|_, effect| matches!(effect.request, Request::Release));
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.run.stuck_now().unwrap().step, "release");
+    sim.world.blind = Rc::new(|_, _| false);
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    sim.check_end();
+}
+
+#[test]
+fn a_forward_write_of_which_nobody_can_tell_is_found_out_before_it_is_undone() {
+    let mut sim = Sim::new(rolling()).faulty(|_, effect| {
+        effect
+            .key
+            .contains("bring-up/change")
+            .then_some(Fault::LostApplied)
+    });
+    sim.world.blind = Rc::new(|_, effect| effect.key.contains("bring-up/change"));
+    sim.rest();
+    assert_eq!(sim.run.stuck_now().unwrap().step, "drain");
+    sim.world.blind = Rc::new(|_, _| false);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+}
+
+#[test]
+fn a_success_whose_last_writes_fail_is_a_success_still() {
+    for last in ["unmark", "release"] {
+        for fault in [
+            Fault::LostUnapplied,
+            Fault::Fails(failure(Kind::Retryable)),
+            Fault::Fails(failure(Kind::Denied)),
+        ] {
+            let mut sim = Sim::new(rolling())
+                .faulty(move |_, effect| effect.key.ends_with(last).then(|| fault.clone()));
+            sim.rest();
+            assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+            assert!(sim.said("marks-left") || sim.said("claim-left"));
+            assert!(sim.world.deployed());
+        }
+        let mut sim = Sim::new(rolling())
+            .faulty(move |_, effect| effect.key.ends_with(last).then_some(Fault::LostApplied));
+        sim.world.blind = Rc::new(move |_, effect| effect.key.ends_with(last));
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    }
+}
+
+#[test]
+fn a_rollback_after_success_claims_anew_and_restores() {
+    let mut sim = Sim::new(rolling());
+    sim.rest();
+    sim.pass(mins(60));
+    sim.command("bob", roll_back()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    sim.check_replay();
+    let owed = sim.run.obligations();
+    assert_eq!(owed.len(), 2);
+    assert_eq!(owed[1].task, "write the post-mortem");
+    assert!(sim.command("bob", roll_back()).is_err());
+}
+
+#[test]
+fn a_rollback_after_success_is_refused_where_somebody_released_since() {
+    let mut sim = Sim::new(rolling());
+    sim.rest();
+    let ended = sim.run.ended_at();
+    sim.world.meddle(Some("shop/api:1.6.0"), None);
+    for _ in 0..2 {
+        // It may be asked for again, and is refused again.
+        sim.command("bob", roll_back()).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded);
+        assert_eq!(sim.world.settings.image, "shop/api:1.6.0");
+        assert_eq!(sim.world.claim, None);
+    }
+    assert!(sim.said("rollback-refused"));
+    assert_eq!(sim.run.obligations().len(), 1, "what is owed is owed once");
+    assert_eq!(sim.told("succeeded"), 1, "it isn't released again");
+    assert!(sim.run.ended_at() >= ended);
+    sim.world.meddle(Some(NEW), None);
+    sim.command("bob", roll_back()).unwrap();
+    sim.rest();
+    assert_eq!(
+        sim.end(),
+        End::RolledBack,
+        "theirs is gone: {}",
+        sim.story()
+    );
+}
+
+#[test]
+fn a_rollback_after_success_is_refused_while_another_run_holds_the_target() {
+    let mut sim = Sim::new(rolling());
+    sim.rest();
+    sim.world.claim = Some("other".to_owned());
+    sim.command("bob", roll_back()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+    assert!(sim.run.ended_at().is_some());
+    assert_eq!(sim.world.claim.as_deref(), Some("other"));
+    assert!(sim.world.deployed());
+}
+
+#[test]
+fn an_abort_after_letting_go_that_finds_another_run_still_notes_what_is_owed() {
+    let mut sim = Sim::new(rolling());
+    sim.until_said("released");
+    sim.world.claim = Some("other".to_owned());
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+    assert_eq!(sim.run.obligations().len(), 1);
+}
+
+#[test]
+fn nothing_is_rolled_back_after_success_past_the_point_of_no_return() {
+    let mut plan = rolling();
+    plan.phases[1].steps[0].point_of_no_return = true;
+    let mut sim = Sim::new(plan);
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+    assert!(sim.command("bob", roll_back()).is_err());
+}
+
+#[test]
+fn stable_restored_by_people_meanwhile_is_respected() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.count_said("changed") > 1);
+    sim.world.meddle(Some("shop/api:1.3.0"), None);
+    sim.rest();
+    assert!(matches!(
+        sim.run.state(),
+        State::RollingBackAwaitingPeople { .. }
+    ));
+    assert_eq!(sim.world.settings.image, "shop/api:1.3.0");
+    sim.command("bob", skip("restore")).unwrap();
+    sim.rest();
+    assert_eq!(sim.world.settings.image, "shop/api:1.3.0", "left as it is");
+    assert_eq!(sim.end(), End::RollbackStuck);
+}
+
+#[test]
+fn more_pods_than_there_were_are_not_taken_away_by_the_last_write() {
+    let mut plan = rolling();
+    plan.phases[1].steps[0].action = crate::plan::Action::Deploy {
+        replicas: crate::strategy::Amount::Count(4),
+        surge: None,
+        unavailable: None,
+        timeout: mins(5),
+    };
+    let mut sim = Sim::new(plan);
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.count_said("changed") > 1);
+    sim.world.meddle(None, Some(8));
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    assert_eq!(sim.world.settings.replicas, 8);
+    assert_eq!(sim.world.settings.image, OLD);
+}
+
+#[test]
+fn a_rollback_is_not_done_while_nothing_serves() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.count_said("changed") > 1);
+    sim.world.meddle(None, Some(0));
+    sim.rest();
+    assert!(sim.run.stuck_now().is_some(), "{}", sim.story());
+}

@@ -1,0 +1,258 @@
+//! Writes of the way forward, and how the cluster follows them.
+
+use serde_json::{Value, json};
+
+use super::limits;
+use super::state::{Before, Finish, Forward, Level, Look, Mode, Stage, Then};
+use super::words::describe;
+use super::{Illegal, Run};
+use crate::effect::{Change, Effect, Fields, Request};
+use crate::failure::{Failure, Kind};
+use crate::plan::{Action, Step};
+use crate::time::Span;
+use crate::workload::{Observation, Rollout};
+
+/// How long a pod may be seen unable to start before the step counts as failed: an image pull that
+/// hits a hiccup of the registry recovers by itself.
+const BROKEN_TOLERANCE: Span = Span::from_secs(10);
+
+impl Run {
+    /// Asks for a write of the way forward: the fields that the step sets, and those that the run owned before.
+    pub(super) fn change(
+        &mut self,
+        step: &Step,
+        mut fields: Fields,
+        force: bool,
+        then: Then,
+    ) -> Result<(), Illegal> {
+        self.stop_asking();
+        self.broken_since = None;
+        if force {
+            // What somebody else wrote over is written again, whether or not this step is about it.
+            fields.image = fields.image.or_else(|| Some(self.known.image.clone()));
+        }
+        let owned = &self.known.owned;
+        let fields = Fields {
+            image: fields.image.or_else(|| owned.image.clone()),
+            replicas: fields.replicas.or(owned.replicas),
+            rollout: fields.rollout.or_else(|| owned.rollout.clone()),
+        };
+        let expected_image = (!force).then(|| self.known.image.clone());
+        let change = Change {
+            fields,
+            uid: self.plan.baseline.uid.clone(),
+            expected_image,
+            marked: true,
+        };
+        // A write that people asked for again is another one than the first, which must not be found in its place.
+        let key = format!("{}/change/{}", step.id, self.new_generation()?);
+        let effect = self.request(key, Some(step.id.clone()), Request::Change { change })?;
+        let deadline = self.now.plus(self.time_for(step));
+        self.set_stage(Stage::Changing {
+            effect,
+            deadline,
+            then,
+        });
+        Ok(())
+    }
+
+    fn time_for(&self, step: &Step) -> Span {
+        match &step.action {
+            Action::Deploy { timeout, .. } | Action::Scale { timeout, .. } => *timeout,
+            _ => self.plan.rollback.step_timeout,
+        }
+    }
+
+    /// An intent to write: from now on its fields may be the run's.
+    pub(super) fn will_change(&mut self, effect: &Effect, change: &Change) {
+        let known = &mut self.known;
+        if known.before.as_ref().is_none_or(|b| b.effect != effect.id) {
+            known.before = Some(Before {
+                effect: effect.id,
+                owned: known.owned.clone(),
+                changed: known.changed,
+            });
+        }
+        known.changed = true;
+        let owned = &mut known.owned;
+        owned.image = change.fields.image.clone().or(owned.image.take());
+        owned.replicas = change.fields.replicas.or(owned.replicas);
+        owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
+    }
+
+    /// The write failed and is not tried again: what it would have made the run's is not.
+    pub(super) fn did_not_change(&mut self, effect: &Effect) {
+        if let Some(before) = self.known.before.take_if(|b| b.effect == effect.id) {
+            self.known.owned = before.owned;
+            self.known.changed = before.changed;
+        }
+    }
+
+    pub(super) fn change_made(&mut self, effect: &Effect, change: &Change) -> Result<(), Illegal> {
+        let known = &mut self.known;
+        if let Some(image) = &change.fields.image {
+            known.image.clone_from(image);
+        }
+        if let Some(replicas) = change.fields.replicas {
+            known.replicas = replicas;
+        }
+        self.changed_at = Some(self.now);
+        self.look = Look {
+            due: self.now,
+            ..Look::default()
+        };
+        let words = describe(&effect.request);
+        self.say("changed", Level::Info, words, json!({"key": effect.key}));
+        match &self.mode {
+            Mode::Back(_) => self.change_made_back(effect),
+            Mode::Forward(Forward::Finishing(Finish::Unmarking { .. })) => self.release_target(),
+            Mode::Forward(_) => {
+                if let Some((cursor, step)) = self.current()
+                    && let Stage::Changing { then, .. } = cursor.stage
+                {
+                    let deadline = self.now.plus(self.time_for(&step));
+                    self.set_stage(Stage::Settling { deadline, then });
+                }
+                Ok(())
+            }
+            Mode::Ended(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn change_failed(
+        &mut self,
+        effect: &Effect,
+        failure: &Failure,
+    ) -> Result<(), Illegal> {
+        if matches!(self.mode, Mode::Back(_)) {
+            return self.change_failed_back(effect, failure);
+        }
+        let drift = failure.kind == Kind::Conflict;
+        if !drift && failure.kind.may_pass() {
+            let attempts = self.again(effect.id, failure);
+            if attempts < limits::WRITE_ATTEMPTS {
+                self.say_attempt(
+                    "change-failed",
+                    Level::Warn,
+                    Some(attempts),
+                    failure.to_string(),
+                    json!({"code": failure.code.to_string()}),
+                );
+                return Ok(());
+            }
+        }
+        self.forget(effect.id);
+        self.did_not_change(effect);
+        self.say(
+            "change-failed",
+            Level::Error,
+            failure.to_string(),
+            json!({"code": failure.code.to_string()}),
+        );
+        if matches!(self.mode, Mode::Forward(Forward::Finishing(_))) {
+            return self.finish_without(effect);
+        }
+        let Some((cursor, step)) = self.current() else {
+            return Ok(());
+        };
+        if drift && let Stage::Changing { then, .. } = cursor.stage {
+            // What is there now is looked at before people are asked.
+            self.look.due = self.now;
+            return self.drifted(failure.to_string(), None, false, then);
+        }
+        self.back_from(&step, failure.to_string())
+    }
+
+    /// Takes in what was seen while a step waits for the cluster or for its gates.
+    pub(super) fn seen_forward(&mut self, seen: &Observation) -> Result<(), Illegal> {
+        let Some((cursor, step)) = self.current() else {
+            return Ok(());
+        };
+        let then = match (&cursor.stage, &step.action) {
+            (Stage::Drifted { .. }, _) => {
+                self.found(seen);
+                return Ok(());
+            }
+            (Stage::Changing { .. }, _) => return Ok(()),
+            (Stage::Settling { then, .. }, _) => *then,
+            (Stage::Waiting { .. }, _) => Then::Begin,
+            (_, Action::Check { .. } | Action::Soak { .. }) => Then::Ask,
+            _ => Then::Finish,
+        };
+        if let Some(what) = self.drift(seen) {
+            return self.drifted(what, Some(seen), true, then);
+        }
+        if seen.settings.replicas != self.known.replicas {
+            self.say(
+                "drift-adopted",
+                Level::Warn,
+                format!(
+                    "replicas are {} now, somebody else changed them from {}",
+                    seen.settings.replicas, self.known.replicas
+                ),
+                json!({"replicas": seen.settings.replicas}),
+            );
+            self.adopt_replicas(seen.settings.replicas);
+        }
+        if !matches!(cursor.stage, Stage::Settling { .. }) {
+            return Ok(());
+        }
+        if seen.settled() {
+            let ready = format!("{} of {} pods ready", seen.ready, seen.settings.replicas);
+            self.say("settled", Level::Info, ready, Value::Null);
+            match then {
+                Then::Finish => self.step_done(),
+                Then::Ask => self.ask(&step),
+                Then::Begin => {
+                    let until = self.now.plus(self.plan.people_timeout);
+                    self.set_stage(Stage::Waiting { on: None, until });
+                }
+            }
+            return Ok(());
+        }
+        self.cannot_settle(&step, seen)
+    }
+
+    /// Whether the rollout has come to where waiting doesn't help.
+    fn cannot_settle(&mut self, step: &Step, seen: &Observation) -> Result<(), Illegal> {
+        if seen.deadline_exceeded && seen.observed_generation >= seen.generation {
+            return self.back_from(
+                step,
+                format!(
+                    "the Deployment stopped making progress: {}",
+                    self.pods_in_words()
+                ),
+            );
+        }
+        match seen.broken_pod() {
+            Some((pod, reason)) => {
+                let since = *self.broken_since.get_or_insert(self.now);
+                if self.now.since(since) >= BROKEN_TOLERANCE {
+                    return self.back_from(step, format!("pod {pod} is in {reason}"));
+                }
+            }
+            None => self.broken_since = None,
+        }
+        Ok(())
+    }
+}
+
+/// The rollout settings that a step asks for; none where it keeps the workload's own.
+pub(super) fn rollout(
+    own: &Rollout,
+    surge: Option<&str>,
+    unavailable: Option<&str>,
+) -> Option<Rollout> {
+    if surge.is_none() && unavailable.is_none() {
+        return None;
+    }
+    let (own_surge, own_unavailable) = match own {
+        Rollout::RollingUpdate { surge, unavailable } => (surge.as_str(), unavailable.as_str()),
+        // What Kubernetes takes where nothing is said.
+        Rollout::Recreate => ("25%", "25%"),
+    };
+    Some(Rollout::RollingUpdate {
+        surge: surge.unwrap_or(own_surge).to_owned(),
+        unavailable: unavailable.unwrap_or(own_unavailable).to_owned(),
+    })
+}
