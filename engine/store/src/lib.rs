@@ -1,6 +1,6 @@
 //! Journals: where the records of runs are kept.
 //!
-//! * [`SqliteJournal`] keeps them in a state directory; a local run uses it.
+//! * `SqliteJournal` keeps them in a state directory; a local run uses it.
 //! * [`MemoryJournal`] keeps them in memory; rehearsals use it, and let it die or fill up.
 //!
 //! Both keep the same rows ([`chain::Row`]): the canonical JSON of a record with its number, time,
@@ -10,7 +10,10 @@
 //!
 //! One contract suite runs against both: `tests/contract.rs`.
 //!
-//! Start reading at [`chain`], then [`anchor`], then [`sqlite`].
+//! Start reading at [`chain`], then [`anchor`], then `sqlite`, which a feature of that name, on by
+//! default, brings in: what only checks or rehearses does without a database.
+
+use phasegate_runtime::ports::JournalError;
 
 pub mod anchor;
 pub mod chain;
@@ -18,7 +21,14 @@ pub mod format;
 pub mod limits;
 pub mod memory;
 mod name;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use memory::MemoryJournal;
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;
+
+/// The fault of a command that nobody gave.
+fn unknown(run: &str, id: u64) -> JournalError {
+    JournalError::Storage(format!("{run} was given no command {id}"), None)
+}

@@ -13,7 +13,7 @@ use crate::limits::{
     MAX_COMMAND_BYTES, MAX_ENTRY_TEXT, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, MAX_RUNS_LISTED, within,
 };
 use crate::name;
-use crate::sqlite::unknown;
+use crate::unknown;
 
 /// When an engine dies, as seen from an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,7 +21,6 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use commands::unknown;
 pub use schema::SCHEMA;
 
 use crate::name;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::records::{begin, number, signed};
 use super::{Inner, fault};
 use crate::limits::{MAX_COMMAND_BYTES, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, within};
+use crate::unknown;
 
 pub(super) fn post(
     inner: &Inner,
@@ -122,11 +123,6 @@ pub(super) fn answered(
         Some((true, None)) => Ok(Some(Ok(()))),
         Some((true, Some(why))) => Ok(Some(Err(why))),
     }
-}
-
-/// As the contract has it for every journal.
-pub(crate) fn unknown(run: &str, id: u64) -> JournalError {
-    fault::plain(format!("{run} was given no command {id}"))
 }
 
 fn json<T: DeserializeOwned>(
