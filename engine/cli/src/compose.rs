@@ -6,7 +6,7 @@
 //!   HTTP, in real or scaled time;
 //! * [`World::in_process`]: a simulated cluster within this process, in virtual time.
 //!
-//! A world and the plugins of a release make an [`Engine`]: [`World::engine`]. Everything that
+//! [`Simulation`] makes the latter of a scenario. A world and the plugins of a release make an [`Engine`]: [`World::engine`]. Everything that
 //! starts an engine, the commands, the rehearsal, the tests and the benchmark, goes through here.
 //!
 //! ```text
@@ -24,13 +24,19 @@ use phasegate_core::failure::Failure;
 use phasegate_core::spec::policy::PluginLimits;
 use phasegate_core::time::Span;
 use phasegate_host::{Host, HostConfig, HostPorts, Limits, PluginSet};
+use phasegate_rehearsal::network::Network;
+use phasegate_rehearsal::scenario::Scenario;
+use phasegate_rehearsal::server::{ClusterService, SharedCluster, VirtualClock};
+use phasegate_rehearsal::web::Web;
 use phasegate_runtime::engine::Engine;
 use phasegate_runtime::perform;
 use phasegate_runtime::planner;
-use phasegate_runtime::plugin_ports::{CompiledCache, Credentials, Grants, LogLine, LogSink};
+use phasegate_runtime::plugin_ports::{
+    CompiledCache, CredentialError, CredentialHeader, Credentials, Grants, LogLine, LogSink, Secret,
+};
 use phasegate_runtime::ports::{
     Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, ObjectError, ObjectRef,
-    Objects,
+    LEASE_DURATION, Objects,
 };
 use phasegate_world::clock::ScaledClock;
 use phasegate_world::connect;
@@ -52,6 +58,36 @@ pub struct World {
     pub log: Arc<dyn LogSink>,
     /// How many times faster than the clock on the wall the world's time goes; 1 in virtual time.
     pub scale: f64,
+}
+
+/// A simulated cluster within this process, with the network around it, at the beginning of a scenario.
+#[derive(Clone)]
+pub struct Simulation {
+    /// The cluster, for whoever looks at it from the outside.
+    pub cluster: SharedCluster,
+    /// The network, likewise.
+    pub network: Network,
+    /// The world that they are to an engine.
+    pub world: World,
+}
+
+impl Simulation {
+    /// Begins a scenario in virtual time. To be called in a tokio runtime whose time is paused.
+    ///
+    /// # Errors
+    /// Where the cluster refuses an object of the scenario.
+    pub fn begin(scenario: &Scenario, seed: u64) -> Result<Self, Diagnostic> {
+        let clock = VirtualClock::starting_at(scenario.start());
+        let cluster = SharedCluster::new(scenario.cluster(seed)?, Arc::new(clock.clone()));
+        let network = Network::new(cluster.clone(), Web::new(scenario));
+        let client = connect::client_from_service(ClusterService::new(cluster.clone()), "default");
+        let world = World::in_process(client, Arc::new(network.clone()), Arc::new(clock));
+        Ok(Self {
+            cluster,
+            network,
+            world,
+        })
+    }
 }
 
 /// An engine, and the parts of it that some callers need by themselves.
@@ -86,6 +122,7 @@ impl World {
         let http = RemoteHttp::new(url, Arc::clone(&clock)).map_err(|e| gone(&e))?;
         let options = ClusterOptions {
             request_timeout: scaled(REQUEST_TIMEOUT, scale),
+            lease: scaled(LEASE_DURATION, scale),
             ..ClusterOptions::default()
         };
         Ok(Self {
@@ -236,6 +273,19 @@ pub struct Discarded;
 
 impl LogSink for Discarded {
     fn write(&self, _: LogLine) {}
+}
+
+/// Credentials of a simulated world: each is there, and none is anybody's.
+pub struct Invented;
+
+#[async_trait]
+impl Credentials for Invented {
+    async fn header(&self, name: &str, _: &str) -> Result<CredentialHeader, CredentialError> {
+        Ok(CredentialHeader {
+            name: "authorization".to_owned(),
+            value: Secret::new(format!("Bearer simulated-{name}")),
+        })
+    }
 }
 
 /// A world in which there is nothing: neither hosts nor objects.

@@ -23,6 +23,8 @@ use crate::ports::{Head, Holder, Inboxed, Journal, JournalError, LeaseError, Lea
 pub const INBOX_POLL: Span = Span::from_millis(500);
 /// How long to wait before an expired lease is asked for again.
 const LEASE_RETRY: Span = Span::from_secs(2);
+/// How long giving the lease back may take.
+const GIVE_BACK: Span = Span::from_secs(2);
 /// Records that one event may bring about before the loop gives up on itself.
 const MAX_CHAIN: usize = 10_000;
 
@@ -149,7 +151,7 @@ impl Engine {
                 target: plan.target.to_string(),
             });
         }
-        let keeper = self.lease(run, &plan, options).await?;
+        let keeper = self.lease(run, &plan, options, 0).await?;
         let now = self.world.clock.now();
         let entry = RunEntry {
             run: run.to_owned(),
@@ -180,7 +182,13 @@ impl Engine {
             }
         };
         observer.recorded(head.seq, &record, &begun);
-        let guard = self.journal.drive(run).await?;
+        let guard = match self.journal.drive(run).await {
+            Ok(guard) => guard,
+            Err(error) => {
+                keeper.give_back().await;
+                return Err(error.into());
+            }
+        };
         self.go(begun, head, keeper, options, nudges, observer, guard)
             .await
     }
@@ -202,12 +210,20 @@ impl Engine {
         if replayed.resting() && self.pending(&replayed).await?.is_empty() {
             return Ok((replayed, Left::Resting));
         }
-        let keeper = self.lease(run, replayed.plan(), options).await?;
+        let keeper = self
+            .lease(run, replayed.plan(), options, replayed.last_epoch())
+            .await?;
         self.go(replayed, head, keeper, options, nudges, observer, guard)
             .await
     }
 
-    async fn lease(&self, run: &str, plan: &Plan, options: &Options) -> Result<Keeper, LeaseError> {
+    async fn lease(
+        &self,
+        run: &str,
+        plan: &Plan,
+        options: &Options,
+        floor: u64,
+    ) -> Result<Keeper, LeaseError> {
         let holder = Holder {
             engine: options.engine.clone(),
             seat: self.journal.seat(),
@@ -218,6 +234,7 @@ impl Engine {
             &*self.world.clock,
             plan.target.clone(),
             holder,
+            floor,
         )
         .await
     }
@@ -267,7 +284,12 @@ impl Engine {
             ..
         } = drive;
         drop(under_way);
-        keeper.give_back().await;
+        let clock = &*self.world.clock;
+        // A lease that can't be given back runs out; nobody waits for that.
+        tokio::select! {
+            () = keeper.give_back() => {}
+            () = clock.sleep_until(clock.now().plus(GIVE_BACK)) => {}
+        }
         drop(guard);
         left.map(|left| (run, left))
     }
@@ -311,7 +333,13 @@ impl Drive<'_> {
                 return Ok(Left::Waiting);
             }
             if !self.keeper.holds(self.now()) {
-                match self.regain().await {
+                // Whoever wants the engine to leave need not wait for a cluster that doesn't answer.
+                let regained = tokio::select! {
+                    biased;
+                    Some(Nudge::Leave(cause)) = nudges.recv(), if open => return self.leave(&cause).await,
+                    regained = self.regain() => regained,
+                };
+                match regained {
                     Ok(()) => continue,
                     Err(Error::Lease(taken @ (LeaseError::Held { .. } | LeaseError::Lost))) => {
                         return self.leave(&taken.to_string()).await;

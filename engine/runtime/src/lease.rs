@@ -6,10 +6,15 @@ use futures::future::BoxFuture;
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::workload::Target;
 
-use crate::ports::{Clock, Grant, Holder, LEASE_RENEWAL, LeaseError, Leases};
+use crate::ports::{Clock, Grant, Holder, LeaseError, Leases};
 
 /// How long to wait after a renewal that got no answer.
 const RETRY: Span = Span::from_secs(1);
+
+/// A third of the time that is left: two renewals may fail before it matters.
+fn renewal(now: Timestamp, grant: &Grant) -> Timestamp {
+    now.plus(Span::from_millis(grant.expires.since(now).as_millis() / 3))
+}
 
 /// A lease that is held and renewed.
 pub struct Keeper {
@@ -17,12 +22,15 @@ pub struct Keeper {
     target: Target,
     holder: Holder,
     grant: Grant,
+    /// No epoch up to this one may be used again, even where the cluster has forgotten about it.
+    floor: u64,
     next: Timestamp,
     renewing: Option<BoxFuture<'static, Result<Grant, LeaseError>>>,
 }
 
 impl Keeper {
-    /// Takes the lease.
+    /// Takes the lease. Its epoch is above `floor`, the last epoch that the journal knows of: a lease
+    /// that somebody deleted would count from the beginning.
     ///
     /// # Errors
     /// [`LeaseError::Held`] where another engine drives.
@@ -31,14 +39,16 @@ impl Keeper {
         clock: &dyn Clock,
         target: Target,
         holder: Holder,
+        floor: u64,
     ) -> Result<Self, LeaseError> {
         let grant = leases.acquire(&target, &holder).await?;
-        let next = clock.now().plus(LEASE_RENEWAL);
+        let next = renewal(clock.now(), &grant);
         Ok(Self {
             leases,
             target,
             holder,
             grant,
+            floor,
             next,
             renewing: None,
         })
@@ -47,7 +57,12 @@ impl Keeper {
     /// The epoch that the lease gave.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
-        self.grant.epoch
+        let least = self.floor.saturating_add(1);
+        if self.grant.epoch > least {
+            self.grant.epoch
+        } else {
+            least
+        }
     }
 
     /// Whether the lease holds by this engine's own view.
@@ -79,7 +94,7 @@ impl Keeper {
         match answer {
             Ok(grant) => {
                 self.grant = grant;
-                self.next = clock.now().plus(LEASE_RENEWAL);
+                self.next = renewal(clock.now(), &self.grant);
                 Ok(())
             }
             Err(LeaseError::Failed(_)) => {
@@ -96,8 +111,9 @@ impl Keeper {
     /// As [`Keeper::acquire`].
     pub async fn take_again(&mut self, clock: &dyn Clock) -> Result<(), LeaseError> {
         self.renewing = None;
+        self.floor = self.epoch();
         self.grant = self.leases.acquire(&self.target, &self.holder).await?;
-        self.next = clock.now().plus(LEASE_RENEWAL);
+        self.next = renewal(clock.now(), &self.grant);
         Ok(())
     }
 

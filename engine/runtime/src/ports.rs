@@ -134,10 +134,8 @@ pub enum LeaseError {
     Failed(#[from] Failure),
 }
 
-/// How long a lease holds without being renewed.
+/// How long a lease holds without being renewed. It is renewed after a third of it.
 pub const LEASE_DURATION: Span = Span::from_secs(15);
-/// How often it is renewed.
-pub const LEASE_RENEWAL: Span = Span::from_secs(5);
 
 /// Which engine drives a target now.
 #[async_trait]

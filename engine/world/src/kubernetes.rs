@@ -32,7 +32,7 @@ use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Clock, Cluster, LeaseError, ObjectError, Stamp,
+    ChangeError, ClaimRecord, Clock, Cluster, LEASE_DURATION, LeaseError, ObjectError, Stamp,
 };
 use serde_json::Value;
 
@@ -74,6 +74,8 @@ pub struct Options {
     /// How long one request may take, by the clock of the cluster's world. For a simulated cluster
     /// in scaled time this is simulated time too, and should be larger by the scale.
     pub request_timeout: Span,
+    /// How long a lease holds without being renewed, by the same clock and with the same care.
+    pub lease: Span,
     /// What the engine calls itself in the `User-Agent` header.
     pub agent: String,
 }
@@ -82,6 +84,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             request_timeout: REQUEST_TIMEOUT,
+            lease: LEASE_DURATION,
             agent: concat!("phasegate/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -94,6 +97,7 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct KubeCluster {
     transport: Transport,
+    lease: Span,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -111,6 +115,7 @@ impl KubeCluster {
     #[must_use]
     pub fn new(client: kube::Client, clock: Arc<dyn Clock>, options: Options) -> Self {
         Self {
+            lease: options.lease,
             transport: Transport {
                 client,
                 clock,

@@ -109,6 +109,12 @@ impl Run {
         self.ended_at
     }
 
+    /// The last epoch in which an engine drove it; 0 before any. The next one must be later.
+    #[must_use]
+    pub const fn last_epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The epoch of the engine that drives it.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {

@@ -9,7 +9,7 @@ use ::http::Method;
 use phasegate_core::failure::Failure;
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::workload::Target;
-use phasegate_runtime::ports::{Grant, Holder, LEASE_DURATION, LeaseError, Leases};
+use phasegate_runtime::ports::{Grant, Holder, LeaseError, Leases};
 use serde_json::{Map, Value, json};
 
 use super::path::{Resource, with_query};
@@ -112,7 +112,8 @@ impl Leases for KubeCluster {
                     let epoch = self.first_epoch(target).await?;
                     (
                         epoch,
-                        self.create_lease(target, taken(holder, epoch, now)).await,
+                        self.create_lease(target, taken(holder, epoch, now, self.lease))
+                            .await,
                     )
                 }
                 Some(lease) => {
@@ -120,14 +121,14 @@ impl Leases for KubeCluster {
                     let epoch = count(&lease, "/spec/leaseTransitions").saturating_add(1);
                     (
                         epoch,
-                        self.replace_lease(target, lease, taken(holder, epoch, now))
+                        self.replace_lease(target, lease, taken(holder, epoch, now, self.lease))
                             .await,
                     )
                 }
             };
             match written {
                 Ok(_) => {
-                    let expires = now.plus(LEASE_DURATION);
+                    let expires = now.plus(self.lease);
                     return Ok(Grant { epoch, expires });
                 }
                 Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
@@ -149,13 +150,13 @@ impl Leases for KubeCluster {
             let lease = self.held(target, holder, grant).await?;
             let fields = json!({
                 "renewTime": micro_time(now),
-                "leaseDurationSeconds": whole_seconds(LEASE_DURATION),
+                "leaseDurationSeconds": whole_seconds(self.lease),
             });
             match self.replace_lease(target, lease, fields).await {
                 Ok(_) => {
                     return Ok(Grant {
                         epoch: grant.epoch,
-                        expires: now.plus(LEASE_DURATION),
+                        expires: now.plus(self.lease),
                     });
                 }
                 Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
@@ -206,11 +207,11 @@ fn free(lease: &Value, holder: &Holder, now: Timestamp) -> Result<(), LeaseError
     })
 }
 
-fn taken(holder: &Holder, epoch: u64, now: Timestamp) -> Value {
+fn taken(holder: &Holder, epoch: u64, now: Timestamp, lease: Span) -> Value {
     let now = micro_time(now);
     json!({
         "holderIdentity": json!(holder).to_string(),
-        "leaseDurationSeconds": whole_seconds(LEASE_DURATION),
+        "leaseDurationSeconds": whole_seconds(lease),
         "acquireTime": now,
         "renewTime": now,
         "leaseTransitions": epoch,
