@@ -20,10 +20,13 @@ use crate::strategy::StepOutcome;
 use crate::time::{Span, Timestamp};
 use crate::workload::{Diagnosis, Observation};
 
+mod approvals;
 mod asking;
 mod back;
+mod claim;
 mod drift;
 mod effects;
+mod ends;
 mod finish;
 mod forward;
 mod invariants;
@@ -31,7 +34,9 @@ pub mod limits;
 mod notices;
 mod people;
 mod state;
+mod stuck;
 mod views;
+mod waiting;
 mod words;
 mod write;
 

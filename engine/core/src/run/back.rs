@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{Back, BackStage, Cause, End, Finish, Level, Mode, Obligation, Phase, Stuck};
+use super::state::{Back, BackStage, Cause, Finish, Level, Mode};
 use super::{Illegal, Run};
-use crate::effect::{Change, Direction, Effect, Fields, Request, Severity};
+use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
 use crate::workload::Observation;
 
 impl Back {
@@ -89,43 +89,7 @@ impl Run {
         self.tell_rolling_back(&reason)
     }
 
-    /// The target was let go of: it must be held again before anything is written.
-    pub(super) fn claim_again(&mut self) -> Result<(), Illegal> {
-        let generation = self.new_generation()?;
-        let request = Request::Claim {
-            plan: self.digest.to_string(),
-            started_by: self.started_by.name.clone(),
-        };
-        let effect = self.request(format!("rollback/claim/{generation}"), None, request)?;
-        if let Mode::Back(back) = &mut self.mode {
-            back.after_success = true;
-            back.generation = generation;
-            back.stage = BackStage::Claiming { effect };
-        }
-        Ok(())
-    }
-
-    /// Takes nothing back: since the run succeeded the target has become somebody else's.
-    pub(super) fn refuse_rollback(&mut self, reason: &str) -> Result<(), Illegal> {
-        self.say("rollback-refused", Level::Error, reason, Value::Null);
-        self.cause = None;
-        if let Mode::Back(back) = &mut self.mode {
-            back.refused = true;
-            back.cause.reason = format!("refused: {reason}");
-        }
-        self.release_target()
-    }
-
-    pub(super) fn claim_taken_back(&mut self) -> Result<(), Illegal> {
-        if let Mode::Back(back) = &self.mode
-            && matches!(back.stage, BackStage::Claiming { .. })
-        {
-            self.set_back(BackStage::Draining);
-        }
-        Ok(())
-    }
-
-    fn set_back(&mut self, stage: BackStage) {
+    pub(super) fn set_back(&mut self, stage: BackStage) {
         if let Mode::Back(back) = &mut self.mode {
             back.stage = stage;
         }
@@ -197,7 +161,7 @@ impl Run {
         }
     }
 
-    fn restore(&mut self) -> Result<(), Illegal> {
+    pub(super) fn restore(&mut self) -> Result<(), Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
@@ -219,7 +183,7 @@ impl Run {
     }
 
     /// `seen` is the number of pods there is: one that somebody else has raised isn't lowered again.
-    fn unmark_back(&mut self, seen: Option<u32>) -> Result<(), Illegal> {
+    pub(super) fn unmark_back(&mut self, seen: Option<u32>) -> Result<(), Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
@@ -315,149 +279,6 @@ impl Run {
         self.stuck(step, failure.to_string(), decision)
     }
 
-    pub(super) fn stuck_at(&mut self, effect: &Effect, reason: String, decision: bool) {
-        let step = match &effect.request {
-            Request::Release => "release",
-            Request::Claim { .. } => "claim",
-            _ if effect.direction == Direction::Forward => "drain",
-            Request::Change { change } if !change.marked => "unmark",
-            _ => "restore",
-        };
-        // A notice that can't be asked for any more must not hide that the run is stuck.
-        if self.stuck(step, reason, decision).is_err() {
-            self.say(
-                "notice-dropped",
-                Level::Error,
-                "too many notices are under way",
-                Value::Null,
-            );
-        }
-    }
-
-    fn stuck(&mut self, step: &str, reason: String, decision: bool) -> Result<(), Illegal> {
-        let now = self.now;
-        if self.stuck_now().is_some() {
-            return Ok(());
-        }
-        self.stop_asking();
-        self.outstanding.retain(|_, outstanding| {
-            matches!(outstanding.effect.request, Request::Notify { .. })
-                || !matches!(outstanding.phase, Phase::Given | Phase::Ready)
-        });
-        let Mode::Back(back) = &mut self.mode else {
-            return Ok(());
-        };
-        back.stuck = Some(Stuck {
-            step: step.to_owned(),
-            reason: reason.clone(),
-            since: now,
-            decision,
-        });
-        let words = format!("the rollback is stuck at {step}: {reason}");
-        self.say("stuck", Level::Error, words.clone(), json!({"step": step}));
-        let text = format!("{words}. Help it with `retry`, `skip {step}` or `hand-over`.");
-        self.tell(
-            "stuck",
-            Severity::Critical,
-            format!("ROLLBACK STUCK: {}", self.headline()),
-            text,
-        )
-    }
-
-    pub(super) fn retry_stuck(&mut self) -> Result<(), Illegal> {
-        let generation = self.new_generation()?;
-        let Mode::Back(back) = &mut self.mode else {
-            return Ok(());
-        };
-        back.stuck = None;
-        back.generation = generation;
-        let stage = back.stage.clone();
-        if self.probe_now() {
-            // Nobody knows what became of it: that comes before anything is written again.
-            return Ok(());
-        }
-        match stage {
-            BackStage::Claiming { .. } => self.claim_again(),
-            // Goes on by itself.
-            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.restore(),
-            BackStage::Finishing(Finish::Unmarking { .. }) => self.unmark_back(None),
-            BackStage::Finishing(_) => self.release_target(),
-        }
-    }
-
-    /// Probes at once the write whose outcome is missing. Returns whether there is one.
-    fn probe_now(&mut self) -> bool {
-        let mut found = false;
-        for outstanding in self.outstanding.values_mut() {
-            if outstanding.is_notice() {
-                continue;
-            }
-            found = true;
-            outstanding.failures = 0;
-            if let Phase::Waiting { probe: true, .. } = outstanding.phase {
-                outstanding.phase = Phase::Missing;
-            }
-        }
-        found
-    }
-
-    pub(super) fn skip_stuck(&mut self) -> Result<(), Illegal> {
-        let Mode::Back(back) = &mut self.mode else {
-            return Ok(());
-        };
-        let Some(stuck) = back.stuck.take() else {
-            return Ok(());
-        };
-        back.skipped.push(stuck.step);
-        let stage = back.stage.clone();
-        let releasing = self.releasing();
-        self.forget_writes();
-        match stage {
-            BackStage::Claiming { .. } => {
-                self.refuse_rollback("the target is not known to be held; nothing was changed")
-            }
-            // Whether the target is still held is not known: it is taken hold of again.
-            BackStage::Draining if releasing => self.claim_again(),
-            // Goes on by itself.
-            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Settling { .. } if !stuck.decision => self.unmark_back(None),
-            // The target stays as it is, so it isn't what it was before the run.
-            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.hand_over(),
-            BackStage::Finishing(Finish::Unmarking { .. }) => self.release_target(),
-            BackStage::Finishing(_) => {
-                self.claimed = false;
-                self.release_target()
-            }
-        }
-    }
-
-    fn releasing(&self) -> bool {
-        let mut effects = self.outstanding.values().map(|o| &o.effect.request);
-        effects.any(|request| matches!(request, Request::Release))
-    }
-
-    pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {
-        self.forget_writes();
-        let Mode::Back(back) = &mut self.mode else {
-            return Ok(());
-        };
-        back.stuck = None;
-        back.handed_over = true;
-        self.release_target()
-    }
-
-    fn forget_writes(&mut self) {
-        // A claim of which nobody knows whether it was made may be there, and is let go of like one that is.
-        let claiming = self
-            .outstanding
-            .values()
-            .any(|outstanding| matches!(outstanding.effect.request, Request::Claim { .. }));
-        self.claimed |= claiming;
-        self.outstanding
-            .retain(|_, outstanding| matches!(outstanding.effect.request, Request::Notify { .. }));
-    }
-
     pub(super) fn seen_back(&mut self, seen: &Observation) -> Result<(), Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
@@ -496,100 +317,5 @@ impl Run {
             return self.unmark_back(Some(replicas));
         }
         Ok(())
-    }
-
-    /// The end that the run has come to.
-    pub(super) fn end_reached(&self) -> End {
-        let Mode::Back(back) = &self.mode else {
-            return End::Succeeded;
-        };
-        if back.handed_over {
-            End::RollbackStuck
-        } else if back.refused {
-            End::Succeeded
-        } else if back.cause.superseded_by.is_some() {
-            End::Superseded
-        } else if self.past_point {
-            End::StayedForward
-        } else if self.known.changed {
-            End::RolledBack
-        } else if back.cause.by.is_some() {
-            End::Cancelled
-        } else {
-            End::Refused
-        }
-    }
-
-    pub(super) fn ended(&mut self, end: End) {
-        let now = self.now;
-        let mut words = end.to_string();
-        let mut data = json!({"end": end});
-        if let Mode::Back(back) = &self.mode {
-            let took = now.since(back.since);
-            let target = self.plan.rollback.target;
-            if end == End::RolledBack {
-                self.rollback_took = Some(took);
-                let judged = if took <= target { "within" } else { "beyond" };
-                words = format!("{words} in {took}, {judged} the target of {target}");
-                data = json!({"end": end, "rollbackMs": took.as_millis(), "targetMs": target.as_millis()});
-            }
-            if !back.skipped.is_empty() {
-                words.push_str(&format!("; skipped: {}", back.skipped.join(", ")));
-            }
-        }
-        let level = if end == End::Succeeded {
-            Level::Info
-        } else {
-            Level::Error
-        };
-        self.say("ended", level, words, data);
-        self.ended_at = Some(now);
-        self.owe(end);
-        self.mode = Mode::Ended(end);
-    }
-
-    fn owe(&mut self, end: End) {
-        if !self.owed.insert(end) {
-            return;
-        }
-        let which = match end {
-            End::Succeeded => "succeeded",
-            End::RolledBack => "rolled-back",
-            _ => return,
-        };
-        let first = self.obligations.len();
-        let due = self
-            .plan
-            .due
-            .iter()
-            .filter(|task| task.on == which)
-            .cloned()
-            .collect::<Vec<_>>();
-        for (index, task) in due.into_iter().enumerate() {
-            let number =
-                u32::try_from(first.saturating_add(index).saturating_add(1)).unwrap_or(u32::MAX);
-            let at: Timestamp = self.now.plus(task.after);
-            self.say(
-                "due",
-                Level::Info,
-                format!("due at {at}: {}", task.task),
-                json!({"number": number, "due": at}),
-            );
-            self.obligations.push(Obligation {
-                number,
-                task: task.task,
-                due: at,
-                discharged: None,
-            });
-        }
-    }
-
-    /// How long the way back took, or has taken so far.
-    #[must_use]
-    pub fn rollback_time(&self) -> Option<Span> {
-        match &self.mode {
-            Mode::Back(back) => Some(self.now.since(back.since)),
-            _ => self.rollback_took,
-        }
     }
 }

@@ -2,12 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::limits;
 use super::state::{Approval, Attestation, Cause, Cursor, End, Forward, Level, Mode, Stage, Wait};
 use super::{Illegal, Pause, Run};
 use crate::diagnostic::{Code, codes};
-use crate::event::{Command, Identity};
-use crate::plan::{Action, Requirement};
+use crate::event::{Command, DriftAnswer, Identity};
 use crate::window;
 
 /// A command that the run doesn't take.
@@ -23,7 +21,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -71,7 +69,7 @@ impl Run {
                 (None, true) => illegal(
                     "somebody else changed the target: say `--drift adopt` or `--drift force`, or abort",
                 ),
-                (Some(crate::event::DriftAnswer::Force), true) if !self.can_force() => illegal(
+                (Some(DriftAnswer::Force), true) if !self.can_force() => illegal(
                     "somebody else changed the pod template, of which a run writes the image only: say `--drift adopt`, or abort",
                 ),
                 (None, false) if self.paused.is_none() => illegal("it is not paused"),
@@ -101,26 +99,19 @@ impl Run {
             Command::RollBack { .. } => {
                 illegal("only a run that has succeeded; `phasegate abort` stops one under way")
             }
-            Command::Discharge { obligation } => {
-                match self
-                    .obligations
-                    .iter()
-                    .find(|owed| owed.number == *obligation)
-                {
-                    None => Err(Refusal::new(
-                        codes::COMMAND_ILLEGAL,
-                        format!("the run owes nothing with number {obligation}"),
-                        "`phasegate due` lists what is owed",
-                    )),
-                    Some(owed) if owed.discharged.is_some() => Err(Refusal::new(
-                        codes::COMMAND_ILLEGAL,
-                        "that was done already",
-                        "`phasegate due` lists what is owed",
-                    )),
-                    Some(_) => Ok(()),
-                }
-            }
+            Command::Discharge { obligation } => self.may_discharge(*obligation),
         }
+    }
+
+    fn may_discharge(&self, obligation: u32) -> Result<(), Refusal> {
+        let owed = self.obligations.iter().find(|o| o.number == obligation);
+        let why = match owed {
+            None => format!("the run owes nothing with number {obligation}"),
+            Some(owed) if owed.discharged.is_some() => "that was done already".to_owned(),
+            Some(_) => return Ok(()),
+        };
+        let hint = "`phasegate due` lists what is owed";
+        Err(Refusal::new(codes::COMMAND_ILLEGAL, why, hint))
     }
 
     fn may_roll_back(&self) -> Result<(), Refusal> {
@@ -139,164 +130,6 @@ impl Run {
             ));
         }
         Ok(())
-    }
-
-    fn may_approve(
-        &self,
-        by: &Identity,
-        plan: &str,
-        requirement: Option<&str>,
-    ) -> Result<(), Refusal> {
-        if !matches!(self.mode, Mode::Forward(_)) {
-            return Err(Refusal::new(
-                codes::COMMAND_ILLEGAL,
-                format!(
-                    "`approve` is not possible while the run is {}",
-                    self.state()
-                ),
-                "only a run on its way forward waits for approvals",
-            ));
-        }
-        if plan != &*self.digest {
-            return Err(Refusal::new(
-                codes::PLAN_DRIFTED,
-                format!(
-                    "that is an approval of plan {plan}, the run's plan is {}",
-                    self.digest
-                ),
-                "look at the run's plan with `phasegate status` and approve that",
-            ));
-        }
-        if self.approvals.len() >= limits::PEOPLE_RECORDS {
-            return Err(Refusal::new(
-                codes::COMMAND_ILLEGAL,
-                "the run keeps no more approvals",
-                "abort it and start anew",
-            ));
-        }
-        let asked = self
-            .requirements()
-            .filter(|asked| requirement.is_none_or(|name| name == asked.name))
-            .collect::<Vec<_>>();
-        if asked.is_empty() {
-            return Err(Refusal::new(
-                codes::COMMAND_ILLEGAL,
-                "the run asks for no such approval",
-                "`phasegate status` shows what it waits for",
-            ));
-        }
-        if asked.iter().any(|asked| self.counts_for(&by.name, asked)) {
-            return Ok(());
-        }
-        let first = asked
-            .iter()
-            .map(|asked| {
-                format!(
-                    "{}: one of {} ({})",
-                    asked.name,
-                    asked.roles.join(", "),
-                    asked.people.join(", ")
-                )
-            })
-            .collect::<Vec<_>>();
-        let why = if by.name == self.started_by.name {
-            "who started a run can't approve it"
-        } else {
-            "does not hold a role that may approve it"
-        };
-        Err(Refusal::new(
-            codes::APPROVER_NOT_ALLOWED,
-            format!("{}: {why}", by.name),
-            format!("asked for is {}", first.join("; ")),
-        ))
-    }
-
-    fn may_attest(&self, name: &str, text: &str) -> Result<(), Refusal> {
-        let names = self
-            .phases
-            .iter()
-            .flat_map(|phase| &phase.steps)
-            .filter_map(|step| match &step.action {
-                Action::Attest { name, .. } => Some(name.as_str()),
-                _ => None,
-            });
-        let names = names.collect::<Vec<_>>();
-        if !matches!(self.mode, Mode::Forward(_)) || !names.contains(&name) {
-            return Err(Refusal::new(
-                codes::COMMAND_ILLEGAL,
-                format!(
-                    "the run asks for no attestation `{name}` while it is {}",
-                    self.state()
-                ),
-                format!("it knows: {}", names.join(", ")),
-            ));
-        }
-        if text.trim().is_empty() || self.attestations.len() >= limits::PEOPLE_RECORDS {
-            return Err(Refusal::new(
-                codes::COMMAND_ILLEGAL,
-                "an attestation says something in words",
-                "give --text",
-            ));
-        }
-        Ok(())
-    }
-
-    /// All approvals that the plan asks for.
-    pub(super) fn requirements(&self) -> impl Iterator<Item = &Requirement> {
-        let phases = self
-            .plan
-            .approvals
-            .iter()
-            .map(|approval| &approval.requirement);
-        let steps = self
-            .phases
-            .iter()
-            .flat_map(|phase| &phase.steps)
-            .filter_map(|step| match &step.action {
-                Action::Approve { requirement, .. } => Some(requirement),
-                _ => None,
-            });
-        phases.chain(steps)
-    }
-
-    fn counts_for(&self, name: &str, requirement: &Requirement) -> bool {
-        let starter = name == self.started_by.name;
-        requirement.people.iter().any(|person| person == name)
-            && (requirement.starter_may_approve || !starter)
-    }
-
-    /// Who has agreed to it, each once.
-    pub(super) fn agreed(&self, requirement: &Requirement) -> Vec<&str> {
-        let mut people: Vec<&str> = Vec::new();
-        for approval in &self.approvals {
-            let name = approval.by.name.as_str();
-            let meant = approval
-                .requirement
-                .as_ref()
-                .is_none_or(|asked| *asked == requirement.name);
-            let fresh = self.now.since(approval.at) < requirement.expires;
-            if meant
-                && fresh
-                && approval.plan == *self.digest
-                && self.counts_for(name, requirement)
-                && !people.contains(&name)
-            {
-                people.push(name);
-            }
-        }
-        people
-    }
-
-    /// Whether enough people have agreed.
-    pub(super) fn met(&self, requirement: &Requirement) -> bool {
-        let needed = usize::try_from(requirement.count).unwrap_or(usize::MAX);
-        self.agreed(requirement).len() >= needed
-    }
-
-    pub(super) fn attested(&self, name: &str) -> bool {
-        self.attestations
-            .iter()
-            .any(|attestation| attestation.name == name)
     }
 
     /// The calendar's word on taking a forward step now.
@@ -349,51 +182,40 @@ impl Run {
 
     /// Takes in a command that `may` let pass.
     pub(super) fn commanded(&mut self, by: &Identity, command: &Command) -> Result<(), Illegal> {
-        let data = json!({"by": by.name, "verifiedBy": by.verified_by});
+        let who = &by.name;
         match command {
-            Command::Abort { reason } => self.abort(by, reason.as_deref()),
+            Command::Abort { reason } => return self.abort(by, reason.as_deref()),
+            Command::RollBack { reason } => {
+                let asked = || format!("asked for by {who}");
+                return self.go_back_after_success(Cause {
+                    by: Some(by.clone()),
+                    reason: reason.clone().unwrap_or_else(asked),
+                    step: None,
+                    superseded_by: None,
+                });
+            }
             Command::Pause { reason } => {
                 let until = self.now.plus(self.plan.people_timeout);
-                self.paused = Some(Pause {
-                    by: by.clone(),
-                    until,
-                });
-                let why = reason
-                    .as_ref()
-                    .map(|reason| format!(": {reason}"))
-                    .unwrap_or_default();
-                self.say(
-                    "paused",
-                    Level::Warn,
-                    format!("paused by {}{why}", by.name),
-                    data,
-                );
-                Ok(())
+                let by_whom = by.clone();
+                self.paused = Some(Pause { by: by_whom, until });
+                let why = reason.as_ref().map(|reason| format!(": {reason}"));
+                let words = format!("paused by {who}{}", why.unwrap_or_default());
+                self.note(by, "paused", Level::Warn, words);
+            }
+            Command::Continue { drift: None } => {
+                self.paused = None;
+                self.note(by, "continued", Level::Info, format!("continued by {who}"));
             }
             Command::Continue {
                 drift: Some(answer),
             } => {
                 let word = match answer {
-                    crate::event::DriftAnswer::Adopt => "goes on with what is there",
-                    crate::event::DriftAnswer::Force => "writes what the plan says once more",
+                    DriftAnswer::Adopt => "goes on with what is there",
+                    DriftAnswer::Force => "writes what the plan says once more",
                 };
-                self.say(
-                    "drift-answered",
-                    Level::Warn,
-                    format!("{} decides: the run {word}", by.name),
-                    data,
-                );
-                self.answer_drift(*answer)
-            }
-            Command::Continue { drift: None } => {
-                self.paused = None;
-                self.say(
-                    "continued",
-                    Level::Info,
-                    format!("continued by {}", by.name),
-                    data,
-                );
-                Ok(())
+                let words = format!("{who} decides: the run {word}");
+                self.note(by, "drift-answered", Level::Warn, words);
+                return self.answer_drift(*answer);
             }
             Command::Approve { plan, requirement } => {
                 self.approvals.push(Approval {
@@ -402,13 +224,7 @@ impl Run {
                     plan: plan.clone(),
                     requirement: requirement.clone(),
                 });
-                self.say(
-                    "approved",
-                    Level::Info,
-                    format!("approved by {}", by.name),
-                    data,
-                );
-                Ok(())
+                self.note(by, "approved", Level::Info, format!("approved by {who}"));
             }
             Command::Attest { name, text } => {
                 self.attestations.push(Attestation {
@@ -417,81 +233,58 @@ impl Run {
                     name: name.clone(),
                     text: text.clone(),
                 });
-                self.say(
-                    "attested",
-                    Level::Info,
-                    format!("{} attests {name}: {text}", by.name),
-                    data,
-                );
-                Ok(())
+                let words = format!("{who} attests {name}: {text}");
+                self.note(by, "attested", Level::Info, words);
             }
-            Command::Retry if self.stuck_now().is_some() => {
-                self.say(
-                    "retried",
-                    Level::Warn,
-                    format!("{} has the compensation tried again", by.name),
-                    data,
-                );
-                self.retry_stuck()
+            Command::Retry | Command::Skip { .. } | Command::HandOver { .. } => {
+                return self.helped(by, command);
             }
-            Command::Retry => {
-                self.say(
-                    "retried",
-                    Level::Warn,
-                    format!("{} has the gates asked again", by.name),
-                    data,
-                );
-                self.retry_gates();
-                Ok(())
-            }
+            Command::Discharge { obligation } => self.discharge(by, *obligation),
+        }
+        Ok(())
+    }
+
+    /// People help a run that can't go on by itself.
+    fn helped(&mut self, by: &Identity, command: &Command) -> Result<(), Illegal> {
+        let who = &by.name;
+        match command {
             Command::Skip { step } => {
-                self.say(
-                    "skipped",
-                    Level::Error,
-                    format!("{} leaves out the compensation {step}", by.name),
-                    data,
-                );
+                let words = format!("{who} leaves out the compensation {step}");
+                self.note(by, "skipped", Level::Error, words);
                 self.skip_stuck()
             }
             Command::HandOver { reason } => {
-                self.say(
-                    "handed-over",
-                    Level::Error,
-                    format!("{} takes over by hand: {reason}", by.name),
-                    data,
-                );
+                let words = format!("{who} takes over by hand: {reason}");
+                self.note(by, "handed-over", Level::Error, words);
                 self.hand_over()
             }
-            Command::RollBack { reason } => {
-                let reason = reason
-                    .clone()
-                    .unwrap_or_else(|| format!("asked for by {}", by.name));
-                self.go_back_after_success(Cause {
-                    by: Some(by.clone()),
-                    reason,
-                    step: None,
-                    superseded_by: None,
-                })
+            _ if self.stuck_now().is_some() => {
+                let words = format!("{who} has the compensation tried again");
+                self.note(by, "retried", Level::Warn, words);
+                self.retry_stuck()
             }
-            Command::Discharge { obligation } => {
-                let now = self.now;
-                if let Some(owed) = self
-                    .obligations
-                    .iter_mut()
-                    .find(|owed| owed.number == *obligation)
-                {
-                    owed.discharged = Some((by.clone(), now));
-                    let task = owed.task.clone();
-                    self.say(
-                        "discharged",
-                        Level::Info,
-                        format!("{} did: {task}", by.name),
-                        data,
-                    );
-                }
+            _ => {
+                let words = format!("{who} has the gates asked again");
+                self.note(by, "retried", Level::Warn, words);
+                self.retry_gates();
                 Ok(())
             }
         }
+    }
+
+    fn discharge(&mut self, by: &Identity, obligation: u32) {
+        let now = self.now;
+        let mut owed = self.obligations.iter_mut();
+        if let Some(owed) = owed.find(|owed| owed.number == obligation) {
+            owed.discharged = Some((by.clone(), now));
+            let words = format!("{} did: {}", by.name, owed.task);
+            self.note(by, "discharged", Level::Info, words);
+        }
+    }
+
+    fn note(&mut self, by: &Identity, kind: &'static str, level: Level, words: String) {
+        let data = json!({"by": by.name, "verifiedBy": by.verified_by});
+        self.say(kind, level, words, data);
     }
 
     fn abort(&mut self, by: &Identity, reason: Option<&str>) -> Result<(), Illegal> {

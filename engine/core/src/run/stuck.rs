@@ -1,0 +1,157 @@
+//! A way back that is stuck: what people can do about it.
+
+use serde_json::{Value, json};
+
+use super::state::{BackStage, Finish, Level, Mode, Phase, Stuck};
+use super::{Illegal, Run};
+use crate::effect::{Direction, Effect, Request, Severity};
+
+impl Run {
+    pub(super) fn stuck_at(&mut self, effect: &Effect, reason: String, decision: bool) {
+        let step = match &effect.request {
+            Request::Release => "release",
+            Request::Claim { .. } => "claim",
+            _ if effect.direction == Direction::Forward => "drain",
+            Request::Change { change } if !change.marked => "unmark",
+            _ => "restore",
+        };
+        // A notice that can't be asked for any more must not hide that the run is stuck.
+        if self.stuck(step, reason, decision).is_err() {
+            self.say(
+                "notice-dropped",
+                Level::Error,
+                "too many notices are under way",
+                Value::Null,
+            );
+        }
+    }
+
+    pub(super) fn stuck(
+        &mut self,
+        step: &str,
+        reason: String,
+        decision: bool,
+    ) -> Result<(), Illegal> {
+        let now = self.now;
+        if self.stuck_now().is_some() {
+            return Ok(());
+        }
+        self.stop_asking();
+        self.outstanding.retain(|_, outstanding| {
+            matches!(outstanding.effect.request, Request::Notify { .. })
+                || !matches!(outstanding.phase, Phase::Given | Phase::Ready)
+        });
+        let Mode::Back(back) = &mut self.mode else {
+            return Ok(());
+        };
+        back.stuck = Some(Stuck {
+            step: step.to_owned(),
+            reason: reason.clone(),
+            since: now,
+            decision,
+        });
+        let words = format!("the rollback is stuck at {step}: {reason}");
+        self.say("stuck", Level::Error, words.clone(), json!({"step": step}));
+        let text = format!("{words}. Help it with `retry`, `skip {step}` or `hand-over`.");
+        self.tell(
+            "stuck",
+            Severity::Critical,
+            format!("ROLLBACK STUCK: {}", self.headline()),
+            text,
+        )
+    }
+
+    pub(super) fn retry_stuck(&mut self) -> Result<(), Illegal> {
+        let generation = self.new_generation()?;
+        let Mode::Back(back) = &mut self.mode else {
+            return Ok(());
+        };
+        back.stuck = None;
+        back.generation = generation;
+        let stage = back.stage.clone();
+        if self.probe_now() {
+            // Nobody knows what became of it: that comes before anything is written again.
+            return Ok(());
+        }
+        match stage {
+            BackStage::Claiming { .. } => self.claim_again(),
+            // Goes on by itself.
+            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
+            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.restore(),
+            BackStage::Finishing(Finish::Unmarking { .. }) => self.unmark_back(None),
+            BackStage::Finishing(_) => self.release_target(),
+        }
+    }
+
+    /// Probes at once the write whose outcome is missing. Returns whether there is one.
+    fn probe_now(&mut self) -> bool {
+        let mut found = false;
+        for outstanding in self.outstanding.values_mut() {
+            if outstanding.is_notice() {
+                continue;
+            }
+            found = true;
+            outstanding.failures = 0;
+            if let Phase::Waiting { probe: true, .. } = outstanding.phase {
+                outstanding.phase = Phase::Missing;
+            }
+        }
+        found
+    }
+
+    pub(super) fn skip_stuck(&mut self) -> Result<(), Illegal> {
+        let Mode::Back(back) = &mut self.mode else {
+            return Ok(());
+        };
+        let Some(stuck) = back.stuck.take() else {
+            return Ok(());
+        };
+        back.skipped.push(stuck.step);
+        let stage = back.stage.clone();
+        let releasing = self.releasing();
+        self.forget_writes();
+        match stage {
+            BackStage::Claiming { .. } => {
+                self.refuse_rollback("the target is not known to be held; nothing was changed")
+            }
+            // Whether the target is still held is not known: it is taken hold of again.
+            BackStage::Draining if releasing => self.claim_again(),
+            // Goes on by itself.
+            BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
+            BackStage::Settling { .. } if !stuck.decision => self.unmark_back(None),
+            // The target stays as it is, so it isn't what it was before the run.
+            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.hand_over(),
+            BackStage::Finishing(Finish::Unmarking { .. }) => self.release_target(),
+            BackStage::Finishing(_) => {
+                self.claimed = false;
+                self.release_target()
+            }
+        }
+    }
+
+    fn releasing(&self) -> bool {
+        let mut effects = self.outstanding.values().map(|o| &o.effect.request);
+        effects.any(|request| matches!(request, Request::Release))
+    }
+
+    pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {
+        self.forget_writes();
+        let Mode::Back(back) = &mut self.mode else {
+            return Ok(());
+        };
+        back.stuck = None;
+        back.handed_over = true;
+        self.release_target()
+    }
+
+    fn forget_writes(&mut self) {
+        // A claim of which nobody knows whether it was made may be there, and is let go of like one that is.
+        let claiming = self
+            .outstanding
+            .values()
+            .any(|outstanding| matches!(outstanding.effect.request, Request::Claim { .. }));
+        self.claimed |= claiming;
+        self.outstanding
+            .retain(|_, outstanding| matches!(outstanding.effect.request, Request::Notify { .. }));
+    }
+}
