@@ -51,7 +51,7 @@ use crate::chain::{Row, hex};
 mod file;
 
 #[cfg(feature = "sqlite")]
-pub(crate) use file::{Held, read};
+pub(crate) use file::{Held, Prepared, read};
 
 /// Bytes of one slot.
 pub const SLOT_BYTES: usize = 16 << 10;
@@ -96,7 +96,8 @@ impl Anchor {
             .into_iter()
             .filter_map(|index| {
                 let start = index * SLOT_BYTES;
-                let slot: Slot = unseal(bytes.get(start..start + SLOT_BYTES)?)?;
+                let rest = bytes.get(start..)?;
+                let slot: Slot = unseal(rest.get(..SLOT_BYTES).unwrap_or(rest))?;
                 (slot.run == run).then_some((index, slot))
             })
             .collect();

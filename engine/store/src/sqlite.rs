@@ -13,6 +13,7 @@ use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
 use rusqlite::Connection;
 
+mod beside;
 mod commands;
 pub(crate) mod fault;
 mod records;
@@ -24,6 +25,7 @@ mod tests;
 pub use schema::SCHEMA;
 
 use crate::name;
+use beside::Beside;
 use schema::Layout;
 
 /// What a check of a run's journal found.
@@ -54,6 +56,7 @@ struct Inner {
     layout: Layout,
     connection: Mutex<Connection>,
     seat: String,
+    beside: Beside,
 }
 
 impl Inner {
@@ -80,6 +83,7 @@ impl SqliteJournal {
                 layout,
                 connection: Mutex::new(connection),
                 seat,
+                beside: Beside::start(),
             }),
         })
     }

@@ -1,5 +1,7 @@
 //! Runs and their records.
 
+use std::sync::Arc;
+
 use phasegate_core::event::Record;
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, JournalError, RunEntry};
@@ -50,7 +52,8 @@ pub(super) fn create(
     held.clear()?;
     held.write(&held.prepare(&Anchor::default(), &genesis, Vec::new()))?;
     let head = rows.last().map_or(genesis, Row::head);
-    commit(write, &held, &held.read()?, head, Vec::new())
+    let anchor = held.read()?;
+    commit(inner, write, held, &anchor, head, Vec::new())
 }
 
 pub(super) fn append(
@@ -80,36 +83,36 @@ pub(super) fn append(
     insert(&write, found.number, &rows)?;
     // A slot that doesn't hold what is still missing may only be written after the commit.
     let beside = if missing.is_empty() { rows } else { Vec::new() };
-    commit(write, &held, &anchor, head, beside)
+    commit(inner, write, held, &anchor, head, beside)
 }
 
 /// Makes an append durable in both places, and then says so in the anchor. `beside` are its rows
 /// where the anchor may be written beside the commit. See [`anchor`](crate::anchor).
 fn commit(
+    inner: &Inner,
     write: Transaction<'_>,
-    held: &Held,
+    held: Held,
     anchor: &Anchor,
     head: Head,
     beside: Vec<Row>,
 ) -> Result<Head, JournalError> {
-    let slot = held.prepare(anchor, &head, beside);
-    if slot.has_rows {
-        std::thread::scope(|scope| {
-            let beside = std::thread::Builder::new().spawn_scoped(scope, || held.write(&slot));
-            let committed = write.commit().map_err(fault::sql);
-            // A thread that could not be started: one after the other, as for what doesn't fit.
-            let anchored = match beside {
-                Ok(thread) => thread
-                    .join()
-                    .unwrap_or_else(|_| Err(fault::plain("writing the anchor was broken off"))),
-                Err(_) if committed.is_ok() => held.write(&slot),
-                Err(_) => Ok(()),
-            };
-            committed.and(anchored)
-        })?;
+    let held = Arc::new(held);
+    let slot = Arc::new(held.prepare(anchor, &head, beside));
+    let pending = if slot.has_rows {
+        inner.beside.write(&held, &slot)
     } else {
-        write.commit().map_err(fault::sql)?;
-        held.write(&slot)?;
+        None
+    };
+    let committed = write.commit().map_err(fault::sql);
+    match pending {
+        Some(pending) => {
+            let anchored = pending.wait();
+            committed.and(anchored)?;
+        }
+        None => {
+            committed?;
+            held.write(&slot)?;
+        }
     }
     held.settle(&slot)?;
     Ok(head)
