@@ -41,10 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Cargo's target folder: the ancestor that cargo marked as a cache.
+/// Cargo's target folder: the ancestor in which cargo notes what it knows of the compiler.
 fn target_of(out: &Path) -> Option<PathBuf> {
     out.ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file())
+        .find(|folder| {
+            ["CACHEDIR.TAG", ".rustc_info.json"]
+                .iter()
+                .any(|mark| folder.join(mark).is_file())
+        })
         .map(Path::to_owned)
 }
 

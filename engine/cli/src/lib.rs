@@ -14,6 +14,7 @@ pub mod exit;
 pub mod files;
 mod live;
 pub mod plugins;
+pub mod rehearsal;
 mod show;
 pub mod simulated;
 pub mod state;
@@ -48,6 +49,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let console = Console::new(global.output, global.color, global.quiet);
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // In a rehearsal time goes on only when everything waits for it.
+        .start_paused(matches!(cli.command, args::Command::Rehearse(_)))
         .build()
         .map_err(|error| Fault::from(internal("no async runtime").caused_by(&error)))
         .and_then(|runtime| {

@@ -27,7 +27,7 @@ const BAR: usize = 24;
 /// The size of a terminal that doesn't say.
 const FALLBACK: (usize, usize) = (80, 24);
 /// Columns of the time and of where a line belongs, before its message.
-const WHERE: usize = 22;
+const WHERE: usize = 18;
 
 /// The live view of a run.
 pub(crate) struct Live {
@@ -187,15 +187,14 @@ fn terminal_size() -> (usize, usize) {
 
 /// A line of the stream for people: `HH:MM:SS  phase/step  message`.
 pub(crate) fn text(line: &StreamLine, colour: bool) -> String {
-    let place = match (&line.phase, &line.step) {
-        (Some(phase), Some(step)) => format!("{phase}/{step}"),
-        (Some(phase), None) => phase.clone(),
+    // A step's id begins with its phase.
+    let place = line.step.as_ref().or(line.phase.as_ref());
+    let place = place.map_or("", String::as_str);
+    let attempt = match line.attempt {
+        // A gate is asked again and again; that isn't another attempt at something that failed.
+        Some(attempt) if attempt > 1 && line.kind != "gate" => format!(" (attempt {attempt})"),
         _ => String::new(),
     };
-    let attempt = line
-        .attempt
-        .map(|attempt| format!(" (attempt {attempt})"))
-        .unwrap_or_default();
     let time = show::time_of_day(line.time);
     let text = format!("{time}  {place:<WHERE$}  {}{attempt}", line.message);
     match line.level {

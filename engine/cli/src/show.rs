@@ -15,13 +15,13 @@ const DIGEST_SHOWN: usize = 19;
 
 /// A digest as far as it is needed to recognise it.
 #[must_use]
-pub fn short(digest: &str) -> String {
+pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(DIGEST_SHOWN).collect()
 }
 
 /// The time of day, UTC, of a moment.
 #[must_use]
-pub fn time_of_day(at: Timestamp) -> String {
+pub(crate) fn time_of_day(at: Timestamp) -> String {
     let text = at.to_string();
     let clock = text.split_once('T').map_or(text.as_str(), |(_, clock)| clock);
     clock.chars().take(8).collect()
@@ -29,7 +29,7 @@ pub fn time_of_day(at: Timestamp) -> String {
 
 /// A time of day, with its date where that isn't today's.
 #[must_use]
-pub fn moment(at: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     let text = at.to_string();
     let date: String = text.chars().take_while(|c| *c != 'T').collect();
     format!("{date} {} UTC", time_of_day(at))
@@ -37,7 +37,7 @@ pub fn moment(at: Timestamp) -> String {
 
 /// A plan, for people: what is there, what is done, who is asked, and what abort does.
 #[must_use]
-pub fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
+pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
     let mut text = String::new();
     head(&mut text, plan);
     there(&mut text, plan);
@@ -189,7 +189,7 @@ fn people(text: &mut String, plan: &Plan, now: Timestamp) {
 
 /// Who must agree, in words.
 #[must_use]
-pub fn requirement(requirement: &Requirement) -> String {
+pub(crate) fn requirement(requirement: &Requirement) -> String {
     let starter = if requirement.starter_may_approve {
         ""
     } else {
@@ -263,24 +263,24 @@ fn put(text: &mut String, label: &str, value: &str) {
 
 /// Marks of how far a step is.
 #[derive(Clone, Copy, Debug)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// Done, now, ahead, failed.
     marks: [&'static str; 4],
 }
 
 impl Marks {
     /// Marks of one column each.
-    pub const UNICODE: Self = Self {
+    pub(crate) const UNICODE: Self = Self {
         marks: ["✓", "●", "·", "✗"],
     };
     /// For terminals and fonts that have no others.
-    pub const ASCII: Self = Self {
+    pub(crate) const ASCII: Self = Self {
         marks: ["+", ">", ".", "x"],
     };
 
     /// The mark for a step that is this far.
     #[must_use]
-    pub const fn of(self, progress: StepProgress) -> &'static str {
+    pub(crate) const fn of(self, progress: StepProgress) -> &'static str {
         let [done, now, ahead, failed] = self.marks;
         match progress {
             StepProgress::Done => done,
@@ -292,7 +292,7 @@ impl Marks {
 
     /// Marks that the user's locale can show.
     #[must_use]
-    pub fn for_locale() -> Self {
+    pub(crate) fn for_locale() -> Self {
         let set = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
             .filter_map(std::env::var_os)
@@ -315,7 +315,7 @@ impl Marks {
 
 /// Where a run is, for people.
 #[must_use]
-pub fn run(run: &Run, driven: bool, marks: Marks) -> String {
+pub(crate) fn run(run: &Run, driven: bool, marks: Marks) -> String {
     let plan = run.plan();
     let subject = &plan.subject;
     let mut text = String::new();
@@ -361,7 +361,7 @@ pub fn run(run: &Run, driven: bool, marks: Marks) -> String {
 
 /// A row for every step.
 #[must_use]
-pub fn rail(run: &Run, marks: Marks) -> String {
+pub(crate) fn rail(run: &Run, marks: Marks) -> String {
     let mut text = String::new();
     for step in run.steps() {
         let elapsed = step
@@ -370,9 +370,8 @@ pub fn rail(run: &Run, marks: Marks) -> String {
             .unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {} {}/{}  {}{elapsed}",
+            "  {} {:<18} {}{elapsed}",
             marks.of(step.progress),
-            step.phase,
             step.id,
             step.what
         );
@@ -382,7 +381,7 @@ pub fn rail(run: &Run, marks: Marks) -> String {
 
 /// What was asked of the workload and what was read back.
 #[must_use]
-pub fn world(run: &Run) -> Vec<String> {
+pub(crate) fn world(run: &Run) -> Vec<String> {
     let Some(seen) = run.observation() else {
         return Vec::new();
     };
@@ -413,7 +412,7 @@ pub fn world(run: &Run) -> Vec<String> {
 
 /// A gate in a row.
 #[must_use]
-pub fn gate(gate: &GateView) -> String {
+pub(crate) fn gate(gate: &GateView) -> String {
     let status = gate.status.map_or("not asked yet".to_owned(), |status| {
         format!("{status:?}").to_lowercase()
     });
@@ -427,7 +426,7 @@ pub fn gate(gate: &GateView) -> String {
 
 /// Who is awaited, the command to give, and what abort would do.
 #[must_use]
-pub fn next(run: &Run, driven: bool) -> Vec<String> {
+pub(crate) fn next(run: &Run, driven: bool) -> Vec<String> {
     let id = run.id();
     let mut lines = Vec::new();
     match run.state() {
@@ -493,7 +492,7 @@ fn answer(run: &Run) -> String {
 
 /// How a run was left, in a sentence or two.
 #[must_use]
-pub fn run_end(run: &Run, left: Left) -> String {
+pub(crate) fn run_end(run: &Run, left: Left) -> String {
     let id = run.id();
     let subject = &run.plan().subject;
     let took = run

@@ -13,7 +13,7 @@ pub(super) fn schema(args: &Schema, console: &Console) -> Outcome {
     let schema = match args.kind {
         FileKind::Release => schemas::release(),
         FileKind::Policy => schemas::policy(),
-        FileKind::Scenario => super::simulate::schema()?,
+        FileKind::Scenario => super::simulate::schema(),
     };
     console.document(&schema)?;
     Ok(Exit::Succeeded)

@@ -9,7 +9,7 @@ use phasegate_core::run::Run;
 use phasegate_core::time::Span;
 use phasegate_runtime::engine::{Engine, Error as EngineError, Left, Options};
 use phasegate_runtime::planner;
-use phasegate_runtime::ports::{Clock, JournalError};
+use phasegate_runtime::ports::{Clock, Journal as _, JournalError};
 use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
 
@@ -197,7 +197,6 @@ pub(super) async fn drive_on(
 
 /// Whether nobody has left a command that is still to be looked at.
 async fn idle(state: &State, run: &Run) -> Result<bool, Fault> {
-    use phasegate_runtime::ports::Journal as _;
     for command in state.journal.inbox(run.id(), run.inbox()).await? {
         if state.journal.answered(run.id(), command.id).await?.is_none() {
             return Ok(false);

@@ -1,0 +1,200 @@
+//! `phasegate doctor`: whether everything is there that an engine needs.
+
+use std::path::Path;
+
+use phasegate_core::diagnostic::Diagnostic;
+use phasegate_core::spec::policy::PluginLimits;
+use phasegate_core::time::Timestamp;
+use phasegate_registry::DirCache;
+use phasegate_runtime::ports::Clock;
+use phasegate_store::SqliteJournal;
+use phasegate_world::clock::SystemClock;
+use serde::Serialize;
+
+use super::release::{cache_folder, host};
+use crate::console::Console;
+use crate::exit::{Exit, Outcome};
+use crate::state::State;
+use crate::{builtin, compose, plugins, simulated};
+
+/// A clock that shows an earlier time than this was never set: 2026-01-01.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// What became of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Good,
+    Note,
+    Bad,
+}
+
+/// A check.
+#[derive(Serialize)]
+struct Check {
+    what: &'static str,
+    health: Health,
+    found: String,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            what,
+            health: Health::Good,
+            found: found.into(),
+        }
+    }
+
+    fn note(what: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            health: Health::Note,
+            ..Self::good(what, found)
+        }
+    }
+
+    fn bad(what: &'static str, fault: &Diagnostic) -> Self {
+        let hint = fault.hint_text().unwrap_or_default();
+        Self {
+            health: Health::Bad,
+            ..Self::good(
+                what,
+                format!("[{}] {}; {hint}", fault.code(), fault.message()),
+            )
+        }
+    }
+}
+
+/// Checks everything; exits 3 where something is not as it must be.
+pub(super) async fn doctor(folder: &Path, console: &Console) -> Outcome {
+    let mut checks = vec![clock(), state(folder)];
+    checks.push(journal(folder).await);
+    checks.push(cluster(folder).await);
+    checks.push(cache());
+    checks.push(shipped().await);
+    console.either(&checks, || {
+        checks
+            .iter()
+            .map(|check| {
+                let mark = match check.health {
+                    Health::Good => "ok  ",
+                    Health::Note => "note",
+                    Health::Bad => "BAD ",
+                };
+                format!("{mark} {:<18} {}", check.what, check.found)
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    })?;
+    let bad = checks.iter().any(|check| check.health == Health::Bad);
+    Ok(if bad { Exit::Refused } else { Exit::Succeeded })
+}
+
+fn clock() -> Check {
+    let now = SystemClock.now();
+    if now < EARLIEST {
+        return Check {
+            health: Health::Bad,
+            ..Check::good("clock", format!("{now}: it was never set"))
+        };
+    }
+    Check::good("clock", now.to_string())
+}
+
+/// Whether runs can be recorded here. Nothing is made that a run would not make.
+fn state(folder: &Path) -> Check {
+    let what = "state directory";
+    let shown = folder.display();
+    let nearest = folder.ancestors().find(|folder| folder.exists());
+    let place = match nearest {
+        Some(place) if place.as_os_str().is_empty() => Path::new("."),
+        Some(place) => place,
+        None => Path::new("."),
+    };
+    let access = rustix::fs::access(place, rustix::fs::Access::WRITE_OK);
+    match access {
+        Ok(()) if folder.exists() => Check::good(what, format!("{shown}, writable")),
+        Ok(()) => Check::note(what, format!("{shown} is made by the first run")),
+        Err(error) => Check {
+            health: Health::Bad,
+            ..Check::good(what, format!("{shown} can't be written to: {error}"))
+        },
+    }
+}
+
+async fn journal(folder: &Path) -> Check {
+    let what = "journal";
+    if !SqliteJournal::exists(folder) {
+        return Check::note(what, "none yet");
+    }
+    let state = match State::open(folder) {
+        Ok(state) => state,
+        Err(fault) => return first_of(what, &fault.diagnostics),
+    };
+    let runs = match state.runs().await {
+        Ok(runs) => runs,
+        Err(fault) => return first_of(what, &fault.diagnostics),
+    };
+    for entry in &runs {
+        if let Err(error) = state.journal.verify(&entry.run).await {
+            return Check::bad(what, &crate::exit::journal(&error));
+        }
+    }
+    match state.journal.lost().await {
+        Ok(lost) if lost.is_empty() => Check::good(what, format!("{} runs, all whole", runs.len())),
+        Ok(lost) => Check {
+            health: Health::Bad,
+            ..Check::good(what, format!("runs are missing: {}", lost.join(", ")))
+        },
+        Err(error) => Check::bad(what, &crate::exit::journal(&error)),
+    }
+}
+
+fn first_of(what: &'static str, faults: &phasegate_core::diagnostic::Diagnostics) -> Check {
+    match faults.iter().next() {
+        Some(fault) => Check::bad(what, fault),
+        None => Check::note(what, "unknown"),
+    }
+}
+
+async fn cluster(folder: &Path) -> Check {
+    let what = "simulated cluster";
+    match simulated::noted(folder) {
+        None => Check::note(what, "none yet; `phasegate run` starts one"),
+        Some(note) if simulated::alive(&note).await => {
+            Check::good(what, format!("{}, process {}", note.url, note.pid))
+        }
+        Some(note) => Check::note(what, format!("{} has ended", note.url)),
+    }
+}
+
+fn cache() -> Check {
+    let what = "compiled cache";
+    let Some(folder) = cache_folder() else {
+        return Check::note(what, "no HOME to put it into: plugins are compiled each time");
+    };
+    match DirCache::open(&folder) {
+        Ok(_) => Check::good(what, folder.display().to_string()),
+        Err(error) => Check::note(what, format!("{error}: plugins are compiled each time")),
+    }
+}
+
+/// Whether the built-in plugins are there, load, and run on this machine.
+async fn shipped() -> Check {
+    let what = "built-in plugins";
+    let mut components = Vec::new();
+    for name in builtin::NAMES {
+        match plugins::shipped(name) {
+            Ok(component) => components.push(component),
+            Err(fault) => return Check::bad(what, &fault),
+        }
+    }
+    let set = match compose::offline(host(&PluginLimits::default()), components) {
+        Ok(set) => set,
+        Err(fault) => return Check::bad(what, &fault),
+    };
+    match compose::prepare(&set).await {
+        Ok(()) => Check::good(what, builtin::NAMES.join(", ")),
+        Err(faults) => first_of(what, &faults),
+    }
+}

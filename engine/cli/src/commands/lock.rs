@@ -1,0 +1,170 @@
+//! `phasegate lock`: which run holds a target, and letting go of it by hand.
+
+use std::path::Path;
+
+use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::failure::Failure;
+use phasegate_core::workload::Target;
+use phasegate_runtime::engine::Error as EngineError;
+use phasegate_runtime::planner;
+use phasegate_runtime::ports::{
+    ChangeError, ClaimRecord, Cluster, Holder, Journal, LeaseError, Leases, Stamp,
+};
+use phasegate_world::entropy;
+use serde::Serialize;
+
+use super::release::{self, SIMULATED};
+use super::run::world_of;
+use crate::args::{Inputs, Lock, LockBreak, LockCommand, LockTarget};
+use crate::console::Console;
+use crate::drive;
+use crate::exit::{self, Exit, Fault, Outcome, internal};
+use crate::show;
+use crate::state::State;
+
+/// Who holds a target.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Held {
+    target: String,
+    claim: Option<ClaimRecord>,
+    driver: Option<Holder>,
+    driver_until: Option<String>,
+}
+
+/// Shows or breaks a lock.
+pub(super) async fn lock(args: &Lock, folder: &Path, console: &Console) -> Outcome {
+    match &args.command {
+        LockCommand::Show(args) => show(args, folder, console).await,
+        LockCommand::Break(args) => break_lock(args, folder, console).await,
+    }
+}
+
+/// The target that is named: as `cluster/namespace/deployment`, or by a release file.
+fn target_of(named: &str) -> Result<Target, Fault> {
+    if let [cluster, namespace, deployment] = named.split('/').collect::<Vec<_>>().as_slice()
+        && *cluster == SIMULATED
+    {
+        return Ok(Target {
+            cluster: (*cluster).to_owned(),
+            namespace: (*namespace).to_owned(),
+            deployment: (*deployment).to_owned(),
+            container: String::new(),
+            service: None,
+            config_maps: Vec::new(),
+            secrets: Vec::new(),
+        });
+    }
+    if Path::new(named).is_file() {
+        let inputs = Inputs {
+            version: None,
+            environment: None,
+            policy: None,
+        };
+        let given = release::load(named, &inputs)?;
+        return Ok(planner::target_of(&given.loaded, SIMULATED));
+    }
+    Err(
+        Diagnostic::new(codes::INVALID_VALUE, format!("`{named}` is no target"))
+            .expected(format!(
+                "{SIMULATED}/NAMESPACE/DEPLOYMENT, or a release file"
+            ))
+            .found(format!("`{named}`"))
+            .hint("`phasegate status` names the target of a run")
+            .into(),
+    )
+}
+
+fn failed(failure: &Failure) -> Fault {
+    planner::diagnostic(failure, "the cluster").into()
+}
+
+async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
+    let target = target_of(&args.target)?;
+    let world = world_of(folder).await?;
+    let claim = world.cluster.claimed(&target).await.map_err(|f| failed(&f))?;
+    let driver = world
+        .cluster
+        .holder(&target)
+        .await
+        .map_err(|e| exit::engine(&EngineError::Lease(e), "", false))?;
+    let held = Held {
+        target: target.to_string(),
+        claim,
+        driver: driver.as_ref().map(|(holder, _)| holder.clone()),
+        driver_until: driver.as_ref().map(|(_, until)| until.to_string()),
+    };
+    console.either(&held, || {
+        let claim = match &held.claim {
+            Some(claim) => format!(
+                "held by run {}, started by {}, plan {}",
+                claim.run,
+                claim.started_by,
+                show::short(&claim.plan)
+            ),
+            None => "free".to_owned(),
+        };
+        let driver = match (&held.driver, &held.driver_until) {
+            (Some(holder), Some(until)) => format!("engine {} until {until}", holder.engine),
+            _ => "no engine".to_owned(),
+        };
+        format!("{}: {claim}; driven by {driver}", held.target)
+    })?;
+    Ok(Exit::Succeeded)
+}
+
+/// Lets go of a target. An engine that drives it is protected: its lease can't be had.
+async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outcome {
+    let target = target_of(&args.target)?;
+    let world = world_of(folder).await?;
+    let state = State::open(folder)?;
+    let Some(claim) = world.cluster.claimed(&target).await.map_err(|f| failed(&f))? else {
+        console.note(&format!("{target} is free"));
+        return Ok(Exit::Succeeded);
+    };
+    // A run of this state directory is not taken away from the process that drives it.
+    let _guard = match state.journal.read(&claim.run).await {
+        Ok(_) => Some(state.journal.drive(&claim.run).await?),
+        Err(_) => None,
+    };
+    let engine = entropy::engine_id()
+        .map_err(|e| internal("this engine can't be given a name").caused_by(&e))?;
+    let holder = Holder {
+        engine,
+        seat: state.journal.seat(),
+        run: claim.run.clone(),
+    };
+    let lease = |e: LeaseError| exit::engine(&EngineError::Lease(e), &claim.run, false);
+    let grant = world.cluster.acquire(&target, &holder).await.map_err(lease)?;
+    let stamp = Stamp {
+        run: claim.run.clone(),
+        epoch: grant.epoch,
+        key: format!("lock-break/{}", drive::who().name),
+    };
+    let released = Cluster::release(&world.cluster, &target, &stamp).await;
+    // The lease runs out by itself where it can't be given back.
+    let _ = Leases::release(&world.cluster, &target, &holder, &grant).await;
+    released.map_err(|error| match error {
+        ChangeError::Failed(failure) => failed(&failure),
+        ChangeError::Unknown(message) => Diagnostic::new(
+            codes::CLUSTER_UNREACHABLE,
+            "it is not known whether the lock was broken",
+        )
+        .because(message)
+        .hint("`phasegate lock show` tells")
+        .into(),
+    })?;
+    let told = serde_json::json!({
+        "target": target.to_string(),
+        "run": claim.run,
+        "brokenBy": drive::who().name,
+        "reason": args.reason,
+    });
+    console.either(&told, || {
+        format!(
+            "{target} is free; run {} held it. Reason: {}. The workload was left as it is",
+            claim.run, args.reason
+        )
+    })?;
+    Ok(Exit::Succeeded)
+}

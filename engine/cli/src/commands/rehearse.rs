@@ -1,0 +1,115 @@
+//! `phasegate rehearse`: a release through a scenario, in virtual time.
+
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::spec::release::Target;
+use phasegate_host::HostConfig;
+use phasegate_rehearsal::rehearse::{Rehearsal, Stage, play};
+use phasegate_store::MemoryJournal;
+use serde::Serialize;
+use std::sync::Arc;
+
+use super::{release, simulate};
+use crate::args::Rehearse;
+use crate::compose::{self, Simulation};
+use crate::console::Console;
+use crate::exit::{Exit, Fault, Outcome};
+use crate::plugins;
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    end: &'a str,
+    seed: u64,
+    faults: &'a [String],
+    transcript: String,
+}
+
+/// Rehearses a release. To be called in a runtime whose time is virtual.
+pub(super) async fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
+    let given = release::load(&args.release, &args.inputs)?;
+    let file = scenario_of(args, &given)?;
+    let scenario = simulate::load(&file)?;
+    let simulation = Simulation::begin(&scenario, args.seed)?;
+    let components = plugins::of_release(&given.loaded, &given.folder)?;
+    let config = HostConfig {
+        seed: args.seed,
+        yields: false,
+        ..release::host(&given.policy.plugins)
+    };
+    let journal = Arc::new(MemoryJournal::new("rehearsal"));
+    let parts = simulation.world.engine(
+        config,
+        Arc::new(compose::Invented),
+        components,
+        journal,
+    )?;
+    parts.prepare().await?;
+    let rehearsal = play(Stage {
+        loaded: &given.loaded,
+        policy: &given.policy,
+        scenario: &scenario,
+        cluster: simulation.cluster,
+        network: simulation.network,
+        engine: parts.engine,
+        elsewhere: Arc::new(MemoryJournal::new("elsewhere")),
+    })
+    .await;
+    show(args, console, &rehearsal)?;
+    conclude(rehearsal, scenario.expect.end.is_some())
+}
+
+fn scenario_of(args: &Rehearse, given: &release::Given) -> Result<String, Diagnostic> {
+    if let Some(file) = &args.scenario {
+        return Ok(file.clone());
+    }
+    match &given.loaded.target {
+        Target::Simulated(simulated) if simulated.scenario.is_some() => {
+            let path = simulated.scenario.as_deref().unwrap_or_default();
+            Ok(given.folder.join(path).display().to_string())
+        }
+        _ => Err(
+            Diagnostic::new(codes::MISSING_FIELD, "a rehearsal needs a scenario")
+                .expected("--scenario FILE, or a scenario in the release's simulated target")
+                .hint("`phasegate init` writes one to begin with"),
+        ),
+    }
+}
+
+fn show(args: &Rehearse, console: &Console, rehearsal: &Rehearsal) -> Result<(), Fault> {
+    let transcript = rehearsal.story.text();
+    let told = Told {
+        end: &rehearsal.end,
+        seed: args.seed,
+        faults: &rehearsal.faults,
+        transcript,
+    };
+    console.either(&told, || {
+        let mut text = told.transcript.trim_end().to_owned();
+        text.push_str(&format!("\nend: {}  (seed {})", told.end, told.seed));
+        text
+    })
+}
+
+/// A rehearsal in which everything was as the scenario expects succeeds, however the run ended. A
+/// release that can't even begin is a fault, unless the scenario says how it ends.
+fn conclude(rehearsal: Rehearsal, end_expected: bool) -> Outcome {
+    if rehearsal.faults.is_empty() {
+        return match rehearsal.refused {
+            Some(refused) if !end_expected => Err(refused.into()),
+            _ => Ok(Exit::Succeeded),
+        };
+    }
+    let mut faults = Diagnostics::new();
+    for fault in rehearsal.faults {
+        faults.push(
+            Diagnostic::new(codes::INVARIANT_BROKEN, "the rehearsal was not as it must be")
+                .found(fault)
+                .hint("the transcript above shows what happened; the seed repeats it"),
+        );
+    }
+    Err(Fault {
+        diagnostics: faults,
+        exit: Exit::RolledBack,
+    })
+}

@@ -1,0 +1,169 @@
+//! `phasegate simulate`: a simulated cluster as a process of its own.
+
+use std::sync::Arc;
+
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::time::Span;
+use phasegate_rehearsal::network::Network;
+use phasegate_rehearsal::scenario::{self, Scenario};
+use phasegate_rehearsal::server::{ScaledClock, ServeOptions, SharedCluster, serve};
+use phasegate_rehearsal::web::Web;
+use phasegate_runtime::ports::Clock;
+use phasegate_world::clock::{MAX_SCALE, SystemClock};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Simulate;
+use crate::console::Console;
+use crate::exit::{Exit, Outcome, internal};
+use crate::files;
+use crate::simulated::Listening;
+
+/// How often it is looked whether somebody asked something, in real time.
+const IDLE_POLL: Span = Span::from_secs(1);
+
+/// The JSON Schema of scenario files.
+pub(super) fn schema() -> Value {
+    scenario::schema()
+}
+
+/// What is wrong with a scenario file, the objects in it included.
+pub(super) fn check(file: &str, bytes: &[u8]) -> Result<(), Diagnostics> {
+    let loaded = scenario::load(file, bytes)?;
+    loaded.scenario.cluster(loaded.scenario.seed)?;
+    Ok(())
+}
+
+/// Loads a scenario file.
+pub(super) fn load(file: &str) -> Result<Scenario, Diagnostics> {
+    Ok(scenario::load(file, &files::read(file)?)?.scenario)
+}
+
+/// Serves a simulated cluster until it is told to stop or nobody asks anything for a while.
+pub(super) async fn simulate(args: &Simulate, console: &Console) -> Outcome {
+    let scenario = match &args.scenario {
+        Some(file) => load(file)?,
+        None => empty()?,
+    };
+    let speed = speed(args.speed)?;
+    let cluster = scenario.cluster(scenario.seed)?;
+    let clock = ScaledClock::starting_at(scenario.start(), speed);
+    let shared = SharedCluster::new(cluster, Arc::new(clock));
+    let network = Network::new(shared.clone(), Web::new(&scenario));
+    let refused = |e: std::io::Error| {
+        Diagnostic::new(
+            codes::CLUSTER_UNREACHABLE,
+            format!("can't listen at {}", args.listen),
+        )
+        .caused_by(&e)
+        .hint("port 0 takes a free one")
+    };
+    if !args.listen.ip().is_loopback() {
+        return Err(Diagnostic::new(
+            codes::INVALID_VALUE,
+            "a simulated cluster asks nobody who they are, so it listens on this machine only",
+        )
+        .expected("an address of the loopback, for example 127.0.0.1:0")
+        .found(args.listen.to_string())
+        .into());
+    }
+    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
+    let url = format!("http://{}", listener.local_addr().map_err(refused)?);
+    let signals = |kind| {
+        signal(kind).map_err(|e| internal("signals can't be listened to").caused_by(&e))
+    };
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut terminate = signals(SignalKind::terminate())?;
+    let listening = Listening {
+        url: url.clone(),
+        pid: std::process::id(),
+    };
+    if console.json() {
+        let text = serde_json::to_string(&listening)
+            .map_err(|e| internal("an address can't be written as JSON").caused_by(&e))?;
+        console.data(&text)?;
+    } else {
+        console.data(&url)?;
+        console.note(&format!("try: kubectl --server {url} get pods -A"));
+    }
+    let options = ServeOptions {
+        handler: Some(network.handler()),
+        ..ServeOptions::default()
+    };
+    let watched = shared.clone();
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = idle(&watched, args.idle_timeout) => {}
+        }
+    };
+    serve(listener, shared, options, stop)
+        .await
+        .map_err(|e| internal("the simulated cluster can't go on listening").caused_by(&e))?;
+    Ok(Exit::Succeeded)
+}
+
+/// Returns once nobody has asked anything for so long; never, without a limit.
+async fn idle(shared: &SharedCluster, timeout: Option<Span>) {
+    let Some(timeout) = timeout else {
+        return std::future::pending().await;
+    };
+    let mut last = None;
+    let mut since = SystemClock.now();
+    loop {
+        let now = SystemClock.now();
+        SystemClock
+            .sleep_until(now.plus(IDLE_POLL.min(timeout)))
+            .await;
+        let asked = shared.with(|cluster| {
+            let requests = cluster.requests();
+            (requests.len(), requests.last().map(|request| request.at))
+        });
+        let now = SystemClock.now();
+        if last != Some(asked) {
+            last = Some(asked);
+            since = now;
+        } else if now.since(since) >= timeout {
+            return;
+        }
+    }
+}
+
+fn speed(asked: Option<f64>) -> Result<f64, Diagnostic> {
+    match asked {
+        None => Ok(1.0),
+        Some(speed) if speed > 0.0 && speed <= MAX_SCALE => Ok(speed),
+        Some(speed) => Err(Diagnostic::new(
+            codes::IMPOSSIBLE_NUMBER,
+            "time can't go at this speed",
+        )
+        .expected(format!("a number above 0 and at most {MAX_SCALE}"))
+        .found(speed.to_string())),
+    }
+}
+
+/// A cluster with nothing in it.
+fn empty() -> Result<Scenario, Diagnostics> {
+    let text = "apiVersion: phasegate.dev/v1alpha1\nkind: Scenario\n";
+    Ok(scenario::load("empty.yaml", text.as_bytes())?.scenario)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_scenario_is_one() {
+        assert!(empty().unwrap().cluster(1).is_ok());
+    }
+
+    #[test]
+    fn a_speed_that_makes_no_sense_is_refused() {
+        assert_eq!(speed(None), Ok(1.0));
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(speed(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `phasegate status` and `phasegate watch`.
+
+use std::path::Path;
+
+use phasegate_core::diagnostic::Diagnostic;
+use phasegate_core::event::Identity;
+use phasegate_core::plan::Subject;
+use phasegate_core::run::{
+    Approval, Attestation, Cause, GateView, Obligation, Run, State as RunState, StepView, Stuck,
+};
+use phasegate_core::time::Span;
+use phasegate_core::workload::Observation;
+use phasegate_runtime::ports::{Clock, Journal};
+use phasegate_world::clock::SystemClock;
+use serde::Serialize;
+
+use crate::args::Which;
+use crate::console::Console;
+use crate::drive::Progress;
+use crate::exit::{Exit, Fault, Outcome, internal};
+use crate::show::{self, Marks};
+use crate::state::{self, State};
+use crate::stream::Replay;
+
+/// How often a watched journal is read, in real time.
+const WATCH_POLL: Span = Span::from_millis(250);
+/// After so many looks without news it is asked whether an engine still drives.
+const QUIET_LOOKS: u32 = 8;
+
+/// A run, for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    run: &'a str,
+    #[serde(flatten)]
+    state: RunState,
+    finished: bool,
+    driven: bool,
+    release: &'a Subject,
+    target: String,
+    plan: &'a str,
+    started_by: &'a Identity,
+    started_at: String,
+    ended_at: Option<String>,
+    steps: Vec<StepView>,
+    observation: Option<&'a Observation>,
+    soak: Option<Soak>,
+    gates: Vec<GateView>,
+    cause: Option<&'a Cause>,
+    stuck: Option<&'a Stuck>,
+    approvals: &'a [Approval],
+    attestations: &'a [Attestation],
+    obligations: &'a [Obligation],
+    abort_would: String,
+}
+
+#[derive(Serialize)]
+struct Soak {
+    measured: Span,
+    wanted: Span,
+}
+
+fn view<'a>(run: &'a Run, driven: bool) -> View<'a> {
+    let plan = run.plan();
+    View {
+        run: run.id(),
+        state: run.state(),
+        finished: state::finished(run),
+        driven,
+        release: &plan.subject,
+        target: plan.target.to_string(),
+        plan: run.digest(),
+        started_by: run.started_by(),
+        started_at: run.started_at().to_string(),
+        ended_at: run.ended_at().map(|at| at.to_string()),
+        steps: run.steps(),
+        observation: run.observation(),
+        soak: run
+            .soak()
+            .map(|(measured, wanted)| Soak { measured, wanted }),
+        gates: run.gates(),
+        cause: run.cause(),
+        stuck: run.stuck_now(),
+        approvals: run.approvals(),
+        attestations: run.attestations(),
+        obligations: run.obligations(),
+        abort_would: run.abort_would(),
+    }
+}
+
+/// Shows a run, or all unfinished ones. Exits 0 whatever it finds: to look is what was asked for.
+pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let runs = match &args.run {
+        Some(named) => {
+            let id = state.find(Some(named)).await?;
+            vec![state.replay(&id).await?]
+        }
+        None => state.unfinished().await?,
+    };
+    let mut driven = Vec::new();
+    for run in &runs {
+        driven.push(is_driven(&state, run.id()).await);
+    }
+    let pairs: Vec<(&Run, bool)> = runs.iter().zip(driven).collect();
+    if console.json() {
+        let views: Vec<View<'_>> = pairs.iter().map(|(run, driven)| view(run, *driven)).collect();
+        match (args.run.is_some(), views.as_slice()) {
+            (true, [one]) => console.document(one)?,
+            _ => console.document(&views)?,
+        }
+        return Ok(Exit::Succeeded);
+    }
+    if pairs.is_empty() {
+        console.data("no unfinished runs; `phasegate history` lists the others")?;
+        return Ok(Exit::Succeeded);
+    }
+    let marks = Marks::for_locale();
+    let texts: Vec<String> = pairs
+        .iter()
+        .map(|(run, driven)| show::run(run, *driven, marks))
+        .collect();
+    console.data(&texts.join("\n\n"))?;
+    Ok(Exit::Succeeded)
+}
+
+/// Whether an engine drives the run now.
+pub(super) async fn is_driven(state: &State, run: &str) -> bool {
+    state.journal.drive(run).await.is_err()
+}
+
+/// Follows a run that another process drives, and exits as the run does.
+pub(super) async fn watch(args: &Which, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let id = state.find(args.run.as_deref()).await?;
+    let mut progress = Progress::new(console);
+    let followed = follow(&state, &id, &mut progress).await;
+    progress.end();
+    let run = followed?;
+    let exit = Exit::of_state(&run.state());
+    if !run.resting() {
+        console.note(&format!(
+            "nobody drives {id}; `phasegate resume {id}` goes on with it"
+        ));
+    }
+    Ok(exit)
+}
+
+async fn follow(state: &State, id: &str, progress: &mut Progress) -> Result<Run, Fault> {
+    let mut replay = Replay::default();
+    let mut seen = 0_usize;
+    let mut quiet = 0_u32;
+    loop {
+        let (records, _) = state.journal.read(id).await?;
+        replay
+            .catch_up(id, &records, |seq, record, run| {
+                progress.show(seq, record, run);
+            })
+            .map_err(|illegal| senseless(id, &illegal))?;
+        quiet = if records.len() > seen {
+            0
+        } else {
+            quiet.saturating_add(1)
+        };
+        seen = records.len();
+        if let Some(run) = replay.run() {
+            let left = quiet >= QUIET_LOOKS && !is_driven(state, id).await;
+            if run.resting() || left {
+                return Ok(run.clone());
+            }
+            if quiet >= QUIET_LOOKS {
+                quiet = 0;
+            }
+        }
+        let now = SystemClock.now();
+        SystemClock.sleep_until(now.plus(WATCH_POLL)).await;
+    }
+}
+
+/// A journal whose chain is whole and whose records make no sense.
+pub(super) fn senseless(id: &str, illegal: &phasegate_core::run::Illegal) -> Diagnostic {
+    internal(format!("the journal of {id} makes no sense")).caused_by(illegal)
+}

@@ -1,0 +1,73 @@
+//! A rehearsal put together: the simulated cluster in this process and in virtual time, and on it the
+//! same adapter, plugin host and engine that work for people.
+
+use std::sync::Arc;
+
+use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::spec::policy::Policy;
+use phasegate_core::spec::release::Loaded;
+use phasegate_host::{HostConfig, Limits};
+use phasegate_rehearsal::network::Network;
+use phasegate_rehearsal::rehearse::{self, Rehearsal, Stage};
+use phasegate_rehearsal::scenario::Scenario;
+use phasegate_rehearsal::server::{ClusterService, SharedCluster, VirtualClock};
+use phasegate_rehearsal::web::Web;
+use phasegate_runtime::plugin_ports::{CompiledCache, Credentials};
+use phasegate_runtime::ports::Component;
+use phasegate_store::memory::MemoryJournal;
+use phasegate_world::connect;
+
+use crate::compose::World;
+
+/// What a rehearsal is played with.
+pub struct Inputs<'a> {
+    /// The release.
+    pub loaded: &'a Loaded,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The release's plugins.
+    pub components: Vec<Component>,
+    /// Its credentials.
+    pub credentials: Arc<dyn Credentials>,
+    /// Where compiled plugins are kept.
+    pub cache: Option<Arc<dyn CompiledCache>>,
+    /// Everything that is left to chance follows from it.
+    pub seed: u64,
+}
+
+/// Plays a rehearsal, on a runtime of its own whose time is virtual. Must not be called from within another runtime.
+///
+/// # Errors
+/// Where the scenario's cluster can't be made, or this machine can't run plugins.
+pub fn play(inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| Diagnostic::new(codes::INTERNAL, "no async runtime").caused_by(&error))?;
+    runtime.block_on(stage(inputs))
+}
+
+async fn stage(inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+    let clock = Arc::new(VirtualClock::starting_at(inputs.scenario.start()));
+    let cluster = SharedCluster::new(inputs.scenario.cluster(inputs.seed)?, clock.clone());
+    let network = Network::new(cluster.clone(), Web::new(inputs.scenario));
+    let client = connect::client_from_service(ClusterService::new(cluster.clone()), &inputs.loaded.namespace);
+    let world = World::in_process(client, Arc::new(network.clone()), clock);
+    // Nothing else runs on this thread, so a plugin that computes must not give way to anything.
+    let limits = Limits::default();
+    let config = HostConfig { limits, cache: inputs.cache, seed: inputs.seed, yields: false };
+    let parts = world.engine(config, inputs.credentials, inputs.components, Arc::new(MemoryJournal::new("rehearsal")))?;
+    let stage = Stage {
+        loaded: inputs.loaded,
+        policy: inputs.policy,
+        scenario: inputs.scenario,
+        cluster,
+        network,
+        engine: parts.engine,
+        elsewhere: Arc::new(MemoryJournal::new("elsewhere")),
+    };
+    Ok(rehearse::play(stage).await)
+}
