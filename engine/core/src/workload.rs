@@ -186,6 +186,8 @@ impl Observation {
             && self.total == wanted
             && self.available >= wanted
             && self.ready >= wanted
+            // Scaled to nothing means nothing: a pod on its way out still runs the old version.
+            && (wanted > 0 || self.pods.is_empty())
     }
 
     /// The first pod of the present image that can't start, with why.

@@ -451,10 +451,12 @@ impl Drive<'_> {
                 State::Running { .. } | State::Paused | State::AwaitingPeople { .. }
             );
             let intended = match &event {
+                // What came before in this chain may have turned the run back: then nobody wants it any more.
+                Event::Intended { effect } if !self.run.wants(effect.id) => continue,
                 Event::Intended { effect } => Some((**effect).clone()),
                 _ => None,
             };
-            match self.record(event).await {
+            match self.record(event.clone()).await {
                 Ok(actions) => {
                     if let Some(effect) = intended {
                         self.perform(effect);
@@ -470,8 +472,9 @@ impl Drive<'_> {
                     let command = Command::Abort {
                         reason: Some(broken.to_string()),
                     };
-                    events.clear();
-                    events.push_back(Event::Commanded {
+                    // What happened has happened: it is taken in once the run is on its way back.
+                    events.push_front(event);
+                    events.push_front(Event::Commanded {
                         by,
                         command,
                         inbox: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Done, Effect, Outcome, Progress, Request};
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_core::plan::Plan;
+use phasegate_core::plan::{Phase, Plan, Step};
 use phasegate_core::planning;
 use phasegate_core::time::Span;
 
@@ -116,11 +116,11 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             })
         }
         Request::Revise { done, remaining } => {
-            let phase = context
-                .plan
-                .phases
-                .iter()
-                .find(|phase| phase.strategy.is_some());
+            let of_step = |phase: &&Phase| {
+                let named = |step: &Step| effect.step.as_ref() == Some(&step.id);
+                phase.steps.iter().any(named)
+            };
+            let phase = context.plan.phases.iter().find(of_step);
             let Some((phase, strategy)) =
                 phase.and_then(|phase| Some((phase, phase.strategy.as_ref()?)))
             else {

@@ -27,7 +27,7 @@ impl Run {
         }
         if plan != &*self.digest {
             return Err(Refusal::new(
-                codes::PLAN_DRIFTED,
+                codes::APPROVAL_STALE,
                 format!(
                     "that is an approval of plan {plan}, the run's plan is {}",
                     self.digest

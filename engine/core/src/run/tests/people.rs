@@ -63,7 +63,7 @@ fn who_may_not_approve_is_told_why() {
         plan: "sha256:0".to_owned(),
         requirement: None,
     };
-    assert_eq!(code(sim.command("bob", other)), codes::PLAN_DRIFTED);
+    assert_eq!(code(sim.command("bob", other)), codes::APPROVAL_STALE);
     let nothing = Command::Approve {
         plan: sim.run.digest().to_owned(),
         requirement: Some("nothing".to_owned()),

@@ -133,7 +133,10 @@ impl World {
             available: wanted,
             deadline_exceeded: false,
             marks: self.marks.clone(),
-            pods: vec![pod(broken.map(|(_, reason)| reason))],
+            pods: (wanted > 0)
+                .then(|| pod(broken.map(|(_, reason)| reason)))
+                .into_iter()
+                .collect(),
         }
     }
 
