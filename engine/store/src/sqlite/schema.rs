@@ -21,7 +21,7 @@ use super::fault;
 use crate::limits::BUSY_TIMEOUT;
 
 /// The version of the tables, `PRAGMA user_version`. A later one is refused; when it goes up, the
-/// step from the one before belongs into [`prepare`].
+/// step from the one before belongs into `prepare`.
 pub const SCHEMA: u32 = 1;
 /// Marks the file as a journal of this engine, `PRAGMA application_id`: "PGjl".
 const APPLICATION: u32 = 0x5047_6a6c;
