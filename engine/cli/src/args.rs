@@ -490,6 +490,9 @@ pub struct Completions {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -497,5 +500,67 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The reference of one command and of those below it, as Markdown.
+    fn reference(command: &mut clap::Command, above: &str, out: &mut String) {
+        let name = format!("{above} {}", command.get_name());
+        let name = name.trim();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let usage = command.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ");
+        let _ = writeln!(out, "\n## `{name}`\n\n{about}\n\n```text\n{usage}\n```\n");
+        let mut arguments: Vec<_> = command
+            .get_arguments()
+            .filter(|a| {
+                use clap::ArgAction::{Help, HelpLong, HelpShort, Version};
+                !matches!(a.get_action(), Help | HelpLong | HelpShort | Version)
+            })
+            .filter(|a| above.is_empty() || !a.is_global_set())
+            .collect();
+        arguments.sort_by_key(|a| !a.is_positional());
+        for argument in arguments {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(out, "- `{argument}`: {help}");
+        }
+        for below in command.get_subcommands_mut() {
+            if below.get_name() != "help" {
+                reference(below, name, out);
+            }
+        }
+    }
+
+    /// `docs/cli.md` says what the command line takes. To write it anew:
+    /// `PHASEGATE_UPDATE_DOCS=1 cargo test -p phasegate-cli --lib reference`.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test compares a file of the repository")]
+    fn the_committed_reference_is_that_of_the_command_line() {
+        let mut text = String::from(
+            "# The command line\n\nGenerated from the program; a test compares. Data goes to standard output, everything else to standard\nerror. `--output json` prints data as JSON, and live progress as one JSON object a line.\n\n",
+        );
+        text.push_str("| Exit code | Means |\n|---|---|\n");
+        for (exit, means) in crate::exit::ALL {
+            let _ = writeln!(text, "| {} | {means} |", exit.code());
+        }
+        let mut command = Cli::command();
+        command.build();
+        reference(&mut command, "", &mut text);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+        if std::env::var_os("PHASEGATE_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == text,
+            "docs/cli.md is not what the program takes; write it anew with PHASEGATE_UPDATE_DOCS=1"
+        );
+    }
+
+    #[test]
+    fn the_exit_codes_of_the_help_are_those_of_the_program() {
+        let help = include_str!("exit_codes.txt");
+        for (exit, means) in crate::exit::ALL {
+            assert!(help.contains(&format!("{:>4}  {means}", exit.code())), "{means}");
+        }
     }
 }

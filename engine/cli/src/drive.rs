@@ -5,7 +5,10 @@ use std::sync::Arc;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, Place, codes};
 use phasegate_core::event::{Identity, Record};
 use phasegate_core::run::{Run, State as RunState};
+use phasegate_core::time::Span;
 use phasegate_runtime::engine::{INBOX_POLL, Left, Nudge, Observer, Options};
+use phasegate_runtime::ports::Clock;
+use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
 use phasegate_world::identity;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +24,9 @@ use crate::stream;
 
 /// How many nudges may wait; there are two kinds of them, and a third signal ends the process.
 const NUDGES: usize = 4;
+
+/// How long an engine that was told to leave may take, in real time, whatever it waits for.
+const LEAVE_WITHIN: Span = Span::from_millis(4_500);
 
 /// Who gives commands: the account that this process runs under.
 #[must_use]
@@ -70,18 +76,28 @@ impl Signals {
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
         let console = *console;
         let task = tokio::spawn(async move {
+            let mut leave_by = None;
             let mut before = false;
             loop {
+                let late = async {
+                    match leave_by {
+                        Some(at) => SystemClock.sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 let name = tokio::select! {
                     Some(()) = interrupt.recv() => "SIGINT",
                     Some(()) = terminate.recv() => "SIGTERM",
-                    else => return,
+                    () = late => "too late",
                 };
                 if before {
                     // The journal is whole at every instant: what is under way is probed on resume.
                     std::process::exit(Exit::Waiting.code().into());
                 }
                 before = true;
+                if on_cancel == OnCancel::Leave {
+                    leave_by = Some(SystemClock.now().plus(LEAVE_WITHIN));
+                }
                 let nudge = match on_cancel {
                     OnCancel::Leave => Nudge::Leave(name.to_owned()),
                     OnCancel::Abort => {
@@ -155,16 +171,16 @@ pub(crate) fn conclude(console: &Console, run: &Run, left: Left) -> Outcome {
         console.note("");
         console.note(&show::run_end(run, left));
     }
-    if let Some(cause) = run.cause()
+    if run.cause().is_some()
         && matches!(run.state(), RunState::Ended { .. })
     {
-        report(console, run, &cause.reason);
+        report(console, run);
     }
     Ok(exit)
 }
 
 /// What was found out about a failure, for people.
-fn report(console: &Console, run: &Run, _reason: &str) {
+fn report(console: &Console, run: &Run) {
     let Some(diagnosis) = run.diagnosis() else {
         return;
     };

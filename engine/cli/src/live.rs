@@ -24,6 +24,8 @@ const FRAME: Span = Span::from_millis(100);
 const MAX_ROWS: usize = 40;
 /// Columns of a progress bar.
 const BAR: usize = 24;
+/// What stands before the rest of a row that was broken.
+const INDENT: &str = "      ";
 /// The size of a terminal that doesn't say.
 const FALLBACK: (usize, usize) = (80, 24);
 /// Columns of the time and of where a line belongs, before its message.
@@ -35,6 +37,23 @@ pub(crate) struct Live {
     frames: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A row of the region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    text: String,
+    /// The parameters of its colour; empty for none.
+    style: &'static str,
+}
+
+impl Row {
+    fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            style: "",
+        }
+    }
+}
+
 /// What is on the screen and what is to get there.
 struct Screen {
     terminal: bool,
@@ -42,9 +61,9 @@ struct Screen {
     quiet: bool,
     marks: Marks,
     waiting: Vec<String>,
-    region: Vec<String>,
-    /// Rows of the region that are on the screen now.
-    drawn: usize,
+    region: Vec<Row>,
+    /// How wide the rows of the region are that are on the screen now.
+    drawn: Vec<usize>,
     size: (usize, usize),
     dirty: bool,
 }
@@ -60,7 +79,7 @@ impl Live {
                 marks: Marks::for_locale(),
                 waiting: Vec::new(),
                 region: Vec::new(),
-                drawn: 0,
+                drawn: Vec::new(),
                 size: FALLBACK,
                 dirty: false,
             }),
@@ -97,7 +116,7 @@ impl Live {
             .map(|line| text(line, colour));
         screen.waiting.extend(lines);
         if screen.terminal {
-            screen.region = region(run, screen.marks, colour);
+            screen.region = region(run, screen.marks);
             screen.dirty = true;
         } else {
             screen.scroll();
@@ -154,10 +173,15 @@ impl Screen {
     fn compose(&mut self, (columns, rows): (usize, usize)) -> String {
         // Begins a synchronised update, where the terminal knows of it: no half frame is seen.
         let mut frame = String::from("\u{1b}[?2026h");
-        if self.drawn > 0 {
-            // To the region's first row, and everything from there on goes. A terminal that grew
-            // narrower has wrapped rows; they scroll away, which is the least that can go wrong.
-            frame.push_str(&format!("\u{1b}[{}A\r\u{1b}[J", self.drawn));
+        // A terminal that grew narrower has wrapped the rows.
+        let above: usize = self
+            .drawn
+            .iter()
+            .map(|width| width.div_ceil(columns.max(1)).max(1))
+            .sum();
+        if above > 0 {
+            // To the region's first row, and everything from there on goes.
+            frame.push_str(&format!("\u{1b}[{}A\r\u{1b}[J", above.min(rows)));
         }
         for line in self.waiting.drain(..) {
             frame.push_str(&line);
@@ -165,12 +189,22 @@ impl Screen {
         }
         // One row stays free, or the terminal would scroll the region's first row away.
         let room = rows.saturating_sub(2).min(MAX_ROWS);
-        let hidden = self.region.len().saturating_sub(room);
-        for line in self.region.iter().skip(hidden) {
-            frame.push_str(&fitted(line, columns));
-            frame.push_str("\u{1b}[0m\r\n");
+        let wrapped: Vec<(String, &'static str)> = self
+            .region
+            .iter()
+            .flat_map(|row| {
+                let style = row.style;
+                wrapped(&row.text, columns).into_iter().map(move |text| (text, style))
+            })
+            .collect();
+        // What is lost where there is no room is the rail's beginning: it is long done.
+        let hidden = wrapped.len().saturating_sub(room);
+        self.drawn.clear();
+        for (text, style) in wrapped.iter().skip(hidden) {
+            self.drawn.push(text.chars().count());
+            frame.push_str(&painted(text, style, self.colour));
+            frame.push_str("\r\n");
         }
-        self.drawn = self.region.len().min(room);
         frame.push_str("\u{1b}[?2026l");
         frame
     }
@@ -205,33 +239,33 @@ pub(crate) fn text(line: &StreamLine, colour: bool) -> String {
 }
 
 /// What the region shows of a run.
-fn region(run: &Run, marks: Marks, colour: bool) -> Vec<String> {
+fn region(run: &Run, marks: Marks) -> Vec<Row> {
     let subject = &run.plan().subject;
+    let head = format!(
+        "{}  {} → {}  {}",
+        run.id(),
+        subject.previous_version,
+        subject.version,
+        run.state()
+    );
     let mut rows = vec![
-        String::new(),
-        painted(
-            &format!(
-                "{}  {} → {}  {}",
-                run.id(),
-                subject.previous_version,
-                subject.version,
-                run.state()
-            ),
-            "1",
-            colour,
-        ),
+        Row::plain(""),
+        Row {
+            text: head,
+            style: "1",
+        },
     ];
-    rows.extend(show::rail(run, marks).lines().map(str::to_owned));
-    rows.extend(show::world(run).into_iter().map(|line| format!("  {line}")));
+    rows.extend(show::rail(run, marks).lines().map(Row::plain));
+    let below = |line: String| Row::plain(format!("  {line}"));
+    rows.extend(show::world(run).into_iter().map(below));
     if let Some((measured, wanted)) = run.soak() {
-        rows.push(format!("  soak {}", bar(measured, wanted)));
+        rows.push(below(format!("soak {}", bar(measured, wanted))));
     }
-    for gate in run.gates() {
-        rows.push(format!("  {}", show::gate(&gate)));
-    }
-    for line in show::next(run, true) {
-        rows.push(painted(&format!("  {line}"), "36", colour));
-    }
+    rows.extend(run.gates().iter().map(|gate| below(show::gate(gate))));
+    rows.extend(show::next(run, true).into_iter().map(|line| Row {
+        text: format!("  {line}"),
+        style: "36",
+    }));
     rows
 }
 
@@ -246,38 +280,37 @@ fn bar(done: Span, wanted: Span) -> String {
         "[{}{}] {} of {wanted} measured",
         "#".repeat(full),
         "-".repeat(rest),
-        done.min(wanted)
+        show::about(done.min(wanted))
     )
 }
 
 fn painted(text: &str, code: &str, colour: bool) -> String {
-    if colour {
+    if colour && !code.is_empty() {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     } else {
         text.to_owned()
     }
 }
 
-/// A row cut to the terminal's width, so that none wraps. Sequences take no columns; what is wider
-/// than a column isn't known here, so that one column stays free.
-fn fitted(row: &str, columns: usize) -> String {
-    let room = columns.saturating_sub(1);
-    let mut text = String::new();
-    let mut used = 0_usize;
-    let mut sequence = false;
-    for c in row.chars() {
-        if sequence {
-            sequence = !c.is_ascii_alphabetic();
-        } else if c == '\u{1b}' {
-            sequence = true;
-        } else if used < room {
-            used = used.saturating_add(1);
-        } else {
-            continue;
-        }
-        text.push(c);
+/// A row over as many rows as it needs, broken between words. What is wider than a column isn't known
+/// here, so that one column stays free.
+fn wrapped(row: &str, columns: usize) -> Vec<String> {
+    let room = columns.saturating_sub(1).max(INDENT.len().saturating_mul(2));
+    let mut rows = Vec::new();
+    let mut rest = row.to_owned();
+    while rest.chars().count() > room && rows.len() < MAX_ROWS {
+        let head: String = rest.chars().take(room).collect();
+        let cut = match head.trim_end().rfind(' ') {
+            Some(at) if !head.get(..at).unwrap_or_default().trim().is_empty() => at,
+            _ => head.len(),
+        };
+        let tail = rest.get(cut..).unwrap_or_default().trim_start();
+        let tail = format!("{INDENT}{tail}");
+        rows.push(rest.get(..cut).unwrap_or_default().trim_end().to_owned());
+        rest = tail;
     }
-    text
+    rows.push(rest);
+    rows
 }
 
 #[cfg(test)]
@@ -291,8 +324,8 @@ mod tests {
             quiet: false,
             marks: Marks::ASCII,
             waiting: vec!["a line".to_owned()],
-            region: region.iter().map(|&row| row.to_owned()).collect(),
-            drawn: 0,
+            region: region.iter().map(|&row| Row::plain(row)).collect(),
+            drawn: Vec::new(),
             size: FALLBACK,
             dirty: true,
         }
@@ -302,7 +335,7 @@ mod tests {
     fn lines_scroll_above_and_the_region_is_drawn_in_place() {
         let mut screen = screen(&["one", "two"]);
         let first = screen.compose((80, 24));
-        assert!(first.contains("a line\u{1b}[0m\r\none\u{1b}[0m\r\ntwo"), "{first:?}");
+        assert!(first.contains("a line\u{1b}[0m\r\none\r\ntwo\r\n"), "{first:?}");
         let second = screen.compose((80, 24));
         assert!(second.starts_with("\u{1b}[?2026h\u{1b}[2A\r\u{1b}[J"), "{second:?}");
         assert!(!second.contains("a line"));
@@ -312,17 +345,28 @@ mod tests {
     fn a_region_is_no_higher_than_the_terminal() {
         let mut screen = screen(&["1", "2", "3", "4", "5"]);
         let frame = screen.compose((80, 5));
-        assert_eq!(screen.drawn, 3);
+        assert_eq!(screen.drawn.len(), 3);
         assert!(frame.contains('5') && !frame.contains("\r\n1"));
     }
 
     #[test]
-    fn rows_are_cut_to_the_width_and_sequences_take_none_of_it() {
-        assert_eq!(fitted("abcdef", 4), "abc");
+    fn rows_are_broken_between_words_and_never_wider_than_the_terminal() {
         assert_eq!(
-            fitted("\u{1b}[31mabcdef\u{1b}[0m", 4),
-            "\u{1b}[31mabc\u{1b}[0m"
+            wrapped("  abort would: bring it back", 20),
+            ["  abort would:", "      bring it back"]
         );
+        for row in wrapped(&"x".repeat(500), 20) {
+            assert!(row.chars().count() < 20, "{row}");
+        }
+        assert_eq!(wrapped("", 20), [""]);
+    }
+
+    #[test]
+    fn a_terminal_that_grew_narrower_is_cleared_of_the_rows_it_wrapped() {
+        let mut screen = screen(&["1234567890123456", "12"]);
+        screen.compose((40, 24));
+        let frame = screen.compose((10, 24));
+        assert!(frame.contains("\u{1b}[3A"), "{frame:?}");
     }
 
     #[test]

@@ -159,6 +159,12 @@ pub fn keep(
     files::replace(&kept_path(state, run), text.as_bytes())
 }
 
+/// Forgets what was kept for a run that never came to be. Components stay: others may use them.
+pub fn forget(state: &Path, run: &str) {
+    // A file that stays is clutter, and no more.
+    let _ = std::fs::remove_file(kept_path(state, run));
+}
+
 fn make(folder: &Path) -> Result<(), Diagnostic> {
     std::fs::create_dir_all(folder).map_err(|e| {
         Diagnostic::new(

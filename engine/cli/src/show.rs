@@ -35,6 +35,16 @@ pub(crate) fn moment(at: Timestamp) -> String {
     format!("{date} {} UTC", time_of_day(at))
 }
 
+/// A length of time without the milliseconds that nobody reads.
+#[must_use]
+pub(crate) fn about(span: Span) -> Span {
+    let ms = span.as_millis();
+    if ms < 1000 {
+        return span;
+    }
+    Span::from_secs(ms / 1000)
+}
+
 /// A plan, for people: what is there, what is done, who is asked, and what abort does.
 #[must_use]
 pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
@@ -366,7 +376,7 @@ pub(crate) fn rail(run: &Run, marks: Marks) -> String {
     for step in run.steps() {
         let elapsed = step
             .elapsed
-            .map(|elapsed| format!("  ({elapsed})"))
+            .map(|elapsed| format!("  ({})", about(elapsed)))
             .unwrap_or_default();
         let _ = writeln!(
             text,
@@ -420,7 +430,10 @@ pub(crate) fn gate(gate: &GateView) -> String {
     if !gate.reason.is_empty() {
         let _ = write!(text, ", {}", gate.reason);
     }
-    let _ = write!(text, " (asked {}x, measured {})", gate.evaluations, gate.measured);
+    let _ = write!(text, " (asked {}x, measured {})",
+        gate.evaluations,
+        about(gate.measured)
+    );
     text
 }
 
@@ -497,7 +510,7 @@ pub(crate) fn run_end(run: &Run, left: Left) -> String {
     let subject = &run.plan().subject;
     let took = run
         .ended_at()
-        .map(|end| format!(" in {}", end.since(run.started_at())))
+        .map(|end| format!(" in {}", about(end.since(run.started_at()))))
         .unwrap_or_default();
     let mut text = match (run.state(), left) {
         (State::Ended { end: End::Succeeded }, _) => format!(

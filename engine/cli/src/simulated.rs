@@ -33,6 +33,7 @@ const MAX_LOG: u64 = 64 << 10;
 
 const NOTE: &str = "simulated.json";
 const LOG: &str = "simulated.log";
+const SCENARIO: &str = "simulated.scenario.yaml";
 const LOCK: &str = "simulated.lock";
 
 /// What is noted of a simulated cluster that was started.
@@ -57,6 +58,8 @@ pub struct Wanted {
     pub scenario: Option<PathBuf>,
     /// How fast time goes.
     pub speed: Option<f64>,
+    /// What a new cluster holds where no scenario file says it. A cluster that runs is taken as it is then.
+    pub otherwise: Option<String>,
 }
 
 /// What `phasegate simulate --output json` says first.
@@ -98,12 +101,20 @@ pub async fn ensure(
     if let Some(known) = noted(state)
         && alive(&known).await
     {
-        if known.digest == found {
+        if wanted.scenario.is_none() || known.digest == found {
             return Ok(known);
         }
         return Err(other_scenario(&known, wanted));
     }
-    let listening = start(state, wanted).await?;
+    let scenario = match (&wanted.scenario, &wanted.otherwise) {
+        (None, Some(text)) => {
+            let path = state.join(SCENARIO);
+            files::replace(&path, text.as_bytes())?;
+            Some(path)
+        }
+        (scenario, _) => scenario.clone(),
+    };
+    let listening = start(state, scenario.as_deref(), wanted.speed).await?;
     let known = Note {
         url: listening.url,
         pid: listening.pid,
@@ -169,7 +180,7 @@ fn other_scenario(known: &Note, wanted: &Wanted) -> Diagnostic {
 }
 
 /// The arguments of the process.
-fn arguments(wanted: &Wanted) -> Vec<String> {
+fn arguments(scenario: Option<&Path>, speed: Option<f64>) -> Vec<String> {
     let mut arguments: Vec<String> = [
         "simulate",
         "--listen",
@@ -181,18 +192,22 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
     .map(str::to_owned)
     .into();
     arguments.push(IDLE_TIMEOUT.to_string());
-    if let Some(scenario) = &wanted.scenario {
+    if let Some(scenario) = scenario {
         arguments.push("--scenario".to_owned());
         arguments.push(scenario.display().to_string());
     }
-    if let Some(speed) = wanted.speed {
+    if let Some(speed) = speed {
         arguments.push("--speed".to_owned());
         arguments.push(speed.to_string());
     }
     arguments
 }
 
-async fn start(state: &Path, wanted: &Wanted) -> Result<Listening, Diagnostic> {
+async fn start(
+    state: &Path,
+    scenario: Option<&Path>,
+    speed: Option<f64>,
+) -> Result<Listening, Diagnostic> {
     let failed = |error: &std::io::Error| {
         Diagnostic::new(
             codes::CLUSTER_UNREACHABLE,
@@ -210,7 +225,7 @@ async fn start(state: &Path, wanted: &Wanted) -> Result<Listening, Diagnostic> {
     )]
     let mut command = Command::new(program);
     command
-        .args(arguments(wanted))
+        .args(arguments(scenario, speed))
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
@@ -317,11 +332,7 @@ mod tests {
 
     #[test]
     fn a_scenario_and_a_speed_are_handed_on() {
-        let wanted = Wanted {
-            scenario: Some("/a/b.yaml".into()),
-            speed: Some(60.0),
-        };
-        let arguments = arguments(&wanted).join(" ");
+        let arguments = arguments(Some(Path::new("/a/b.yaml")), Some(60.0)).join(" ");
         assert!(
             arguments.ends_with("--idle-timeout 30m --scenario /a/b.yaml --speed 60"),
             "{arguments}"

@@ -13,6 +13,7 @@ use phasegate_runtime::plugin_ports::CompiledCache;
 use phasegate_runtime::ports::{Clock, Component, Journal};
 use phasegate_world::clock::SystemClock;
 
+use super::simulate;
 use crate::args::Inputs;
 use crate::compose::{self, Parts, World};
 use crate::console::Console;
@@ -83,9 +84,14 @@ pub(super) fn wanted(given: &Given) -> Result<Wanted, Diagnostic> {
                 Some(path) => Some(absolute(&given.folder.join(path))?),
                 None => None,
             };
+            let otherwise = match &scenario {
+                Some(_) => None,
+                None => Some(simulate::scenario_for(&given.loaded)?),
+            };
             Ok(Wanted {
                 scenario,
                 speed: wanted.scale,
+                otherwise,
             })
         }
     }

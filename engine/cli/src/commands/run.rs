@@ -57,7 +57,6 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     let id = entropy::run_id(&plan.subject.name, world.clock.now())
         .map_err(|e| internal("the run can't be given a name").caused_by(&e))?;
     plugins::keep(folder, &id, &ready.components, &ready.kept)?;
-    console.note(&format!("run {id}"));
     let options = options(&world, args.driving)?;
     let (_signals, nudges) = Signals::listen(args.driving.on_cancel, console)?;
     let mut progress = Progress::new(console);
@@ -69,6 +68,9 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
         Ok((run, left)) => drive::conclude(console, &run, left),
         Err(error) => {
             let under_way = state.journal.read(&id).await.is_ok();
+            if !under_way {
+                plugins::forget(folder, &id);
+            }
             Err(exit::engine(&error, &id, under_way))
         }
     }

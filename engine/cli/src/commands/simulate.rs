@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::spec::API_VERSION;
+use phasegate_core::spec::release::{DEFAULT_NAMESPACE, Loaded};
 use phasegate_core::time::Span;
 use phasegate_rehearsal::network::Network;
 use phasegate_rehearsal::scenario::{self, Scenario};
@@ -10,7 +12,7 @@ use phasegate_rehearsal::server::{ScaledClock, ServeOptions, SharedCluster, serv
 use phasegate_rehearsal::web::Web;
 use phasegate_runtime::ports::Clock;
 use phasegate_world::clock::{MAX_SCALE, SystemClock};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,6 +22,10 @@ use crate::exit::{Exit, Outcome, internal};
 use crate::files;
 use crate::simulated::Listening;
 
+/// The version that a workload is at before its first release to a cluster that no scenario describes.
+const EARLIER: &str = "0.0.0";
+/// How many replicas it has then.
+const REPLICAS: u32 = 3;
 /// How often it is looked whether somebody asked something, in real time.
 const IDLE_POLL: Span = Span::from_secs(1);
 
@@ -148,6 +154,52 @@ fn speed(asked: Option<f64>) -> Result<f64, Diagnostic> {
 fn empty() -> Result<Scenario, Diagnostics> {
     let text = "apiVersion: phasegate.dev/v1alpha1\nkind: Scenario\n";
     Ok(scenario::load("empty.yaml", text.as_bytes())?.scenario)
+}
+
+/// A scenario in which the workload of a release is there at an earlier version, and nothing goes wrong.
+pub(super) fn scenario_for(loaded: &Loaded) -> Result<String, Diagnostic> {
+    let workload = &loaded.release.workload;
+    let namespace = &loaded.namespace;
+    let name = &workload.deployment;
+    let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
+    let mut objects = vec![json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{
+                    "name": workload.container,
+                    "image": workload.image_for(EARLIER),
+                }]},
+            },
+        },
+    })];
+    if namespace != DEFAULT_NAMESPACE {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        objects.insert(0, namespace);
+    }
+    if let Some(service) = &workload.service {
+        let mut object = about("Service", service);
+        if let Some(fields) = object.as_object_mut() {
+            let spec = json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
+            fields.insert("spec".to_owned(), spec);
+        }
+        objects.push(object);
+    }
+    objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
+    objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
+    let scenario = json!({
+        "apiVersion": API_VERSION,
+        "kind": "Scenario",
+        "cluster": {"objects": objects},
+    });
+    // JSON is YAML too.
+    serde_json::to_string_pretty(&scenario)
+        .map_err(|e| internal("a scenario can't be written as JSON").caused_by(&e))
 }
 
 #[cfg(test)]
