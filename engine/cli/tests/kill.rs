@@ -145,30 +145,50 @@ impl Lab {
     }
 
     fn requests(&self) -> Vec<LoggedRequest> {
-        let answer = self.get("/simulation/requests").expect("the cluster answers");
+        let answer = self
+            .get("/simulation/requests")
+            .expect("the cluster answers");
         let list = answer.get("requests").cloned().unwrap_or(answer);
         serde_json::from_value(list).expect("a request log")
     }
 
     /// How many writes were applied and not answered.
     fn held(&self) -> usize {
-        let Some(answer) = self.get("/simulation/requests") else { return 0 };
+        let Some(answer) = self.get("/simulation/requests") else {
+            return 0;
+        };
         let list = answer.get("requests").cloned().unwrap_or(answer);
         let list = list.as_array().cloned().unwrap_or_default();
-        list.iter().filter(|request| request["injected"] == true && request["status"].is_null()).count()
+        list.iter()
+            .filter(|request| request["injected"] == true && request["status"].is_null())
+            .count()
     }
 
     fn spawn(&self, first: bool) -> Child {
         let mut command = Command::new(PHASEGATE);
-        command.arg("--state").arg(self.state()).args(["--output", "json"]);
+        command
+            .arg("--state")
+            .arg(self.state())
+            .args(["--output", "json"]);
         if first {
-            command.arg("run").arg(self.folder.path().join("release.yaml"));
+            command
+                .arg("run")
+                .arg(self.folder.path().join("release.yaml"));
         } else {
             command.arg("resume");
         }
         let log = self.folder.path().join("stderr.log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap()
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     fn stderr(&self) -> String {
@@ -176,7 +196,9 @@ impl Lab {
     }
 
     fn records(&self) -> Vec<Record> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let journal = SqliteJournal::open(self.state()).unwrap();
             let runs = journal.runs(10).await.unwrap();
@@ -189,9 +211,14 @@ impl Lab {
         let deployment = self
             .get("/apis/apps/v1/namespaces/shop/deployments/shop")
             .expect("the Deployment");
-        let annotations = deployment["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let annotations = deployment["metadata"]["annotations"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         assert!(
-            !annotations.keys().any(|name| name.starts_with("phasegate.dev/")),
+            !annotations
+                .keys()
+                .any(|name| name.starts_with("phasegate.dev/")),
             "marks are left: {annotations:?}"
         );
         let claim = self.get("/api/v1/namespaces/shop/configmaps/phasegate-claim-shop");
@@ -207,7 +234,9 @@ impl Lab {
 fn get(url: &str, path: &str) -> Option<Value> {
     let authority = url.strip_prefix("http://")?.trim_end_matches('/');
     let mut stream = TcpStream::connect(authority).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {authority}\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
@@ -223,17 +252,28 @@ fn play(case: &Case, tally: &Tally) -> End {
     let mut killed_forward = false;
     let began = Instant::now();
     for attempt in 0.. {
-        assert!(attempt <= case.holds.len() + 1, "{case:?}: resumed too often\n{}", lab.stderr());
+        assert!(
+            attempt <= case.holds.len() + 1,
+            "{case:?}: resumed too often\n{}",
+            lab.stderr()
+        );
         let mut engine = lab.spawn(attempt == 0);
         let lines = std::sync::Arc::new(AtomicUsize::new(0));
         let reader = count_lines(&mut engine, lines.clone());
         let exit = loop {
-            assert!(began.elapsed() < PATIENCE, "{case:?} hangs\n{}", lab.stderr());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{case:?} hangs\n{}",
+                lab.stderr()
+            );
             if let Some(status) = engine.try_wait().unwrap() {
                 break Some(status);
             }
             let held = lab.held() > killed;
-            let by_lines = attempt == 0 && case.after_lines.is_some_and(|after| lines.load(Ordering::SeqCst) >= after);
+            let by_lines = attempt == 0
+                && case
+                    .after_lines
+                    .is_some_and(|after| lines.load(Ordering::SeqCst) >= after);
             if held || by_lines {
                 engine.kill().unwrap();
                 engine.wait().unwrap();
@@ -250,7 +290,12 @@ fn play(case: &Case, tally: &Tally) -> End {
         reader.join().unwrap();
         let Some(status) = exit else { continue };
         // An engine that was to be killed by its lines may be quicker than the test.
-        assert_eq!(killed, case.holds.len(), "{case:?}: not every hold was met\n{}", lab.stderr());
+        assert_eq!(
+            killed,
+            case.holds.len(),
+            "{case:?}: not every hold was met\n{}",
+            lab.stderr()
+        );
         let faults = observer::against_journal(&lab.requests(), &lab.records());
         assert!(faults.is_empty(), "{case:?}: {faults:#?}\n{}", lab.stderr());
         return lab.end(status.code());
@@ -258,7 +303,10 @@ fn play(case: &Case, tally: &Tally) -> End {
     unreachable!("the loop ends by a return or a failed assertion")
 }
 
-fn count_lines(engine: &mut Child, lines: std::sync::Arc<AtomicUsize>) -> std::thread::JoinHandle<()> {
+fn count_lines(
+    engine: &mut Child,
+    lines: std::sync::Arc<AtomicUsize>,
+) -> std::thread::JoinHandle<()> {
     let stdout = engine.stdout.take().unwrap();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines() {
@@ -273,8 +321,14 @@ fn count_lines(engine: &mut Child, lines: std::sync::Arc<AtomicUsize>) -> std::t
 /// Whether the write that was held last belongs to the way back.
 fn held_write_is_back(shape: Shape, lab: &Lab) -> bool {
     let requests = lab.requests();
-    let held = requests.iter().rev().find(|request| request.injected && request.status.is_none());
-    shape.fails && held.and_then(observer::effect_key).is_some_and(|key| key.contains("/rollback/"))
+    let held = requests
+        .iter()
+        .rev()
+        .find(|request| request.injected && request.status.is_none());
+    shape.fails
+        && held
+            .and_then(observer::effect_key)
+            .is_some_and(|key| key.contains("/rollback/"))
 }
 
 fn note_hold(case: &Case, lab: &Lab, tally: &Tally, resumed_before: bool) {
@@ -293,11 +347,27 @@ fn tally_of_case(lab: &Lab) -> usize {
 }
 
 fn cases() -> Vec<Case> {
-    let rolling = Shape { strategy: "rolling", fails: false };
-    let recreate = Shape { strategy: "recreate", fails: false };
-    let rolling_back = Shape { strategy: "rolling", fails: true };
-    let recreate_back = Shape { strategy: "recreate", fails: true };
-    let held = |shape: Shape, holds: &[Hold]| Case { shape, holds: holds.to_vec(), after_lines: None };
+    let rolling = Shape {
+        strategy: "rolling",
+        fails: false,
+    };
+    let recreate = Shape {
+        strategy: "recreate",
+        fails: false,
+    };
+    let rolling_back = Shape {
+        strategy: "rolling",
+        fails: true,
+    };
+    let recreate_back = Shape {
+        strategy: "recreate",
+        fails: true,
+    };
+    let held = |shape: Shape, holds: &[Hold]| Case {
+        shape,
+        holds: holds.to_vec(),
+        after_lines: None,
+    };
     use Hold::{Claim, Release, Write};
     let mut cases = Vec::new();
     for hold in [Claim, Write(0), Write(1), Release] {
@@ -309,7 +379,10 @@ fn cases() -> Vec<Case> {
     for hold in [Claim, Write(0), Write(1), Write(2), Release] {
         cases.push(held(recreate, &[hold]));
     }
-    cases.push(held(recreate, &[Claim, Write(0), Write(1), Write(2), Release]));
+    cases.push(held(
+        recreate,
+        &[Claim, Write(0), Write(1), Write(2), Release],
+    ));
     for shape in [rolling_back, recreate_back] {
         let back = shape.first_write_back().expect("it goes back");
         let (restore, unmark) = (Write(back), Write(back + 1));
@@ -323,9 +396,18 @@ fn cases() -> Vec<Case> {
         cases.push(held(shape, &[Claim, Write(0), restore, unmark, Release]));
     }
     // Any other moment.
-    for (shape, from) in [(rolling, 3), (recreate, 4), (rolling_back, 5), (recreate_back, 6)] {
+    for (shape, from) in [
+        (rolling, 3),
+        (recreate, 4),
+        (rolling_back, 5),
+        (recreate_back, 6),
+    ] {
         for nth in 0..3 {
-            cases.push(Case { shape, holds: Vec::new(), after_lines: Some(from + 7 * nth) });
+            cases.push(Case {
+                shape,
+                holds: Vec::new(),
+                after_lines: Some(from + 7 * nth),
+            });
         }
     }
     cases
@@ -338,7 +420,11 @@ fn a_killed_engine_is_resumed_to_the_same_end() {
     let mut undisturbed = BTreeMap::new();
     for case in &cases {
         undisturbed.entry(case.shape).or_insert_with(|| {
-            let calm = Case { shape: case.shape, holds: Vec::new(), after_lines: None };
+            let calm = Case {
+                shape: case.shape,
+                holds: Vec::new(),
+                after_lines: None,
+            };
             play(&calm, &Tally::default())
         });
     }
@@ -351,7 +437,9 @@ fn a_killed_engine_is_resumed_to_the_same_end() {
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = next.lock().unwrap().next() else { return };
+                    let Some(case) = next.lock().unwrap().next() else {
+                        return;
+                    };
                     let end = play(case, &tally);
                     assert_eq!(end, undisturbed[&case.shape], "{case:?}");
                 }
@@ -366,7 +454,11 @@ fn a_killed_engine_is_resumed_to_the_same_end() {
         count(&tally.in_rollback),
         count(&tally.in_resumed_rollback)
     );
-    assert!(count(&tally.kills) >= KILLS, "kills: {}", count(&tally.kills));
+    assert!(
+        count(&tally.kills) >= KILLS,
+        "kills: {}",
+        count(&tally.kills)
+    );
     assert!(count(&tally.between) >= BETWEEN);
     assert!(count(&tally.in_rollback) >= IN_ROLLBACK);
     assert!(count(&tally.in_resumed_rollback) >= IN_RESUMED_ROLLBACK);
@@ -376,7 +468,10 @@ fn a_killed_engine_is_resumed_to_the_same_end() {
 #[test]
 fn the_cases_are_what_they_say() {
     let cases = cases();
-    let planned: usize = cases.iter().map(|case| case.holds.len() + usize::from(case.after_lines.is_some())).sum();
+    let planned: usize = cases
+        .iter()
+        .map(|case| case.holds.len() + usize::from(case.after_lines.is_some()))
+        .sum();
     assert!(planned >= KILLS, "{planned} kills are planned");
     assert!(Path::new(PHASEGATE).is_file());
 }
