@@ -256,6 +256,9 @@ impl Cluster {
         let held = matches!(verdict, Verdict::HoldAnswer);
         let dropped = held || matches!(verdict, Verdict::Lose | Verdict::LoseAnswer);
         let answer = answer.unwrap_or_else(|failure| Answer::failure(&failure));
+        if let (true, Body::Watch(id)) = (dropped, &answer.body) {
+            self.close_watch(*id);
+        }
         let outcome = Outcome {
             status: if dropped { None } else { Some(answer.status) },
             injected: !matches!(verdict, Verdict::None),

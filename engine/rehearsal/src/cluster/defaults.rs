@@ -10,6 +10,8 @@ use super::status::{Cause, Failure};
 
 /// Fills in what was left out.
 pub(super) fn fill(kind: Kind, object: &mut Value, ids: &mut Ids) {
+    // Clients written in Go send `creationTimestamp: null`; a template with it is the same template.
+    super::fields::without_nulls(object);
     match kind {
         Kind::Deployment => deployment(object),
         Kind::ReplicaSet => {

@@ -47,7 +47,9 @@ pub(super) fn answer(request: &Request) -> Option<Answer> {
             group
         }
         ["apis", group, version] => resources(group, version)?,
-        ["openapi", "v3"] => json!({"paths": {}}),
+        ["openapi", "v3"] => openapi_root(),
+        ["openapi", "v3", "api", version] => openapi("", version)?,
+        ["openapi", "v3", "apis", group, version] => openapi(group, version)?,
         _ => return None,
     };
     Some(Answer::json(200, &document))
@@ -72,6 +74,61 @@ fn group(name: &str) -> Option<Value> {
     let preferred = versions.last().map(shown).filter(|_| !name.is_empty())?;
     let versions: Vec<Value> = versions.iter().map(shown).collect();
     Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
+}
+
+/// Which groups have an OpenAPI document.
+fn openapi_root() -> Value {
+    let mut paths = json!({});
+    for info in KINDS {
+        let path = if info.group.is_empty() {
+            format!("api/{}", info.version)
+        } else {
+            format!("apis/{}/{}", info.group, info.version)
+        };
+        let url = format!("/openapi/v3/{path}?hash=1");
+        super::json::set(&mut paths, &[&path], json!({"serverRelativeURL": url}));
+    }
+    json!({ "paths": paths })
+}
+
+/// As much of an OpenAPI document as makes `kubectl apply` leave validation and dry runs to the server.
+fn openapi(group: &str, version: &str) -> Option<Value> {
+    let mut paths = json!({});
+    let mut known = false;
+    for info in KINDS
+        .iter()
+        .filter(|info| info.group == group && info.version == version)
+    {
+        known = true;
+        let base = if group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{group}/{version}")
+        };
+        let scope = if info.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
+        let path = format!("{base}{scope}/{}/{{name}}", info.plural);
+        let parameter =
+            |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
+        let operation = json!({
+            "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation")],
+            "responses": {"200": {"description": "OK"}},
+            "x-kubernetes-action": "patch",
+            "x-kubernetes-group-version-kind": {"group": group, "kind": info.name, "version": version},
+        });
+        super::json::set(&mut paths, &[&path, "patch"], operation);
+    }
+    known.then(|| {
+        json!({
+            "openapi": "3.0.0",
+            "info": {"title": "Simulated Kubernetes", "version": format!("v1.{MINOR}.0")},
+            "paths": paths,
+            "components": {"schemas": {}},
+        })
+    })
 }
 
 fn resources(group: &str, version: &str) -> Option<Value> {

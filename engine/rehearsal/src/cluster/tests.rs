@@ -281,6 +281,17 @@ fn rolling_back_reuses_the_replica_set_under_a_new_revision() {
 }
 
 #[test]
+fn a_null_in_a_template_makes_no_revision() {
+    let mut hand = Hand::with_web(Config::default(), 1);
+    let mut template = hand.get(WEB)["spec"]["template"].clone();
+    template["metadata"]["creationTimestamp"] = Value::Null;
+    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+    assert_eq!(hand.patch("json-patch+json", WEB, &patch).0, 200);
+    hand.pass(Span::from_mins(1));
+    assert_eq!(hand.revisions(), [("1".into(), "web:1".into(), 1)]);
+}
+
+#[test]
 fn the_history_is_no_longer_than_asked() {
     let mut hand = Hand::with_web(Config::default(), 1);
     hand.patch(
@@ -970,6 +981,21 @@ fn injected_faults_strike_the_requests_they_are_meant_for() {
             (None, true, true)
         ]
     );
+}
+
+#[test]
+fn a_watch_whose_answer_is_lost_is_not_left_open() {
+    let mut hand = Hand::new(Config::default());
+    for _ in 0..2_000 {
+        hand.cluster.add_fault(Fault::next(Effect::AnswerLost));
+        let request = Request::new("GET", "/api/v1/pods?watch=true");
+        assert!(matches!(
+            hand.cluster.handle(hand.now, &request),
+            Reply::Dropped
+        ));
+    }
+    let watch = hand.watch("/api/v1/pods?watch=true");
+    assert!(hand.cluster.watch_ends(watch).is_some());
 }
 
 #[test]
