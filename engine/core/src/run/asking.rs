@@ -308,7 +308,8 @@ impl Run {
             (last.updated, last.ready, last.total, &last.settings)
                 != (seen.updated, seen.ready, seen.total, &seen.settings)
         });
-        if moved {
+        // Until the cluster has taken the last write in, it tells of the time before.
+        if moved && seen.observed_generation >= seen.generation {
             let words = format!(
                 "{} of {} pods ready, {} updated",
                 seen.ready, seen.settings.replicas, seen.updated
