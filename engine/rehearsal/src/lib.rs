@@ -12,3 +12,4 @@ pub mod scenario;
 pub mod server;
 pub mod story;
 pub mod web;
+pub mod witness;

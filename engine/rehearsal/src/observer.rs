@@ -147,7 +147,9 @@ pub fn fewest_ready(history: &[Observation], namespace: &str, service: &str) -> 
             .services
             .iter()
             .find(|s| s.namespace == namespace && s.name == service)?;
-        Some(service.endpoints.values().sum::<usize>())
+        let endpoints = service.endpoints.values().sum::<usize>();
+        // A pod that has gone serves nobody, whatever the data plane still believes.
+        Some(endpoints.saturating_sub(service.gone))
     };
     history.iter().filter_map(of).min()
 }
@@ -251,6 +253,27 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
         must(told, format!("no notice holds `{part}`"));
     }
     faults
+}
+
+/// What people were told, in a line each: the notices that the webhook posted, and what became of them.
+#[must_use]
+pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
+    let posts = exchanges.iter().filter(|exchange| exchange.method == "POST");
+    let told = posts.filter_map(|exchange| {
+        let body: Value = serde_json::from_str(&exchange.body).ok()?;
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let host = exchange.url.split('/').nth(2).unwrap_or_default();
+        let answer = exchange
+            .status
+            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        Some(format!(
+            "{} to {host} ({answer}): {} - {}",
+            text("event"),
+            text("title"),
+            text("text").replace('\n', " / ")
+        ))
+    });
+    told.collect()
 }
 
 /// How many requests of the engine changed an object, by kind.

@@ -17,14 +17,16 @@ use phasegate_runtime::planner;
 use phasegate_runtime::ports::Journal;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cluster::{Kind, LoggedRequest, Observation, Request};
+use crate::cluster::{Kind, LoggedRequest, Request};
 use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins};
 use crate::network::Network;
 use crate::observer::{self, Evidence, Snapshot};
 use crate::scenario::Scenario;
 use crate::scenario::acts::{Act, DeathPoint, Deed, Drift};
 use crate::server::SharedCluster;
-use crate::story::{Source, Story, Told};
+use crate::story::{Source, Story};
+use crate::web::Exchange;
+use crate::witness::Witness;
 
 /// The run's id in a rehearsal.
 pub const RUN: &str = "rehearsal";
@@ -66,6 +68,10 @@ pub struct Rehearsal {
     pub records: Vec<Record>,
     /// What the cluster was asked.
     pub requests: Vec<LoggedRequest>,
+    /// What the network carried.
+    pub exchanges: Vec<Exchange>,
+    /// The fewest ready endpoints of the workload's Service at any time, where it has one.
+    pub fewest_ready: Option<usize>,
     /// Why there was no plan.
     pub refused: Option<Diagnostics>,
 }
@@ -77,6 +83,16 @@ struct Desk {
     /// Acts that wait for a line.
     waiting: Vec<Act>,
     run: Option<Run>,
+    witness: Witness,
+    cluster: SharedCluster,
+}
+
+impl Desk {
+    /// What the cluster showed up to now comes before whatever is told next.
+    fn look(&mut self) {
+        let lines = self.cluster.with(|cluster| self.witness.look(cluster));
+        self.story.add(lines);
+    }
 }
 
 type SharedDesk = Arc<Mutex<Desk>>;
@@ -94,6 +110,7 @@ struct Teller {
 impl Observer for Teller {
     fn recorded(&mut self, _: u64, record: &Record, run: &Run) {
         let mut desk = lock(&self.desk);
+        desk.look();
         desk.story.record(run);
         let waiting = std::mem::take(&mut desk.waiting);
         for act in waiting {
@@ -139,6 +156,8 @@ pub async fn play(stage: Stage<'_>) -> Rehearsal {
         due,
         waiting,
         run: None,
+        witness: Witness::new(&stage.loaded.namespace),
+        cluster: stage.cluster.clone(),
     }));
     let player = Player::new(stage, desk);
     player.play().await
@@ -200,7 +219,9 @@ impl<'a> Player<'a> {
 
     fn tell(&self, source: Source, text: impl Into<String>) {
         let now = self.now();
-        lock(&self.desk).story.tell(now, source, text);
+        let mut desk = lock(&self.desk);
+        desk.look();
+        desk.story.tell(now, source, text);
     }
 
     async fn sleep_until(&self, at: Timestamp) {
@@ -507,8 +528,10 @@ impl<'a> Player<'a> {
             )
         });
         let exchanges = stage.network.exchanges();
-        let (mut story, run, undone) = {
-            let desk = lock(&self.desk);
+        let (story, run, undone) = {
+            let mut desk = lock(&self.desk);
+            let rest = stage.cluster.with(|cluster| desk.witness.close(cluster));
+            desk.story.add(rest);
             let undone: Vec<Act> = desk
                 .waiting
                 .iter()
@@ -517,7 +540,6 @@ impl<'a> Player<'a> {
                 .collect();
             (desk.story.clone(), desk.run.clone(), undone)
         };
-        story.merge(milestones(&history, &requests));
         let end = match run.as_ref().map(Run::state) {
             None => "not-started".to_owned(),
             Some(State::Ended { end }) => end.to_string().replace(' ', "-"),
@@ -560,6 +582,9 @@ impl<'a> Player<'a> {
                 )
             }));
         }
+        let fewest_ready = workload.service.as_deref().and_then(|service| {
+            observer::fewest_ready(&history, &stage.loaded.namespace, service)
+        });
         Rehearsal {
             story,
             end,
@@ -567,6 +592,8 @@ impl<'a> Player<'a> {
             run,
             records,
             requests,
+            exchanges,
+            fewest_ready,
             refused,
         }
     }
@@ -625,69 +652,4 @@ fn deed_in_words(deed: &Deed) -> String {
             .unwrap_or_default()
             .to_lowercase(),
     }
-}
-
-/// What the observer saw, as lines: every change of a Deployment or of a Service's endpoints, and every write of the engine.
-fn milestones(history: &[Observation], requests: &[LoggedRequest]) -> Vec<Told> {
-    let mut lines = Vec::new();
-    let mut last: Option<String> = None;
-    for seen in history {
-        let mut parts = Vec::new();
-        for deployment in &seen.deployments {
-            let image = deployment
-                .images
-                .first()
-                .map(|image| image.rsplit('/').next().unwrap_or(image))
-                .unwrap_or("none");
-            parts.push(format!(
-                "{} {image} {}/{} ready",
-                deployment.name, deployment.ready, deployment.wanted
-            ));
-        }
-        for service in &seen.services {
-            let ends: Vec<String> = service
-                .endpoints
-                .iter()
-                .map(|(image, count)| {
-                    format!("{}×{count}", image.rsplit(':').next().unwrap_or(image))
-                })
-                .collect();
-            parts.push(format!(
-                "traffic to {}",
-                if ends.is_empty() {
-                    "nothing".to_owned()
-                } else {
-                    ends.join(" ")
-                }
-            ));
-        }
-        let text = parts.join(", ");
-        if last.as_ref() != Some(&text) {
-            lines.push(Told {
-                at: seen.at,
-                source: Source::Cluster,
-                text: text.clone(),
-            });
-            last = Some(text);
-        }
-    }
-    for request in observer::changes(requests) {
-        let object = request.path.split('/').rev().take(2).collect::<Vec<_>>();
-        let object = object.into_iter().rev().collect::<Vec<_>>().join("/");
-        let key = observer::effect_key(request)
-            .unwrap_or("no effect")
-            .replace(RUN, "RUN");
-        let lost = if request.status.is_none() {
-            ", its answer is lost"
-        } else {
-            ""
-        };
-        lines.push(Told {
-            at: request.at,
-            source: Source::Cluster,
-            text: format!("{} {object} for {key}{lost}", request.method),
-        });
-    }
-    lines.sort_by_key(|line| line.at);
-    lines
 }

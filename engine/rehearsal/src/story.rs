@@ -1,10 +1,12 @@
 //! The story of a rehearsal: what happened, in order, with virtual times.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use phasegate_core::run::{Level, Run};
 use phasegate_core::time::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 /// Most lines of a story.
 pub const MAX_LINES: usize = 100_000;
@@ -39,15 +41,19 @@ pub struct Told {
 pub struct Story {
     start: Timestamp,
     lines: Vec<Told>,
+    /// What a gate said last in a step.
+    #[serde(skip)]
+    verdicts: BTreeMap<(String, String), String>,
 }
 
 impl Story {
     /// A story that begins at `start`.
     #[must_use]
-    pub const fn new(start: Timestamp) -> Self {
+    pub fn new(start: Timestamp) -> Self {
         Self {
             start,
             lines: Vec::new(),
+            verdicts: BTreeMap::new(),
         }
     }
 
@@ -65,7 +71,8 @@ impl Story {
     /// Adds what a record of a run brought about.
     pub fn record(&mut self, run: &Run) {
         for line in run.said() {
-            if line.level < Level::Info {
+            // What the workload looks like is told by the cluster itself.
+            if line.level < Level::Info || line.kind == "workload" {
                 continue;
             }
             let place = line
@@ -73,7 +80,17 @@ impl Story {
                 .as_deref()
                 .or(line.phase.as_deref())
                 .unwrap_or("run");
-            let text = format!("{place:<22} {}", line.message).replace(run.id(), "RUN");
+            let text = format!("{place:<16} {}", line.message).replace(run.id(), "RUN");
+            if line.kind == "gate" {
+                let gate = line.data.get("gate").and_then(Value::as_str);
+                let key = (place.to_owned(), gate.unwrap_or_default().to_owned());
+                let same = self.verdicts.get(&key) == Some(&text);
+                self.verdicts.insert(key, text.clone());
+                // Said once, for as long as a gate says the same.
+                if same {
+                    continue;
+                }
+            }
             self.tell(run.now(), Source::Engine, text);
         }
     }
@@ -94,10 +111,15 @@ impl Story {
         &self.lines
     }
 
-    /// Adds the lines of another story, at their times.
-    pub fn merge(&mut self, lines: Vec<Told>) {
-        self.lines.extend(lines);
-        self.lines.sort_by_key(|line| line.at);
+    /// Adds lines, at their times: each behind those of the same time.
+    pub fn add(&mut self, lines: Vec<Told>) {
+        for line in lines {
+            if self.lines.len() >= MAX_LINES {
+                return;
+            }
+            let at = self.lines.partition_point(|told| told.at <= line.at);
+            self.lines.insert(at, line);
+        }
     }
 
     /// The story as text: a line each, with the time since the beginning.

@@ -218,7 +218,7 @@ impl Run {
         self.say(
             "step-finished",
             Level::Info,
-            format!("{} done in {elapsed}", step.id),
+            format!("done in {elapsed}"),
             json!({"elapsedMs": elapsed.as_millis()}),
         );
         let recorded = self

@@ -1,0 +1,180 @@
+//! What the cluster shows and what it is asked, as lines of the story.
+//!
+//! States that follow each other within [`SETTLES`] are told as one, the last: a controller's work is a
+//! flurry of small changes. A state with fewer endpoints than before is always told.
+
+use phasegate_core::time::{Span, Timestamp};
+
+use crate::cluster::{Cluster, LoggedRequest, Observation};
+use crate::observer;
+use crate::story::{Source, Told};
+
+/// How long a state must last to be told.
+const SETTLES: Span = Span::from_secs(1);
+
+/// Follows one namespace of a cluster.
+#[derive(Debug, Default)]
+pub struct Witness {
+    namespace: String,
+    observations: usize,
+    last_request: u64,
+    pending: Option<State>,
+    told: Option<State>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    at: Timestamp,
+    text: String,
+    endpoints: usize,
+}
+
+impl Witness {
+    /// Follows a namespace from the beginning.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// What is new since the last look.
+    pub fn look(&mut self, cluster: &Cluster) -> Vec<Told> {
+        let mut lines = Vec::new();
+        for seen in cluster.history().iter().skip(self.observations) {
+            self.see(seen, &mut lines);
+        }
+        self.observations = cluster.history().len();
+        let now = cluster.now();
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|state| now.since(state.at) >= SETTLES)
+        {
+            self.settle(&mut lines);
+        }
+        for request in observer::changes(cluster.requests()) {
+            if request.seq > self.last_request {
+                self.last_request = request.seq;
+                lines.push(written(request));
+            }
+        }
+        lines
+    }
+
+    /// What is left to tell at the end.
+    pub fn close(&mut self, cluster: &Cluster) -> Vec<Told> {
+        let mut lines = self.look(cluster);
+        self.settle(&mut lines);
+        lines
+    }
+
+    fn see(&mut self, seen: &Observation, lines: &mut Vec<Told>) {
+        let state = self.state(seen);
+        if let Some(pending) = &self.pending {
+            let lasted = seen.at.since(pending.at) >= SETTLES;
+            let worse = self
+                .told
+                .as_ref()
+                .is_some_and(|told| pending.endpoints < told.endpoints);
+            let better = state.endpoints > pending.endpoints;
+            if lasted || (worse && better) {
+                self.settle(lines);
+            }
+        }
+        if self.told.is_none() {
+            lines.push(state.line());
+            self.told = Some(state);
+        } else {
+            self.pending = Some(state);
+        }
+    }
+
+    fn settle(&mut self, lines: &mut Vec<Told>) {
+        if let Some(state) = self.pending.take() {
+            if self.told.as_ref().is_none_or(|told| told.text != state.text) {
+                lines.push(state.line());
+            }
+            self.told = Some(state);
+        }
+    }
+
+    fn state(&self, seen: &Observation) -> State {
+        let mut parts = Vec::new();
+        let mut endpoints = 0;
+        for deployment in &seen.deployments {
+            if deployment.namespace != self.namespace {
+                continue;
+            }
+            let image = deployment.images.first().map_or("no image", String::as_str);
+            let image = image.rsplit('/').next().unwrap_or(image);
+            parts.push(format!(
+                "{} wants {} of {image}, {} ready",
+                deployment.name, deployment.wanted, deployment.ready
+            ));
+        }
+        for service in &seen.services {
+            if service.namespace != self.namespace {
+                continue;
+            }
+            let total: usize = service.endpoints.values().sum();
+            endpoints += total.saturating_sub(service.gone);
+            let ends: Vec<String> = service
+                .endpoints
+                .iter()
+                .map(|(image, count)| {
+                    let tag = image.rsplit(':').next().unwrap_or(image);
+                    format!("{count} of {tag}")
+                })
+                .collect();
+            let ends = if ends.is_empty() {
+                "nothing".to_owned()
+            } else {
+                ends.join(" and ")
+            };
+            let gone = if service.gone > 0 {
+                format!(", {} of them gone", service.gone)
+            } else {
+                String::new()
+            };
+            parts.push(format!("traffic to {ends}{gone}"));
+        }
+        if parts.is_empty() {
+            parts.push("nothing is there".to_owned());
+        }
+        State {
+            at: seen.at,
+            text: parts.join("; "),
+            endpoints,
+        }
+    }
+}
+
+impl State {
+    fn line(&self) -> Told {
+        Told {
+            at: self.at,
+            source: Source::Cluster,
+            text: self.text.clone(),
+        }
+    }
+}
+
+fn written(request: &LoggedRequest) -> Told {
+    let object: Vec<&str> = request.path.split('/').rev().take(2).collect();
+    let object: Vec<&str> = object.into_iter().rev().collect();
+    let key = observer::effect_key(request).unwrap_or("no effect");
+    // The run's id is left out: it is the same for every key.
+    let key = key.split_once('/').map_or(key, |(_, rest)| rest);
+    let lost = if request.status.is_none() {
+        ", its answer is lost"
+    } else {
+        ""
+    };
+    Told {
+        at: request.at,
+        source: Source::Cluster,
+        text: format!("{} {} for {key}{lost}", request.method, object.join("/")),
+    }
+}

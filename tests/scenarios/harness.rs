@@ -1,0 +1,221 @@
+//! Loads a scenario's folder, plays it, and writes down what happened.
+//!
+//! A folder holds `scenario.yaml`, and where they differ from those beside this file `release.yaml` and
+//! `policy.yaml`. A scenario without objects plays in the common world: three pods of `shop` 1.0.0.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use phasegate_cli::rehearsal::{self, Inputs};
+use phasegate_cli::{builtin, compose, plugins};
+use phasegate_core::diagnostic::Diagnostics;
+use phasegate_core::run::Run;
+use phasegate_core::spec::policy::{self, Policy};
+use phasegate_core::spec::release::{self, Loaded, Overrides};
+use phasegate_core::time::Span;
+use phasegate_registry::DirCache;
+use phasegate_rehearsal::observer;
+use phasegate_rehearsal::rehearse::Rehearsal;
+use phasegate_rehearsal::scenario::{self, Scenario};
+
+/// Compiled plugins, so that each is compiled once for all of the suite.
+fn cache() -> Arc<DirCache> {
+    static CACHE: OnceLock<(tempfile::TempDir, Arc<DirCache>)> = OnceLock::new();
+    let (_, cache) = CACHE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DirCache::open(folder.path()).unwrap();
+        (folder, Arc::new(cache))
+    });
+    cache.clone()
+}
+
+/// A folder.
+pub(crate) struct Case {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) folder: PathBuf,
+    /// The release.
+    pub(crate) loaded: Loaded,
+    /// The policy.
+    pub(crate) policy: Policy,
+    /// The scenario.
+    pub(crate) scenario: Scenario,
+}
+
+fn good<T>(what: &Path, result: Result<T, Diagnostics>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(faults) => panic!("{}: {faults}", what.display()),
+    }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn own_or_common(folder: &Path, name: &str) -> PathBuf {
+    let own = folder.join(name);
+    if own.exists() {
+        own
+    } else {
+        folder.parent().unwrap().join(name)
+    }
+}
+
+impl Case {
+    /// All folders, in order.
+    pub(crate) fn all(root: &Path) -> Vec<Self> {
+        let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .collect();
+        folders.sort();
+        folders.iter().map(|folder| Self::load(folder)).collect()
+    }
+
+    /// One folder.
+    pub(crate) fn load(folder: &Path) -> Self {
+        let path = own_or_common(folder, "release.yaml");
+        let overrides = Overrides::default();
+        let loaded = good(
+            &path,
+            release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES),
+        );
+        let path = own_or_common(folder, "policy.yaml");
+        let policy = good(&path, policy::load("policy.yaml", &read(&path))).policy;
+        let world = folder.parent().unwrap().join("world.yaml");
+        let world = good(&world, scenario::load("world.yaml", &read(&world))).scenario;
+        let path = folder.join("scenario.yaml");
+        let mut scenario = good(&path, scenario::load("scenario.yaml", &read(&path))).scenario;
+        assert!(
+            scenario.expect.end.is_some(),
+            "{}: a scenario here says how the run ends",
+            path.display()
+        );
+        if scenario.cluster.objects.is_empty() {
+            scenario.cluster.objects = world.cluster.objects;
+        }
+        scenario.cluster.pods.extend(world.cluster.pods);
+        Self {
+            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+            folder: folder.to_owned(),
+            loaded,
+            policy,
+            scenario,
+        }
+    }
+
+    /// Plays it.
+    pub(crate) fn play(&self, seed: u64) -> Rehearsal {
+        self.play_as(&self.scenario, seed)
+    }
+
+    /// Plays it in another world than its own.
+    pub(crate) fn play_as(&self, scenario: &Scenario, seed: u64) -> Rehearsal {
+        let components = match plugins::of_release(&self.loaded, &self.folder) {
+            Ok(components) => components,
+            Err(faults) => panic!("run `cargo xtask plugins` before the tests: {faults}"),
+        };
+        let inputs = Inputs {
+            loaded: &self.loaded,
+            policy: &self.policy,
+            scenario,
+            components,
+            credentials: Arc::new(compose::Invented),
+            cache: Some(cache()),
+            seed,
+        };
+        match rehearsal::play(inputs) {
+            Ok(rehearsal) => rehearsal,
+            Err(fault) => panic!("{}: {fault:?}", self.name),
+        }
+    }
+
+    /// Holds a transcript against the golden one, or writes it anew where `UPDATE` is set.
+    pub(crate) fn compare(&self, text: &str) -> Result<(), String> {
+        let path = self.folder.join("transcript.txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        if golden == text {
+            return Ok(());
+        }
+        Err(format!(
+            "the transcript is another one (UPDATE=1 writes it anew):\n{}",
+            difference(&golden, text)
+        ))
+    }
+}
+
+/// The first lines in which two texts differ.
+pub(crate) fn difference(before: &str, after: &str) -> String {
+    let mut out = String::new();
+    let (mut before, mut after) = (before.lines(), after.lines());
+    for number in 1.. {
+        let (was, is) = (before.next(), after.next());
+        if was.is_none() && is.is_none() {
+            break;
+        }
+        if was != is {
+            let _ = writeln!(
+                out,
+                "line {number}\n  was: {}\n  is:  {}",
+                was.unwrap_or("(nothing)"),
+                is.unwrap_or("(nothing)")
+            );
+            if out.lines().count() > 15 {
+                break;
+            }
+        }
+    }
+    out
+}
+
+/// What is left of a rehearsal for people to read: the story, and what the observer counted.
+pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
+    let mut out = String::new();
+    if let Some(about) = &case.scenario.about {
+        let _ = writeln!(out, "# {about}\n");
+    }
+    out.push_str(&rehearsal.story.text());
+    let _ = writeln!(out, "\nend: {}", rehearsal.end);
+    let run = rehearsal.run.as_ref();
+    if let Some(took) = run.and_then(Run::rollback_time) {
+        let target = run.map_or(Span::ZERO, |run| run.plan().rollback.target);
+        let within = if took <= target { "within" } else { "over" };
+        let _ = writeln!(
+            out,
+            "the way back took {took}, {within} its target of {target}"
+        );
+    }
+    let changes = observer::changes_by_kind(&rehearsal.requests);
+    let changes: Vec<String> = changes
+        .iter()
+        .map(|(kind, count)| format!("{count} to {kind}"))
+        .collect();
+    let changes = if changes.is_empty() {
+        "none".to_owned()
+    } else {
+        changes.join(", ")
+    };
+    let _ = writeln!(out, "changes: {changes}");
+    if let Some(fewest) = rehearsal.fewest_ready {
+        let _ = writeln!(out, "fewest ready endpoints: {fewest}");
+    }
+    for notice in observer::notices(&rehearsal.exchanges) {
+        let _ = writeln!(out, "notice: {notice}");
+    }
+    if let Some(run) = run {
+        for owed in run.obligations() {
+            let _ = writeln!(out, "owed: {} (due {})", owed.task, owed.due);
+        }
+    }
+    for fault in &rehearsal.faults {
+        let _ = writeln!(out, "FAULT: {fault}");
+    }
+    out
+}
