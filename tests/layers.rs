@@ -1,4 +1,10 @@
 //! Who may depend on whom: `core ← runtime ← {host, store, registry, world, rehearsal} ← cli`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -18,13 +24,28 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("rehearsal", &["core", "runtime"]),
     (
         "cli",
-        &["core", "runtime", "host", "store", "registry", "world", "rehearsal"],
+        &[
+            "core",
+            "runtime",
+            "host",
+            "store",
+            "registry",
+            "world",
+            "rehearsal",
+        ],
     ),
 ];
 
 /// What must not be anywhere below the core: it is pure.
 const IMPURE: [&str; 8] = [
-    "tokio", "wasmtime", "kube", "hyper", "rusqlite", "rustix", "reqwest", "async-trait",
+    "tokio",
+    "wasmtime",
+    "kube",
+    "hyper",
+    "rusqlite",
+    "rustix",
+    "reqwest",
+    "async-trait",
 ];
 
 #[expect(
@@ -51,12 +72,18 @@ fn metadata() -> Value {
 fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for package in metadata["packages"].as_array().expect("packages") {
-        let normal = package["dependencies"].as_array().expect("dependencies").iter();
+        let normal = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter();
         let names = normal
             .filter(|dependency| dependency["kind"].is_null() && dependency["optional"] == false)
             .filter_map(|dependency| dependency["name"].as_str().map(str::to_owned));
         let name = package["name"].as_str().expect("name").to_owned();
-        found.entry(name).or_insert_with(BTreeSet::new).extend(names);
+        found
+            .entry(name)
+            .or_insert_with(BTreeSet::new)
+            .extend(names);
     }
     found
 }
@@ -71,9 +98,18 @@ fn crates_depend_only_on_those_below_them() {
         let beyond: Vec<_> = of_engine.difference(&allowed).collect();
         assert!(beyond.is_empty(), "{name} depends on {beyond:?}");
     }
-    let known: BTreeSet<String> = ALLOWED.iter().map(|(name, _)| format!("{ENGINE}{name}")).collect();
-    let others = dependencies.keys().filter(|name| name.starts_with(ENGINE) && !known.contains(*name));
-    assert_eq!(others.collect::<Vec<_>>(), ["phasegate-tests"], "a crate that this test doesn't know");
+    let known: BTreeSet<String> = ALLOWED
+        .iter()
+        .map(|(name, _)| format!("{ENGINE}{name}"))
+        .collect();
+    let others = dependencies
+        .keys()
+        .filter(|name| name.starts_with(ENGINE) && !known.contains(*name));
+    assert_eq!(
+        others.collect::<Vec<_>>(),
+        ["phasegate-tests"],
+        "a crate that this test doesn't know"
+    );
 }
 
 #[test]
@@ -88,7 +124,13 @@ fn nothing_impure_is_below_the_core() {
             }
         }
     }
-    let impure: Vec<_> = IMPURE.iter().filter(|name| below.contains(**name)).collect();
+    let impure: Vec<_> = IMPURE
+        .iter()
+        .filter(|name| below.contains(**name))
+        .collect();
     assert!(impure.is_empty(), "the core reaches {impure:?}");
-    assert!(below.contains("serde_json"), "the graph was read: {below:?}");
+    assert!(
+        below.contains("serde_json"),
+        "the graph was read: {below:?}"
+    );
 }

@@ -6,6 +6,12 @@
 //! A kill between a write and its outcome is exact: the simulated cluster, a process of its own, applies
 //! the write and holds the answer back; the test sees the write in the cluster's log and kills the engine,
 //! which is still waiting.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the test starts and kills processes and waits for them"
