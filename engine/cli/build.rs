@@ -36,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     table.push(']');
     let into = out.join("plugins.rs");
-    #[allow(clippy::disallowed_methods, reason = "a build script writes into its own OUT_DIR")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a build script writes into its own OUT_DIR"
+    )]
     fs::write(into, table)?;
     Ok(())
 }
@@ -61,7 +64,9 @@ fn components(folder: &Path) -> Vec<(String, PathBuf)> {
         .flatten()
         .filter_map(|entry| {
             let path = entry.path().canonicalize().ok()?;
-            let wasm = path.extension().is_some_and(|extension| extension == "wasm");
+            let wasm = path
+                .extension()
+                .is_some_and(|extension| extension == "wasm");
             let name = path.file_stem()?.to_str()?.to_owned();
             wasm.then_some((name, path))
         })

@@ -506,7 +506,10 @@ mod tests {
     fn reference(command: &mut clap::Command, above: &str, out: &mut String) {
         let name = format!("{above} {}", command.get_name());
         let name = name.trim();
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let about = command
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let usage = command.render_usage().to_string();
         let usage = usage.trim_start_matches("Usage: ");
         let _ = writeln!(out, "\n## `{name}`\n\n{about}\n\n```text\n{usage}\n```\n");
@@ -520,7 +523,10 @@ mod tests {
             .collect();
         arguments.sort_by_key(|a| !a.is_positional());
         for argument in arguments {
-            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = argument
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let _ = writeln!(out, "- `{argument}`: {help}");
         }
         for below in command.get_subcommands_mut() {
@@ -533,7 +539,10 @@ mod tests {
     /// `docs/cli.md` says what the command line takes. To write it anew:
     /// `PHASEGATE_UPDATE_DOCS=1 cargo test -p phasegate-cli --lib reference`.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the test compares a file of the repository")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test compares a file of the repository"
+    )]
     fn the_committed_reference_is_that_of_the_command_line() {
         let mut text = String::from(
             "# The command line\n\nGenerated from the program; a test compares. Data goes to standard output, everything else to standard\nerror. `--output json` prints data as JSON, and live progress as one JSON object a line.\n\n",
@@ -560,7 +569,10 @@ mod tests {
     fn the_exit_codes_of_the_help_are_those_of_the_program() {
         let help = include_str!("exit_codes.txt");
         for (exit, means) in crate::exit::ALL {
-            assert!(help.contains(&format!("{:>4}  {means}", exit.code())), "{means}");
+            assert!(
+                help.contains(&format!("{:>4}  {means}", exit.code())),
+                "{means}"
+            );
         }
     }
 }

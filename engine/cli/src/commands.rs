@@ -20,10 +20,25 @@ use phasegate_core::event::Command as RunCommand;
 
 use crate::args::{Cli, Command, DueCommand, HistoryCommand};
 use crate::console::Console;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, internal};
 
-/// Runs the command.
-pub(crate) async fn run(cli: &Cli, console: &Console) -> Outcome {
+/// Runs the command, in a runtime of its own.
+pub(crate) fn run(cli: &Cli, console: &Console) -> Outcome {
+    if let Command::Rehearse(args) = &cli.command {
+        return rehearse::rehearse(args, console);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| internal("no async runtime").caused_by(&error))?;
+    let outcome = runtime.block_on(live(cli, console));
+    // Whatever a plugin or a cluster still computes must not hold the user up.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Runs a command that takes place in the real world's time.
+async fn live(cli: &Cli, console: &Console) -> Outcome {
     let state = cli.global.state.as_path();
     let tell = |run, command| commanding::tell(state, console, run, command);
     match &cli.command {
@@ -68,7 +83,7 @@ pub(crate) async fn run(cli: &Cli, console: &Console) -> Outcome {
             None => due::list(args.all, state, console).await,
         },
         Command::Simulate(args) => simulate::simulate(args, console).await,
-        Command::Rehearse(args) => rehearse::rehearse(args, console).await,
+        Command::Rehearse(args) => rehearse::rehearse(args, console),
         Command::Plugin(args) => plugin::plugin(args, console).await,
         Command::Schema(args) => about::schema(args, console),
         Command::Explain(args) => about::explain(args, console),

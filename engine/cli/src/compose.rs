@@ -35,8 +35,8 @@ use phasegate_runtime::plugin_ports::{
     CompiledCache, CredentialError, CredentialHeader, Credentials, Grants, LogLine, LogSink, Secret,
 };
 use phasegate_runtime::ports::{
-    Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, ObjectError, ObjectRef,
-    LEASE_DURATION, Objects,
+    Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, LEASE_DURATION,
+    ObjectError, ObjectRef, Objects,
 };
 use phasegate_world::clock::ScaledClock;
 use phasegate_world::connect;
@@ -245,12 +245,12 @@ pub fn host_config(
         limits: narrowed(limits),
         cache,
         seed,
-        yields: true,
+        ..HostConfig::default()
     }
 }
 
 /// The engine's own limits, as far as the policy doesn't set others.
-fn narrowed(policy: &PluginLimits) -> Limits {
+pub(crate) fn narrowed(policy: &PluginLimits) -> Limits {
     let mut limits = Limits::default();
     if let Some(mib) = policy.memory_mib {
         let mib = usize::try_from(mib).unwrap_or(usize::MAX);

@@ -142,18 +142,20 @@ fn coloured(text: &str) -> String {
 }
 
 fn unwritable(error: serde_json::Error) -> Fault {
-    internal("data can't be written as JSON").caused_by(&error).into()
+    internal("data can't be written as JSON")
+        .caused_by(&error)
+        .into()
 }
 
 /// A reader that has seen enough (`| head`) is no fault of ours, and not one to speak of: the
 /// process ends as if all had been read.
 fn written(result: io::Result<()>) -> Result<(), Fault> {
     match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(internal(
-            "standard output can't be written to",
-        )
-        .caused_by(&error)
-        .into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(internal("standard output can't be written to")
+                .caused_by(&error)
+                .into())
+        }
         _ => Ok(()),
     }
 }

@@ -20,6 +20,7 @@ use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome, internal};
 use crate::live::Live;
 use crate::show;
+use crate::state::State;
 use crate::stream;
 
 /// How many nudges may wait; there are two kinds of them, and a third signal ends the process.
@@ -165,15 +166,15 @@ impl Observer for Progress {
 }
 
 /// Says how a run was left, and what the process exits with.
-pub(crate) fn conclude(console: &Console, run: &Run, left: Left) -> Outcome {
+pub(crate) async fn conclude(state: &State, console: &Console, run: &Run, left: Left) -> Outcome {
     let exit = Exit::of_state(&run.state());
-    if !console.json() {
-        console.note("");
-        console.note(&show::run_end(run, left));
-    }
-    if run.cause().is_some()
-        && matches!(run.state(), RunState::Ended { .. })
-    {
+    let awake = match left {
+        Left::Waiting => state.awake(run.id()).await?,
+        Left::Resting | Left::Interrupted => run.clone(),
+    };
+    console.note("");
+    console.note(&show::run_end(run, &awake, left));
+    if run.cause().is_some() && matches!(run.state(), RunState::Ended { .. }) {
         report(console, run);
     }
     Ok(exit)
@@ -215,12 +216,15 @@ pub(crate) fn refusal(text: &str) -> Fault {
 pub(crate) fn not_a_plan(file: &str, error: &serde_json::Error) -> Diagnostics {
     let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
     let column = u32::try_from(error.column()).unwrap_or(u32::MAX);
-    Diagnostic::new(codes::WRONG_TYPE, format!("`{file}` is not a plan of this engine"))
-        .at(Place::file(file).line(line, column))
-        .expected("a file that `phasegate plan --out` wrote")
-        .found(error.to_string())
-        .hint("plan again")
-        .into()
+    Diagnostic::new(
+        codes::WRONG_TYPE,
+        format!("`{file}` is not a plan of this engine"),
+    )
+    .at(Place::file(file).line(line, column))
+    .expected("a file that `phasegate plan --out` wrote")
+    .found(error.to_string())
+    .hint("plan again")
+    .into()
 }
 
 #[cfg(test)]

@@ -159,7 +159,8 @@ impl From<JournalError> for Fault {
 /// A fault that only the engine can be at fault for.
 #[must_use]
 pub fn internal(message: impl Into<String>) -> Diagnostic {
-    Diagnostic::new(codes::INTERNAL, message).hint("this is a fault of the engine; please report it")
+    Diagnostic::new(codes::INTERNAL, message)
+        .hint("this is a fault of the engine; please report it")
 }
 
 /// A fault of the journal, coded.
@@ -283,7 +284,8 @@ mod tests {
 
     #[test]
     fn an_error_in_the_middle_of_a_run_leaves_it_waiting() {
-        let full = || EngineError::Journal(JournalError::Full(Box::new(std::io::Error::other("x"))));
+        let full =
+            || EngineError::Journal(JournalError::Full(Box::new(std::io::Error::other("x"))));
         assert_eq!(engine(&full(), "r", true).exit, Exit::Waiting);
         assert_eq!(engine(&full(), "r", false).exit, Exit::Refused);
     }

@@ -70,14 +70,13 @@ pub fn read_up_to(file: &str, most: usize) -> Result<Vec<u8>, Diagnostic> {
         } else {
             format!("more than {most} bytes")
         };
-        return Err(Diagnostic::new(
-            codes::FILE_TOO_BIG,
-            format!("the file `{file}` is too big"),
-        )
-        .at(Place::file(file))
-        .expected(format!("at most {most} bytes"))
-        .found(found)
-        .hint("a file of this kind is written by people; is this the right one?"));
+        return Err(
+            Diagnostic::new(codes::FILE_TOO_BIG, format!("the file `{file}` is too big"))
+                .at(Place::file(file))
+                .expected(format!("at most {most} bytes"))
+                .found(found)
+                .hint("a file of this kind is written by people; is this the right one?"),
+        );
     }
     Ok(bytes)
 }

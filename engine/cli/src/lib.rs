@@ -26,7 +26,7 @@ use clap::Parser;
 
 use crate::args::Cli;
 use crate::console::Console;
-use crate::exit::{Exit, Fault, internal};
+use crate::exit::Exit;
 
 /// Runs `phasegate` with these arguments, the program's name first.
 #[must_use]
@@ -47,19 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let global = &cli.global;
     let console = Console::new(global.output, global.color, global.quiet);
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // In a rehearsal time goes on only when everything waits for it.
-        .start_paused(matches!(cli.command, args::Command::Rehearse(_)))
-        .build()
-        .map_err(|error| Fault::from(internal("no async runtime").caused_by(&error)))
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(commands::run(&cli, &console));
-            // Whatever a plugin or a cluster still computes must not hold the user up.
-            runtime.shutdown_background();
-            outcome
-        });
-    match outcome {
+    match commands::run(&cli, &console) {
         Ok(exit) => exit,
         Err(fault) => {
             console.faults(&fault.diagnostics);

@@ -194,7 +194,9 @@ impl Screen {
             .iter()
             .flat_map(|row| {
                 let style = row.style;
-                wrapped(&row.text, columns).into_iter().map(move |text| (text, style))
+                wrapped(&row.text, columns)
+                    .into_iter()
+                    .map(move |text| (text, style))
             })
             .collect();
         // What is lost where there is no room is the rail's beginning: it is long done.
@@ -212,9 +214,7 @@ impl Screen {
 
 fn terminal_size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            (size.ws_col.into(), size.ws_row.into())
-        }
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => FALLBACK,
     }
 }
@@ -262,7 +262,7 @@ fn region(run: &Run, marks: Marks) -> Vec<Row> {
         rows.push(below(format!("soak {}", bar(measured, wanted))));
     }
     rows.extend(run.gates().iter().map(|gate| below(show::gate(gate))));
-    rows.extend(show::next(run, true).into_iter().map(|line| Row {
+    rows.extend(show::next(run, run, true).into_iter().map(|line| Row {
         text: format!("  {line}"),
         style: "36",
     }));
@@ -295,7 +295,9 @@ fn painted(text: &str, code: &str, colour: bool) -> String {
 /// A row over as many rows as it needs, broken between words. What is wider than a column isn't known
 /// here, so that one column stays free.
 fn wrapped(row: &str, columns: usize) -> Vec<String> {
-    let room = columns.saturating_sub(1).max(INDENT.len().saturating_mul(2));
+    let room = columns
+        .saturating_sub(1)
+        .max(INDENT.len().saturating_mul(2));
     let mut rows = Vec::new();
     let mut rest = row.to_owned();
     while rest.chars().count() > room && rows.len() < MAX_ROWS {
@@ -335,9 +337,15 @@ mod tests {
     fn lines_scroll_above_and_the_region_is_drawn_in_place() {
         let mut screen = screen(&["one", "two"]);
         let first = screen.compose((80, 24));
-        assert!(first.contains("a line\u{1b}[0m\r\none\r\ntwo\r\n"), "{first:?}");
+        assert!(
+            first.contains("a line\u{1b}[0m\r\none\r\ntwo\r\n"),
+            "{first:?}"
+        );
         let second = screen.compose((80, 24));
-        assert!(second.starts_with("\u{1b}[?2026h\u{1b}[2A\r\u{1b}[J"), "{second:?}");
+        assert!(
+            second.starts_with("\u{1b}[?2026h\u{1b}[2A\r\u{1b}[J"),
+            "{second:?}"
+        );
         assert!(!second.contains("a line"));
     }
 
@@ -373,6 +381,9 @@ mod tests {
     fn a_bar_fills_with_what_was_measured() {
         let text = bar(Span::from_mins(5), Span::from_mins(10));
         assert_eq!(text, "[############------------] 5m of 10m measured");
-        assert!(bar(Span::from_mins(50), Span::from_mins(10)).contains("[########################] 10m"));
+        assert!(
+            bar(Span::from_mins(50), Span::from_mins(10))
+                .contains("[########################] 10m")
+        );
     }
 }

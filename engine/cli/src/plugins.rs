@@ -110,15 +110,14 @@ pub fn rooted(
 ///
 /// # Errors
 /// Where there are too many.
-pub fn credentials(
-    defined: &BTreeMap<String, Credential>,
-) -> Result<LocalCredentials, Diagnostic> {
+pub fn credentials(defined: &BTreeMap<String, Credential>) -> Result<LocalCredentials, Diagnostic> {
     let credentials = defined
         .iter()
         .map(|(name, credential)| (name.clone(), local(credential)))
         .collect();
-    LocalCredentials::new(credentials)
-        .map_err(|e| Diagnostic::new(codes::TOO_MANY, "there are too many credentials").caused_by(&e))
+    LocalCredentials::new(credentials).map_err(|e| {
+        Diagnostic::new(codes::TOO_MANY, "there are too many credentials").caused_by(&e)
+    })
 }
 
 fn local(credential: &Credential) -> credentials::Credential {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use phasegate_core::diagnostic::{Diagnostic, codes};
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::Loaded;
-use phasegate_host::{HostConfig, Limits};
+use phasegate_host::{HostConfig, Workshop};
 use phasegate_rehearsal::network::Network;
 use phasegate_rehearsal::rehearse::{self, Rehearsal, Stage};
 use phasegate_rehearsal::scenario::Scenario;
@@ -17,7 +17,7 @@ use phasegate_runtime::ports::Component;
 use phasegate_store::memory::MemoryJournal;
 use phasegate_world::connect;
 
-use crate::compose::World;
+use crate::compose::{World, narrowed};
 
 /// What a rehearsal is played with.
 pub struct Inputs<'a> {
@@ -42,24 +42,45 @@ pub struct Inputs<'a> {
 /// # Errors
 /// Where the scenario's cluster can't be made, or this machine can't run plugins.
 pub fn play(inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+    play_in(None, inputs)
+}
+
+/// As [`play`], with plugins that are loaded once for all rehearsals that are given the same workshop.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_in(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .map_err(|error| Diagnostic::new(codes::INTERNAL, "no async runtime").caused_by(&error))?;
-    runtime.block_on(stage(inputs))
+    runtime.block_on(stage(workshop, inputs))
 }
 
-async fn stage(inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+async fn stage(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
     let clock = Arc::new(VirtualClock::starting_at(inputs.scenario.start()));
     let cluster = SharedCluster::new(inputs.scenario.cluster(inputs.seed)?, clock.clone());
     let network = Network::new(cluster.clone(), Web::new(inputs.scenario));
-    let client = connect::client_from_service(ClusterService::new(cluster.clone()), &inputs.loaded.namespace);
+    let client = connect::client_from_service(
+        ClusterService::new(cluster.clone()),
+        &inputs.loaded.namespace,
+    );
     let world = World::in_process(client, Arc::new(network.clone()), clock);
     // Nothing else runs on this thread, so a plugin that computes must not give way to anything.
-    let limits = Limits::default();
-    let config = HostConfig { limits, cache: inputs.cache, seed: inputs.seed, yields: false };
-    let parts = world.engine(config, inputs.credentials, inputs.components, Arc::new(MemoryJournal::new("rehearsal")))?;
+    let config = HostConfig {
+        limits: narrowed(&inputs.policy.plugins),
+        cache: inputs.cache,
+        seed: inputs.seed,
+        yields: false,
+        workshop: workshop.cloned(),
+    };
+    let parts = world.engine(
+        config,
+        inputs.credentials,
+        inputs.components,
+        Arc::new(MemoryJournal::new("rehearsal")),
+    )?;
     let stage = Stage {
         loaded: inputs.loaded,
         policy: inputs.policy,

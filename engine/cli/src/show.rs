@@ -23,7 +23,9 @@ pub(crate) fn short(digest: &str) -> String {
 #[must_use]
 pub(crate) fn time_of_day(at: Timestamp) -> String {
     let text = at.to_string();
-    let clock = text.split_once('T').map_or(text.as_str(), |(_, clock)| clock);
+    let clock = text
+        .split_once('T')
+        .map_or(text.as_str(), |(_, clock)| clock);
     clock.chars().take(8).collect()
 }
 
@@ -91,7 +93,11 @@ fn head(text: &mut String, plan: &Plan) {
     let _ = writeln!(
         text,
         "{} {} → {}  ({} change, environment {})",
-        subject.name, subject.previous_version, subject.version, subject.change, subject.environment
+        subject.name,
+        subject.previous_version,
+        subject.version,
+        subject.change,
+        subject.environment
     );
     put(text, "target", &plan.target.to_string());
     put(text, "image", &subject.image);
@@ -105,7 +111,10 @@ fn there(text: &mut String, plan: &Plan) {
     put(
         text,
         "replicas",
-        &format!("{} wanted, {} ready", baseline.settings.replicas, baseline.ready),
+        &format!(
+            "{} wanted, {} ready",
+            baseline.settings.replicas, baseline.ready
+        ),
     );
     let rollout = match &baseline.settings.rollout {
         Rollout::RollingUpdate { surge, unavailable } => {
@@ -325,7 +334,7 @@ impl Marks {
 
 /// Where a run is, for people.
 #[must_use]
-pub(crate) fn run(run: &Run, driven: bool, marks: Marks) -> String {
+pub(crate) fn run(run: &Run, awake: &Run, driven: bool, marks: Marks) -> String {
     let plan = run.plan();
     let subject = &plan.subject;
     let mut text = String::new();
@@ -348,7 +357,11 @@ pub(crate) fn run(run: &Run, driven: bool, marks: Marks) -> String {
         put(&mut text, "ended", &moment(ended));
     }
     put(&mut text, "plan", &short(run.digest()));
-    let driver = if driven { "an engine drives it" } else { "nobody drives it" };
+    let driver = if driven {
+        "an engine drives it"
+    } else {
+        "nobody drives it"
+    };
     if !crate::state::finished(run) {
         put(&mut text, "driven", driver);
     }
@@ -363,7 +376,7 @@ pub(crate) fn run(run: &Run, driven: bool, marks: Marks) -> String {
     for gate in run.gates() {
         let _ = writeln!(text, "  {}", self::gate(&gate));
     }
-    for line in next(run, driven) {
+    for line in next(run, awake, driven) {
         let _ = writeln!(text, "  {line}");
     }
     text.trim_end().to_owned()
@@ -401,10 +414,7 @@ pub(crate) fn world(run: &Run) -> Vec<String> {
     } else {
         ""
     };
-    let mut lines = vec![format!(
-        "asked {wanted} x {}{behind}",
-        seen.settings.image
-    )];
+    let mut lines = vec![format!("asked {wanted} x {}{behind}", seen.settings.image)];
     let mut read = format!(
         "read back {}/{wanted} updated, {}/{wanted} ready, {}/{wanted} available",
         seen.updated, seen.ready, seen.available
@@ -430,22 +440,24 @@ pub(crate) fn gate(gate: &GateView) -> String {
     if !gate.reason.is_empty() {
         let _ = write!(text, ", {}", gate.reason);
     }
-    let _ = write!(text, " (asked {}x, measured {})",
+    let _ = write!(
+        text,
+        " (asked {}x, measured {})",
         gate.evaluations,
         about(gate.measured)
     );
     text
 }
 
-/// Who is awaited, the command to give, and what abort would do.
+/// Who is awaited, and the command to give. `awake` is the run before its engine left, if it has.
 #[must_use]
-pub(crate) fn next(run: &Run, driven: bool) -> Vec<String> {
+pub(crate) fn awaited(run: &Run, awake: &Run, driven: bool) -> Vec<String> {
     let id = run.id();
     let mut lines = Vec::new();
-    match run.state() {
+    match awake.state() {
         State::AwaitingPeople { reason } => {
             lines.push(format!("awaits {reason}"));
-            lines.push(format!("give: {}", answer(run)));
+            lines.push(format!("give: {}", answer(awake)));
         }
         State::Paused => lines.push(format!("paused; `phasegate continue {id}` goes on")),
         State::RollingBackAwaitingPeople { reason } => {
@@ -458,6 +470,14 @@ pub(crate) fn next(run: &Run, driven: bool) -> Vec<String> {
         }
         _ => {}
     }
+    lines
+}
+
+/// Who is awaited, what abort would do, and what is owed.
+#[must_use]
+pub(crate) fn next(run: &Run, awake: &Run, driven: bool) -> Vec<String> {
+    let id = run.id();
+    let mut lines = awaited(run, awake, driven);
     if !crate::state::finished(run) {
         lines.push(format!("abort would: {}", run.abort_would()));
     }
@@ -486,16 +506,20 @@ fn stuck(run: &Run) -> String {
 /// The command by which people answer what the run waits for.
 fn answer(run: &Run) -> String {
     let id = run.id();
-    let missing = run.steps().into_iter().find(|s| s.progress == StepProgress::Now);
+    let missing = run
+        .steps()
+        .into_iter()
+        .find(|s| s.progress == StepProgress::Now);
     let attestation = missing.and_then(|now| {
         run.plan().steps().find_map(|(_, step)| match &step.action {
             Action::Attest { name, .. } if step.id == now.id => Some(name.clone()),
             _ => None,
         })
     });
-    let held = run.gates().iter().any(|gate| {
-        matches!(gate.decision, phasegate_core::judge::Decision::Hold { .. })
-    });
+    let held = run
+        .gates()
+        .iter()
+        .any(|gate| matches!(gate.decision, phasegate_core::judge::Decision::Hold { .. }));
     match attestation {
         Some(name) => format!("phasegate attest {id} {name} --text \"…\""),
         None if held => format!("phasegate retry {id}, or phasegate abort {id}"),
@@ -503,9 +527,9 @@ fn answer(run: &Run) -> String {
     }
 }
 
-/// How a run was left, in a sentence or two.
+/// How a run was left, in a sentence or two. `awake` is the run before its engine left, if it has.
 #[must_use]
-pub(crate) fn run_end(run: &Run, left: Left) -> String {
+pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
     let id = run.id();
     let subject = &run.plan().subject;
     let took = run
@@ -513,19 +537,38 @@ pub(crate) fn run_end(run: &Run, left: Left) -> String {
         .map(|end| format!(" in {}", about(end.since(run.started_at()))))
         .unwrap_or_default();
     let mut text = match (run.state(), left) {
-        (State::Ended { end: End::Succeeded }, _) => format!(
+        (
+            State::Ended {
+                end: End::Succeeded,
+            },
+            _,
+        ) => format!(
             "{id} succeeded{took}: {} {} serves",
             subject.name, subject.version
         ),
-        (State::Ended { end: End::RolledBack }, _) => format!(
+        (
+            State::Ended {
+                end: End::RolledBack,
+            },
+            _,
+        ) => format!(
             "{id} rolled back{took}: {} {} serves",
             subject.name, subject.previous_version
         ),
-        (State::Ended { end: End::RollbackStuck }, _) | (State::RollingBackAwaitingPeople { .. }, _) => {
+        (
+            State::Ended {
+                end: End::RollbackStuck,
+            },
+            _,
+        )
+        | (State::RollingBackAwaitingPeople { .. }, _) => {
             format!("{id} needs a person: {}", stuck(run))
         }
         (State::Ended { end }, _) => format!("{id} {end}{took}"),
-        (state, Left::Waiting) => format!("{id} waits ({state}); {}", answer(run)),
+        (_, Left::Waiting) => format!(
+            "{id} is left as it is: {}",
+            awaited(run, awake, false).join("; ")
+        ),
         (state, _) => format!("{id} is {state}; `phasegate resume {id}` goes on"),
     };
     if let Some(cause) = run.cause() {

@@ -311,7 +311,6 @@ fn head_of(path: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

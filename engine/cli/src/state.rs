@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
-use phasegate_core::run::Run;
+use phasegate_core::event::Event;
+use phasegate_core::run::{Illegal, Run};
 use phasegate_runtime::ports::{Journal, RunEntry};
 use phasegate_store::SqliteJournal;
 
@@ -67,11 +68,21 @@ impl State {
     /// Where the journal can't be read, or is not what this engine would have written.
     pub async fn replay(&self, run: &str) -> Result<Run, Fault> {
         let (records, _) = self.journal.read(run).await?;
-        Run::replay(run, &records).map_err(|illegal| {
-            internal(format!("the journal of {run} makes no sense"))
-                .caused_by(&illegal)
-                .into()
-        })
+        Run::replay(run, &records).map_err(|illegal| senseless(run, &illegal).into())
+    }
+
+    /// A run as it was before its engine left: what it waited for then it waits for now.
+    ///
+    /// # Errors
+    /// As [`State::replay`].
+    pub async fn awake(&self, run: &str) -> Result<Run, Fault> {
+        let (mut records, _) = self.journal.read(run).await?;
+        while let Some(last) = records.last()
+            && matches!(last.event, Event::Interrupted { .. })
+        {
+            records.pop();
+        }
+        Run::replay(run, &records).map_err(|illegal| senseless(run, &illegal).into())
     }
 
     /// Runs that are not at an end, newest first.
@@ -126,6 +137,12 @@ impl State {
             None => fault.found("no runs").hint("check --state"),
         })
     }
+}
+
+/// A journal whose chain is whole and whose records make no sense.
+#[must_use]
+pub fn senseless(run: &str, illegal: &Illegal) -> Diagnostic {
+    internal(format!("the journal of {run} makes no sense")).caused_by(illegal)
 }
 
 /// Whether nothing more will become of a run unless somebody goes back after success. A rollback

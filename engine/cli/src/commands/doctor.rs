@@ -171,7 +171,10 @@ async fn cluster(folder: &Path) -> Check {
 fn cache() -> Check {
     let what = "compiled cache";
     let Some(folder) = cache_folder() else {
-        return Check::note(what, "no HOME to put it into: plugins are compiled each time");
+        return Check::note(
+            what,
+            "no HOME to put it into: plugins are compiled each time",
+        );
     };
     match DirCache::open(&folder) {
         Ok(_) => Check::good(what, folder.display().to_string()),

@@ -6,13 +6,12 @@ use phasegate_core::diagnostic::Diagnostics;
 use phasegate_runtime::ports::{Journal, JournalError};
 use serde::Serialize;
 
-use super::status::senseless;
 use crate::args::Which;
 use crate::console::Console;
 use crate::exit::{self, Exit, Fault, Outcome, internal};
 use crate::live;
 use crate::show;
-use crate::state::State;
+use crate::state::{State, senseless};
 use crate::stream::{Replay, StreamLine, lines};
 
 /// A run in the list.
@@ -122,8 +121,12 @@ pub(super) async fn verify(args: &Which, folder: &Path, console: &Console) -> Ou
         // A run that was lost is in no list, and is still asked about by its name.
         Some(named) => vec![state.find(Some(named)).await.unwrap_or(named.clone())],
         None => {
-            let mut runs: Vec<String> =
-                state.runs().await?.into_iter().map(|entry| entry.run).collect();
+            let mut runs: Vec<String> = state
+                .runs()
+                .await?
+                .into_iter()
+                .map(|entry| entry.run)
+                .collect();
             runs.extend(state.journal.lost().await?);
             runs.sort();
             runs.dedup();

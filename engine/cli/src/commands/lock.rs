@@ -82,7 +82,11 @@ fn failed(failure: &Failure) -> Fault {
 async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
     let target = target_of(&args.target)?;
     let world = world_of(folder).await?;
-    let claim = world.cluster.claimed(&target).await.map_err(|f| failed(&f))?;
+    let claim = world
+        .cluster
+        .claimed(&target)
+        .await
+        .map_err(|f| failed(&f))?;
     let driver = world
         .cluster
         .holder(&target)
@@ -118,7 +122,12 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
     let target = target_of(&args.target)?;
     let world = world_of(folder).await?;
     let state = State::open(folder)?;
-    let Some(claim) = world.cluster.claimed(&target).await.map_err(|f| failed(&f))? else {
+    let Some(claim) = world
+        .cluster
+        .claimed(&target)
+        .await
+        .map_err(|f| failed(&f))?
+    else {
         console.note(&format!("{target} is free"));
         return Ok(Exit::Succeeded);
     };
@@ -135,7 +144,11 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
         run: claim.run.clone(),
     };
     let lease = |e: LeaseError| exit::engine(&EngineError::Lease(e), &claim.run, false);
-    let grant = world.cluster.acquire(&target, &holder).await.map_err(lease)?;
+    let grant = world
+        .cluster
+        .acquire(&target, &holder)
+        .await
+        .map_err(lease)?;
     let stamp = Stamp {
         run: claim.run.clone(),
         epoch: grant.epoch,

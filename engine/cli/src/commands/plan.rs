@@ -27,6 +27,7 @@ struct Shown<'a> {
 /// Plans a release and shows the plan.
 pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> Outcome {
     let given = release::load(&args.file, &args.inputs)?;
+    release::check(&given).await?;
     let world = release::world(&given, state, console).await?;
     let journal = Arc::new(MemoryJournal::new("plan"));
     let ready = release::engine(&given, &world, journal).await?;

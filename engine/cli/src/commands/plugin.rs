@@ -94,7 +94,10 @@ fn find(named: &str) -> Result<Component, Diagnostic> {
         return plugins::shipped(named);
     }
     if named.is_empty() {
-        return Err(Diagnostic::new(codes::PLUGIN_NOT_FOUND, "no plugin is named"));
+        return Err(Diagnostic::new(
+            codes::PLUGIN_NOT_FOUND,
+            "no plugin is named",
+        ));
     }
     let source = PluginSource::Path {
         path: named.to_owned(),

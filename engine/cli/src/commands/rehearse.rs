@@ -1,19 +1,19 @@
 //! `phasegate rehearse`: a release through a scenario, in virtual time.
 
+use std::sync::Arc;
+
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::release::Target;
-use phasegate_host::HostConfig;
-use phasegate_rehearsal::rehearse::{Rehearsal, Stage, play};
-use phasegate_store::MemoryJournal;
+use phasegate_rehearsal::rehearse::Rehearsal;
 use serde::Serialize;
-use std::sync::Arc;
 
 use super::{release, simulate};
 use crate::args::Rehearse;
-use crate::compose::{self, Simulation};
+use crate::compose;
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
 use crate::plugins;
+use crate::rehearsal::{self, Inputs};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -25,36 +25,21 @@ struct Told<'a> {
     transcript: String,
 }
 
-/// Rehearses a release. To be called in a runtime whose time is virtual.
-pub(super) async fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
+/// Rehearses a release. To be called outside of any runtime: a rehearsal has one of its own, whose
+/// time is virtual.
+pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
     let given = release::load(&args.release, &args.inputs)?;
     let file = scenario_of(args, &given)?;
     let scenario = simulate::load(&file)?;
-    let simulation = Simulation::begin(&scenario, args.seed)?;
-    let components = plugins::of_release(&given.loaded, &given.folder)?;
-    let config = HostConfig {
-        seed: args.seed,
-        yields: false,
-        ..release::host(&given.policy.plugins)
-    };
-    let journal = Arc::new(MemoryJournal::new("rehearsal"));
-    let parts = simulation.world.engine(
-        config,
-        Arc::new(compose::Invented),
-        components,
-        journal,
-    )?;
-    parts.prepare().await?;
-    let rehearsal = play(Stage {
+    let rehearsal = rehearsal::play(Inputs {
         loaded: &given.loaded,
         policy: &given.policy,
         scenario: &scenario,
-        cluster: simulation.cluster,
-        network: simulation.network,
-        engine: parts.engine,
-        elsewhere: Arc::new(MemoryJournal::new("elsewhere")),
-    })
-    .await;
+        components: plugins::of_release(&given.loaded, &given.folder)?,
+        credentials: Arc::new(compose::Invented),
+        cache: release::cache(),
+        seed: args.seed,
+    })?;
     show(args, console, &rehearsal)?;
     conclude(rehearsal, scenario.expect.end.is_some())
 }
@@ -103,9 +88,12 @@ fn conclude(rehearsal: Rehearsal, end_expected: bool) -> Outcome {
     let mut faults = Diagnostics::new();
     for fault in rehearsal.faults {
         faults.push(
-            Diagnostic::new(codes::INVARIANT_BROKEN, "the rehearsal was not as it must be")
-                .found(fault)
-                .hint("the transcript above shows what happened; the seed repeats it"),
+            Diagnostic::new(
+                codes::INVARIANT_BROKEN,
+                "the rehearsal was not as it must be",
+            )
+            .found(fault)
+            .hint("the transcript above shows what happened; the seed repeats it"),
         );
     }
     Err(Fault {

@@ -9,6 +9,7 @@ use phasegate_core::spec::policy::{self, PluginLimits, Policy};
 use phasegate_core::spec::release::{self, Loaded, Overrides, Target};
 use phasegate_host::HostConfig;
 use phasegate_registry::{DirCache, default_cache_dir};
+use phasegate_runtime::planner;
 use phasegate_runtime::plugin_ports::CompiledCache;
 use phasegate_runtime::ports::{Clock, Component, Journal};
 use phasegate_world::clock::SystemClock;
@@ -52,6 +53,21 @@ pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Given, Fault> {
         policy,
         folder: folder_of(file),
     })
+}
+
+/// Says what is wrong with a release as far as its plugins and its scenario can tell, before a cluster
+/// is started for it.
+pub(super) async fn check(given: &Given) -> Result<(), Fault> {
+    let wanted = wanted(given)?;
+    let components = plugins::of_release(&given.loaded, &given.folder)?;
+    let set = compose::offline(host(&given.policy.plugins), components)?;
+    compose::prepare(&set).await?;
+    planner::validate(&set, &given.loaded).await?;
+    if let Some(scenario) = &wanted.scenario {
+        let file = scenario.display().to_string();
+        simulate::check(&file, &files::read(&file)?)?;
+    }
+    Ok(())
 }
 
 /// The folder that paths in a file are relative to.
@@ -120,11 +136,7 @@ pub(super) fn make_folder(state: &Path) -> Result<(), Diagnostic> {
 }
 
 /// The world of a release. Starts a simulated cluster where none runs.
-pub(super) async fn world(
-    given: &Given,
-    state: &Path,
-    console: &Console,
-) -> Result<World, Fault> {
+pub(super) async fn world(given: &Given, state: &Path, console: &Console) -> Result<World, Fault> {
     let wanted = wanted(given)?;
     make_folder(state)?;
     let note = simulated::ensure(state, &wanted, |text| console.note(text)).await?;
@@ -146,7 +158,7 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
     }
 }
 
-fn cache() -> Option<Arc<dyn CompiledCache>> {
+pub(super) fn cache() -> Option<Arc<dyn CompiledCache>> {
     let cache = DirCache::open(cache_folder()?).ok()?;
     Some(Arc::new(cache))
 }

@@ -45,6 +45,7 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
         None => args.inputs.clone(),
     };
     let given = release::load(&args.file, &inputs)?;
+    release::check(&given).await?;
     let world = release::world(&given, folder, console).await?;
     let state = State::open(folder)?;
     let ready = release::engine(&given, &world, state.journal.clone()).await?;
@@ -65,7 +66,7 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
         .await;
     progress.end();
     match started {
-        Ok((run, left)) => drive::conclude(console, &run, left),
+        Ok((run, left)) => drive::conclude(&state, console, &run, left).await,
         Err(error) => {
             let under_way = state.journal.read(&id).await.is_ok();
             if !under_way {
@@ -165,11 +166,8 @@ pub(super) async fn drive_on(
 ) -> Result<Driven, Fault> {
     let before = state.replay(id).await?;
     if crate::state::finished(&before) && idle(state, &before).await? {
-        return Ok(Driven::Here(drive::conclude(
-            console,
-            &before,
-            Left::Resting,
-        )?));
+        let exit = drive::conclude(state, console, &before, Left::Resting).await?;
+        return Ok(Driven::Here(exit));
     }
     let note = simulated::running(&state.folder).await?;
     let world = release::world_at(&note).await?;
@@ -185,7 +183,10 @@ pub(super) async fn drive_on(
             .await;
         progress.end();
         match left {
-            Ok((run, left)) => return Ok(Driven::Here(drive::conclude(console, &run, left)?)),
+            Ok((run, left)) => {
+                let exit = drive::conclude(state, console, &run, left).await?;
+                return Ok(Driven::Here(exit));
+            }
             Err(EngineError::Journal(JournalError::InUse(_))) => {
                 last = Some(Driven::Elsewhere);
                 let now = SystemClock.now();
@@ -200,7 +201,12 @@ pub(super) async fn drive_on(
 /// Whether nobody has left a command that is still to be looked at.
 async fn idle(state: &State, run: &Run) -> Result<bool, Fault> {
     for command in state.journal.inbox(run.id(), run.inbox()).await? {
-        if state.journal.answered(run.id(), command.id).await?.is_none() {
+        if state
+            .journal
+            .answered(run.id(), command.id)
+            .await?
+            .is_none()
+        {
             return Ok(false);
         }
     }

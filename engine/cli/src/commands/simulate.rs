@@ -76,9 +76,8 @@ pub(super) async fn simulate(args: &Simulate, console: &Console) -> Outcome {
     }
     let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
     let url = format!("http://{}", listener.local_addr().map_err(refused)?);
-    let signals = |kind| {
-        signal(kind).map_err(|e| internal("signals can't be listened to").caused_by(&e))
-    };
+    let signals =
+        |kind| signal(kind).map_err(|e| internal("signals can't be listened to").caused_by(&e));
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut terminate = signals(SignalKind::terminate())?;
     let listening = Listening {
@@ -179,13 +178,15 @@ pub(super) fn scenario_for(loaded: &Loaded) -> Result<String, Diagnostic> {
         },
     })];
     if namespace != DEFAULT_NAMESPACE {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         objects.insert(0, namespace);
     }
     if let Some(service) = &workload.service {
         let mut object = about("Service", service);
         if let Some(fields) = object.as_object_mut() {
-            let spec = json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
+            let spec =
+                json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
             fields.insert("spec".to_owned(), spec);
         }
         objects.push(object);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use phasegate_core::diagnostic::Diagnostic;
 use phasegate_core::event::Identity;
 use phasegate_core::plan::Subject;
 use phasegate_core::run::{
@@ -17,9 +16,9 @@ use serde::Serialize;
 use crate::args::Which;
 use crate::console::Console;
 use crate::drive::Progress;
-use crate::exit::{Exit, Fault, Outcome, internal};
+use crate::exit::{Exit, Fault, Outcome};
 use crate::show::{self, Marks};
-use crate::state::{self, State};
+use crate::state::{self, State, senseless};
 use crate::stream::Replay;
 
 /// How often a watched journal is read, in real time.
@@ -51,7 +50,17 @@ struct View<'a> {
     approvals: &'a [Approval],
     attestations: &'a [Attestation],
     obligations: &'a [Obligation],
+    /// What people are to do, and by which command.
+    next: Vec<String>,
     abort_would: String,
+}
+
+/// A run as it was found.
+struct Seen {
+    run: Run,
+    /// The same before its engine left, if it has.
+    awake: Run,
+    driven: bool,
 }
 
 #[derive(Serialize)]
@@ -60,13 +69,14 @@ struct Soak {
     wanted: Span,
 }
 
-fn view<'a>(run: &'a Run, driven: bool) -> View<'a> {
+fn view(seen: &Seen) -> View<'_> {
+    let Seen { run, awake, driven } = seen;
     let plan = run.plan();
     View {
         run: run.id(),
         state: run.state(),
         finished: state::finished(run),
-        driven,
+        driven: *driven,
         release: &plan.subject,
         target: plan.target.to_string(),
         plan: run.digest(),
@@ -84,6 +94,7 @@ fn view<'a>(run: &'a Run, driven: bool) -> View<'a> {
         approvals: run.approvals(),
         attestations: run.attestations(),
         obligations: run.obligations(),
+        next: show::awaited(run, awake, *driven),
         abort_would: run.abort_would(),
     }
 }
@@ -98,27 +109,31 @@ pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Ou
         }
         None => state.unfinished().await?,
     };
-    let mut driven = Vec::new();
-    for run in &runs {
-        driven.push(is_driven(&state, run.id()).await);
+    let mut seen = Vec::new();
+    for run in runs {
+        let driven = is_driven(&state, run.id()).await;
+        let awake = match run.state() {
+            RunState::Interrupted => state.awake(run.id()).await?,
+            _ => run.clone(),
+        };
+        seen.push(Seen { run, awake, driven });
     }
-    let pairs: Vec<(&Run, bool)> = runs.iter().zip(driven).collect();
     if console.json() {
-        let views: Vec<View<'_>> = pairs.iter().map(|(run, driven)| view(run, *driven)).collect();
+        let views: Vec<View<'_>> = seen.iter().map(view).collect();
         match (args.run.is_some(), views.as_slice()) {
             (true, [one]) => console.document(one)?,
             _ => console.document(&views)?,
         }
         return Ok(Exit::Succeeded);
     }
-    if pairs.is_empty() {
+    if seen.is_empty() {
         console.data("no unfinished runs; `phasegate history` lists the others")?;
         return Ok(Exit::Succeeded);
     }
     let marks = Marks::for_locale();
-    let texts: Vec<String> = pairs
+    let texts: Vec<String> = seen
         .iter()
-        .map(|(run, driven)| show::run(run, *driven, marks))
+        .map(|seen| show::run(&seen.run, &seen.awake, seen.driven, marks))
         .collect();
     console.data(&texts.join("\n\n"))?;
     Ok(Exit::Succeeded)
@@ -175,9 +190,4 @@ async fn follow(state: &State, id: &str, progress: &mut Progress) -> Result<Run,
         let now = SystemClock.now();
         SystemClock.sleep_until(now.plus(WATCH_POLL)).await;
     }
-}
-
-/// A journal whose chain is whole and whose records make no sense.
-pub(super) fn senseless(id: &str, illegal: &phasegate_core::run::Illegal) -> Diagnostic {
-    internal(format!("the journal of {id} makes no sense")).caused_by(illegal)
 }

@@ -1,0 +1,173 @@
+//! Commands that need no run.
+
+use std::fs;
+
+use phasegate_core::diagnostic::pages;
+use serde_json::Value;
+
+use crate::desk::Desk;
+
+#[test]
+fn every_code_is_explained() {
+    let desk = Desk::quick();
+    let list = desk.run(&["explain"]).expect(0).stdout;
+    for page in pages() {
+        let code = page.code.to_string();
+        assert!(list.contains(&code), "{code} is not in the list");
+        let text = desk.run(&["explain", &code]).expect(0).stdout;
+        assert!(
+            text.starts_with(&code) && text.contains(page.title),
+            "{text}"
+        );
+    }
+    desk.run(&["explain", "PG9999"]).refused(2, "PG0118");
+    desk.run(&["explain", "nonsense"]).refused(2, "PG0118");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let desk = Desk::quick();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = desk.run(&["completions", shell]).expect(0).stdout;
+        for command in ["rehearse", "hand-over", "completions"] {
+            assert!(script.contains(command), "{shell} doesn't know {command}");
+        }
+    }
+}
+
+#[test]
+fn schemas_are_those_of_the_repository() {
+    let desk = Desk::quick();
+    for kind in ["release", "policy", "scenario"] {
+        let printed = desk.run(&["schema", kind]).expect(0).stdout;
+        let schema: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        let path = format!(
+            "{}/../../schemas/{kind}.schema.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        assert!(fs::read_to_string(path).unwrap() == printed, "{kind}");
+    }
+}
+
+#[test]
+fn init_writes_files_that_work_and_overwrites_none() {
+    let desk = Desk::quick();
+    desk.run(&["init", "new", "--name", "shop"]).expect(0);
+    desk.run(&["validate", "new/release.yaml", "new/scenario.yaml"])
+        .expect(0);
+    desk.run(&["rehearse", "new/release.yaml"]).expect(0);
+    let before = fs::read(desk.path("new/release.yaml")).unwrap();
+    desk.run(&["init", "new"]).expect(2);
+    assert_eq!(fs::read(desk.path("new/release.yaml")).unwrap(), before);
+    fs::remove_file(desk.path("new/release.yaml")).unwrap();
+    desk.run(&["init", "new"]).expect(2);
+    assert!(
+        !desk.path("new/release.yaml").exists(),
+        "half of it was written"
+    );
+    desk.run(&["init", "other", "--name", "No"])
+        .refused(2, "PG0123");
+}
+
+#[test]
+fn the_example_of_the_repository_is_valid_and_rehearses_well() {
+    let desk = Desk::quick();
+    let example =
+        |name: &str| format!("{}/../../examples/hello/{name}", env!("CARGO_MANIFEST_DIR"));
+    desk.run(&[
+        "validate",
+        &example("release.yaml"),
+        &example("policy.yaml"),
+        &example("scenario.yaml"),
+    ])
+    .expect(0);
+    let rehearse = |seed: &str| {
+        let release = example("release.yaml");
+        desk.run(&["rehearse", &release, "--seed", seed])
+            .expect(0)
+            .stdout
+    };
+    let first = rehearse("7");
+    assert!(first.contains("end: succeeded"), "{first}");
+    assert_eq!(first, rehearse("7"), "the same seed, another transcript");
+}
+
+#[test]
+fn a_rehearsal_that_is_not_as_expected_says_so() {
+    let desk = Desk::quick();
+    desk.edit("scenario.yaml", "end: succeeded", "end: rolled-back");
+    let ended = desk.run(&["rehearse", "release.yaml"]).expect(1);
+    assert!(ended.stderr.contains("PG0702"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("end: succeeded"), "{}", ended.stdout);
+}
+
+#[test]
+fn plugins_tell_what_they_are() {
+    let desk = Desk::quick();
+    let all = desk.json(&["plugin", "list"]);
+    let names: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|plugin| plugin["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["http", "recreate", "rolling", "webhook", "workload"]
+    );
+    let text = desk.run(&["plugin", "inspect", "rolling"]).expect(0).stdout;
+    assert!(
+        text.contains("strategy rolling") && text.contains("sha256:"),
+        "{text}"
+    );
+    let ended = desk
+        .run(&["plugin", "inspect", "roling"])
+        .refused(2, "PG0309");
+    assert!(
+        ended.stderr.contains("did you mean `rolling`?"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let desk = Desk::quick();
+    let checks = desk.json(&["doctor"]);
+    let bad = checks
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|c| c["health"] == "bad");
+    assert!(!bad, "{checks:#}");
+    assert!(!desk.state().exists(), "to look makes nothing");
+    fs::create_dir(desk.state()).unwrap();
+    fs::write(
+        desk.state().join("journal.db"),
+        "not a database, by far, whatever one may think of it",
+    )
+    .unwrap();
+    let ended = desk.run(&["doctor"]).expect(3);
+    assert!(ended.stdout.contains("PG0507"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_state_directory_without_runs_says_so() {
+    let desk = Desk::quick();
+    for arguments in [
+        &["status"][..],
+        &["watch"],
+        &["resume"],
+        &["abort"],
+        &["history"],
+        &["history", "verify"],
+        &["due"],
+    ] {
+        desk.run(arguments).refused(2, "PG0506");
+    }
+    assert!(!desk.state().exists(), "to look makes nothing");
+}

@@ -1,0 +1,132 @@
+//! A journal that is not what the engine wrote is named for what it is, and left as it is.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::desk::Desk;
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let into = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &into);
+        } else {
+            fs::copy(entry.path(), into).unwrap();
+        }
+    }
+}
+
+/// What is done to a journal, and the code that says so.
+const DAMAGES: [(&str, &str, &str); 2] = [
+    (
+        "the tail is cut",
+        "DELETE FROM records WHERE seq > 5",
+        "PG0501",
+    ),
+    (
+        "a byte is flipped",
+        "UPDATE records SET bytes = CAST(replace(CAST(bytes AS TEXT), 'hello', 'hellp') AS BLOB) WHERE seq = 5",
+        "PG0502",
+    ),
+];
+
+#[test]
+fn a_damaged_journal_is_refused_by_every_command_and_left_alone() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let run = desk.only_run();
+    for (index, (name, damage, code)) in DAMAGES.into_iter().enumerate() {
+        let state = desk.path(&format!("damaged-{index}"));
+        copy(&desk.state(), &state);
+        let connection = Connection::open(state.join("journal.db")).unwrap();
+        let changed = connection.execute(damage, []).unwrap();
+        assert!(changed > 0, "{name}: nothing was damaged");
+        drop(connection);
+        let before = fs::read(state.join("journal.db")).unwrap();
+        let state = state.to_str().unwrap();
+        for arguments in [
+            &["history", "verify"][..],
+            &["history", "verify", &run],
+            &["history", &run],
+            &["status", &run],
+            &["watch", &run],
+            &["resume", &run],
+            &["rollback", &run],
+        ] {
+            let mut all = arguments.to_vec();
+            all.extend(["--state", state]);
+            let ended = desk.run(&all).refused(2, code);
+            assert!(
+                ended.stderr.contains("hint"),
+                "{name}, {arguments:?}:\n{}",
+                ended.stderr
+            );
+        }
+        let list = desk.run(&["history", "--state", state]).expect(0);
+        assert!(list.stdout.contains(code), "{}", list.stdout);
+        let after = fs::read(Path::new(state).join("journal.db")).unwrap();
+        assert!(before == after, "{name}: the journal was written to");
+        // The copy names the cluster of the original, which is that desk's to end.
+        fs::remove_file(Path::new(state).join("simulated.json")).unwrap();
+    }
+    desk.run(&["history", "verify"]).expect(0);
+}
+
+#[test]
+fn a_journal_of_a_newer_engine_is_left_to_it() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let path = desk.state().join("journal.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = fs::read(&path).unwrap();
+    for arguments in [
+        &["history"][..],
+        &["history", "verify"],
+        &["status"],
+        &["resume"],
+        &["run", "release.yaml"],
+    ] {
+        let ended = desk.run(arguments).refused(2, "PG0503");
+        assert!(ended.stderr.contains("format 99"), "{}", ended.stderr);
+    }
+    assert!(before == fs::read(&path).unwrap(), "it was written to");
+}
+
+#[test]
+fn a_byte_flipped_on_disk_is_found() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let path = desk.state().join("journal.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let part = b"registry.example/hello:1.1.0";
+    // A page that is in use no more may hold a copy.
+    let places: Vec<usize> = (0..bytes.len() - part.len())
+        .filter(|&at| bytes[at..].starts_with(part))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] ^= 0x02;
+    }
+    fs::write(&path, bytes).unwrap();
+    desk.run(&["history", "verify"]).refused(2, "PG0502");
+}
+
+#[test]
+fn something_else_in_the_place_of_a_journal_is_not_touched() {
+    let desk = Desk::quick();
+    fs::create_dir(desk.state()).unwrap();
+    let text = "these are somebody's notes, and no database at all, not even a little";
+    fs::write(desk.state().join("journal.db"), text).unwrap();
+    desk.run(&["history"]).refused(2, "PG0507");
+    desk.run(&["run", "release.yaml"]).refused(2, "PG0507");
+    assert_eq!(
+        fs::read_to_string(desk.state().join("journal.db")).unwrap(),
+        text
+    );
+}

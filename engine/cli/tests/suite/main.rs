@@ -1,0 +1,17 @@
+//! The program as its users meet it: processes, files, exit codes.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start processes, and set files up"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod bad_input;
+mod commands;
+mod desk;
+mod journal;
+mod runs;
