@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Action, Effect, Outcome};
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::failure::Kind;
@@ -17,7 +18,9 @@ use tokio::sync::mpsc;
 
 use crate::lease::Keeper;
 use crate::perform::{self, Context, World};
-use crate::ports::{Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry};
+use crate::ports::{
+    Clock, Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry,
+};
 
 /// How often the inbox is looked at.
 pub const INBOX_POLL: Span = Span::from_millis(500);
@@ -27,6 +30,8 @@ const LEASE_RETRY: Span = Span::from_secs(2);
 const GIVE_BACK: Span = Span::from_secs(2);
 /// Records that one event may bring about before the loop gives up on itself.
 const MAX_CHAIN: usize = 10_000;
+/// Pages of commands that are looked through for one that has no answer.
+const MAX_INBOX_PAGES: usize = 1000;
 
 /// Why an engine could not drive, or stopped driving.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +212,7 @@ impl Engine {
         let guard = self.journal.drive(run).await?;
         let (records, head) = self.journal.read(run).await?;
         let replayed = Run::replay(run, &records)?;
-        if replayed.resting() && self.pending(&replayed).await?.is_empty() {
+        if replayed.resting() && !self.pending(&replayed).await? {
             return Ok((replayed, Left::Resting));
         }
         let keeper = self
@@ -239,15 +244,24 @@ impl Engine {
         .await
     }
 
-    /// Commands that nobody has looked at.
-    async fn pending(&self, run: &Run) -> Result<Vec<Inboxed>, JournalError> {
-        let mut pending = Vec::new();
-        for command in self.journal.inbox(run.id(), run.inbox()).await? {
-            if self.journal.answered(run.id(), command.id).await?.is_none() {
-                pending.push(command);
+    /// Whether there are commands that nobody has looked at.
+    async fn pending(&self, run: &Run) -> Result<bool, JournalError> {
+        let mut after = run.inbox();
+        for _ in 0..MAX_INBOX_PAGES {
+            let page = self.journal.inbox(run.id(), after).await?;
+            let Some(last) = page.last() else {
+                return Ok(false);
+            };
+            after = last.id;
+            for command in page {
+                if self.journal.answered(run.id(), command.id).await?.is_none() {
+                    return Ok(true);
+                }
             }
         }
-        Ok(pending)
+        Err(JournalError::Limit(
+            "the run has more commands than an engine looks through".to_owned(),
+        ))
     }
 
     #[expect(
@@ -333,19 +347,28 @@ impl Drive<'_> {
                 return Ok(Left::Waiting);
             }
             if !self.keeper.holds(self.now()) {
+                // What was under way counts as unanswered, and nothing is started until the lease is held again.
+                self.under_way.clear();
+                let clock = self.engine.world.clock.clone();
                 // Whoever wants the engine to leave need not wait for a cluster that doesn't answer.
                 let regained = tokio::select! {
                     biased;
-                    Some(Nudge::Leave(cause)) = nudges.recv(), if open => return self.leave(&cause).await,
-                    regained = self.regain() => regained,
+                    nudge = nudges.recv(), if open => Err(nudge),
+                    regained = regain(&mut self.keeper, &*clock) => Ok(regained),
                 };
+                // Only asking for the lease may be broken off: what is journalled is journalled whole.
                 match regained {
-                    Ok(()) => continue,
-                    Err(Error::Lease(taken @ (LeaseError::Held { .. } | LeaseError::Lost))) => {
-                        return self.leave(&taken.to_string()).await;
+                    Err(nudge) => {
+                        open = nudge.is_some();
+                        if let Some(left) = self.nudged(nudge).await? {
+                            return Ok(left);
+                        }
                     }
-                    Err(error) => return Err(error),
+                    Ok(Ok(true)) => self.begin().await?,
+                    Ok(Ok(false)) => {}
+                    Ok(Err(taken)) => return self.leave(&taken.to_string()).await,
                 }
+                continue;
             }
             let wake = self
                 .run
@@ -354,17 +377,12 @@ impl Drive<'_> {
             let clock = self.engine.world.clock.clone();
             tokio::select! {
                 biased;
-                nudge = nudges.recv(), if open => match nudge {
-                    Some(Nudge::Leave(cause)) => return self.leave(&cause).await,
-                    Some(Nudge::Abort(by, reason)) => {
-                        let command = Command::Abort { reason: Some(reason) };
-                        if self.run.may(&by, &command).is_ok() {
-                            self.take(Event::Commanded { by, command, inbox: None }).await?;
-                        }
+                nudge = nudges.recv(), if open => {
+                    open = nudge.is_some();
+                    if let Some(left) = self.nudged(nudge).await? {
+                        return Ok(left);
                     }
-                    Some(Nudge::Inbox) => self.inbox_due = Timestamp::ZERO,
-                    None => open = false,
-                },
+                }
                 kept = self.keeper.keep(&*clock) => {
                     if let Err(taken) = kept {
                         return self.leave(&taken.to_string()).await;
@@ -389,18 +407,23 @@ impl Drive<'_> {
         self.take(event).await
     }
 
-    /// The lease ran out. Nothing is started until it is held again; what was under way counts as unanswered.
-    async fn regain(&mut self) -> Result<(), Error> {
-        self.under_way.clear();
-        let clock = self.engine.world.clock.clone();
-        match self.keeper.take_again(&*clock).await {
-            Ok(()) => self.begin().await,
-            Err(LeaseError::Failed(_)) => {
-                clock.sleep_until(clock.now().plus(LEASE_RETRY)).await;
-                Ok(())
+    /// The process that the engine is in wants something of it. Returns how the run is left, if it is to be.
+    async fn nudged(&mut self, nudge: Option<Nudge>) -> Result<Option<Left>, Error> {
+        match nudge {
+            Some(Nudge::Leave(cause)) => return self.leave(&cause).await.map(Some),
+            Some(Nudge::Abort(by, reason)) => {
+                let command = Command::Abort {
+                    reason: Some(reason),
+                };
+                if self.run.may(&by, &command).is_ok() {
+                    let inbox = None;
+                    self.take(Event::Commanded { by, command, inbox }).await?;
+                }
             }
-            Err(taken) => Err(taken.into()),
+            Some(Nudge::Inbox) => self.inbox_due = Timestamp::ZERO,
+            None => {}
         }
+        Ok(None)
     }
 
     async fn leave(&mut self, cause: &str) -> Result<Left, Error> {
@@ -421,20 +444,14 @@ impl Drive<'_> {
 
     /// An effect was performed or probed.
     async fn came_in(&mut self, event: Event) -> Result<(), Error> {
-        match &event {
-            Event::Finished {
-                outcome: Outcome::Failed { failure },
-                ..
-            } if failure.kind == Kind::Fenced => {
-                // Its outcome stays missing: whoever drives next probes it.
-                return Err(Error::Fenced(failure.to_string()));
-            }
-            Event::Finished { effect, .. } | Event::Probed { effect, .. }
-                if !self.run.wants(*effect) =>
-            {
-                return Ok(());
-            }
-            _ => {}
+        if let Event::Finished {
+            outcome: Outcome::Failed { failure },
+            ..
+        } = &event
+            && failure.kind == Kind::Fenced
+        {
+            // Its outcome stays missing: whoever drives next probes it.
+            return Err(Error::Fenced(failure.to_string()));
         }
         self.take(event).await
     }
@@ -442,17 +459,15 @@ impl Drive<'_> {
     /// Journals an event and does all that follows from it.
     async fn take(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
+        let mut at_fault = false;
         for _ in 0..MAX_CHAIN {
             let Some(event) = events.pop_front() else {
                 return Ok(());
             };
-            let forward = matches!(
-                self.run.state(),
-                State::Running { .. } | State::Paused | State::AwaitingPeople { .. }
-            );
+            if self.overtaken(&event, at_fault) {
+                continue;
+            }
             let intended = match &event {
-                // What came before in this chain may have turned the run back: then nobody wants it any more.
-                Event::Intended { effect } if !self.run.wants(effect.id) => continue,
                 Event::Intended { effect } => Some((**effect).clone()),
                 _ => None,
             };
@@ -464,7 +479,8 @@ impl Drive<'_> {
                     self.start(actions, &mut events);
                 }
                 // A broken invariant is a fault of the engine. The way back doesn't depend on what is at fault forward.
-                Err(Error::Illegal(Illegal::Broken(broken))) if forward => {
+                Err(Error::Illegal(Illegal::Broken(broken))) if !at_fault && self.turns_back() => {
+                    at_fault = true;
                     let by = Identity {
                         name: "phasegate".to_owned(),
                         verified_by: "engine".to_owned(),
@@ -472,7 +488,7 @@ impl Drive<'_> {
                     let command = Command::Abort {
                         reason: Some(broken.to_string()),
                     };
-                    // What happened has happened: it is taken in once the run is on its way back.
+                    // What happened has happened: it is taken in once the run is on its way back, if it still matters then.
                     events.push_front(event);
                     events.push_front(Event::Commanded {
                         by,
@@ -484,6 +500,31 @@ impl Drive<'_> {
             }
         }
         Err(Illegal::Limit("records of one event").into())
+    }
+
+    /// Whether what came before has made the event pointless: late answers, intents that nobody has
+    /// any more, and a command at which the engine turned back by itself.
+    fn overtaken(&self, event: &Event, at_fault: bool) -> bool {
+        match event {
+            Event::Intended { effect } => !self.run.wants(effect.id),
+            Event::Finished { effect, .. } | Event::Probed { effect, .. } => {
+                !self.run.wants(*effect)
+            }
+            Event::Commanded { by, command, .. } => at_fault && self.run.may(by, command).is_err(),
+            _ => false,
+        }
+    }
+
+    /// Whether an abort would turn the run: it is on its way forward.
+    fn turns_back(&self) -> bool {
+        match self.run.state() {
+            State::Planned
+            | State::Running { .. }
+            | State::Paused
+            | State::AwaitingPeople { .. } => true,
+            State::Interrupted => self.run.cause().is_none(),
+            _ => false,
+        }
     }
 
     async fn record(&mut self, event: Event) -> Result<Vec<Action>, Error> {
@@ -503,7 +544,11 @@ impl Drive<'_> {
     }
 
     /// Starts what is to be done. A write is started by its intent: the effect itself follows once that is journalled.
+    /// Without the lease nothing is: once it is held again the run asks for it anew.
     fn start(&mut self, actions: Vec<Action>, events: &mut VecDeque<Event>) {
+        if !self.keeper.holds(self.now()) {
+            return;
+        }
         for action in actions {
             match action {
                 Action::Perform(effect) if effect.request.changes() => {
@@ -527,6 +572,10 @@ impl Drive<'_> {
     }
 
     fn perform(&mut self, effect: Effect) {
+        // Journalling the intent takes its time.
+        if !self.keeper.holds(self.now()) {
+            return;
+        }
         let (world, context) = (self.engine.world.clone(), self.context());
         self.under_way.push(Box::pin(async move {
             let outcome = perform::perform(&world, &context, &effect).await;
@@ -551,11 +600,11 @@ impl Drive<'_> {
     /// Commands that an earlier engine took without being able to say so are answered.
     async fn settle_inbox(&mut self) -> Result<(), Error> {
         let journal = &self.engine.journal;
-        for command in journal.inbox(self.run.id(), 0).await? {
-            if command.id <= self.run.inbox()
-                && journal.answered(self.run.id(), command.id).await?.is_none()
-            {
-                journal.answer(self.run.id(), command.id, None).await?;
+        let last = self.run.inbox();
+        // They are answered one after the other, so that only the last one can be without an answer.
+        for command in journal.inbox(self.run.id(), last.saturating_sub(1)).await? {
+            if command.id == last && journal.answered(self.run.id(), last).await?.is_none() {
+                journal.answer(self.run.id(), last, None).await?;
             }
         }
         Ok(())
@@ -569,28 +618,60 @@ impl Drive<'_> {
         }
         self.inbox_due = now.plus(self.options.inbox_poll);
         let journal = self.engine.journal.clone();
-        let after = self.looked.max(self.run.inbox());
-        for inboxed in journal.inbox(self.run.id(), after).await? {
-            self.looked = inboxed.id;
-            if journal.answered(self.run.id(), inboxed.id).await?.is_some() {
-                continue;
+        // A page at a time: refused commands stay, and must not hide the ones behind them.
+        for _ in 0..MAX_INBOX_PAGES {
+            let after = self.looked.max(self.run.inbox());
+            let page = journal.inbox(self.run.id(), after).await?;
+            if page.is_empty() {
+                break;
             }
-            let refused = match self.run.may(&inboxed.by, &inboxed.command) {
-                Ok(()) => {
-                    let event = Event::Commanded {
-                        by: inboxed.by,
-                        command: inboxed.command,
-                        inbox: Some(inboxed.id),
-                    };
-                    self.take(event).await?;
-                    None
+            for inboxed in page {
+                self.looked = inboxed.id;
+                if journal.answered(self.run.id(), inboxed.id).await?.is_none() {
+                    self.commanded(inboxed).await?;
                 }
-                Err(refusal) => Some(format!("[{}] {refusal}; {}", refusal.code, refusal.hint)),
-            };
-            journal
-                .answer(self.run.id(), inboxed.id, refused.as_deref())
-                .await?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes a command or refuses it, and then says which. An engine that dies in between leaves the
+    /// answer to the next one.
+    async fn commanded(&mut self, inboxed: Inboxed) -> Result<(), Error> {
+        let id = inboxed.id;
+        let refused = match self.run.may(&inboxed.by, &inboxed.command) {
+            Ok(()) => {
+                let event = Event::Commanded {
+                    by: inboxed.by,
+                    command: inboxed.command,
+                    inbox: Some(id),
+                };
+                self.take(event).await?;
+                (self.run.inbox() < id).then(|| {
+                    format!(
+                        "[{}] the engine is at fault and aborted the run by itself; `phasegate status` shows what became of it",
+                        codes::INTERNAL
+                    )
+                })
+            }
+            Err(refusal) => Some(format!("[{}] {refusal}; {}", refusal.code, refusal.hint)),
+        };
+        let journal = &self.engine.journal;
+        journal
+            .answer(self.run.id(), id, refused.as_deref())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Asks for a lease that ran out. Whether it is held again; where the cluster doesn't answer, not before a while.
+async fn regain(keeper: &mut Keeper, clock: &dyn Clock) -> Result<bool, LeaseError> {
+    match keeper.take_again(clock).await {
+        Ok(()) => Ok(true),
+        Err(LeaseError::Failed(_)) => {
+            clock.sleep_until(clock.now().plus(LEASE_RETRY)).await;
+            Ok(false)
+        }
+        Err(taken) => Err(taken),
     }
 }

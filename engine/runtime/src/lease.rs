@@ -111,8 +111,10 @@ impl Keeper {
     /// As [`Keeper::acquire`].
     pub async fn take_again(&mut self, clock: &dyn Clock) -> Result<(), LeaseError> {
         self.renewing = None;
-        self.floor = self.epoch();
+        let last = self.epoch();
         self.grant = self.leases.acquire(&self.target, &self.holder).await?;
+        // Only now: an epoch that ran ahead of the lease's count would not be fenced by it.
+        self.floor = last;
         self.next = renewal(clock.now(), &self.grant);
         Ok(())
     }
