@@ -108,8 +108,8 @@ pub struct Grant {
 pub struct Holder {
     /// This process.
     pub engine: String,
-    /// Where the journal is. Only one process at a time can have it open for driving, so that a
-    /// holder of the same seat is known to be dead.
+    /// Where the journal is. Only one process at a time can drive a run of it, so that a holder of the
+    /// same seat and the same run is known to be dead.
     pub seat: String,
     /// The run that it drives.
     pub run: String,
@@ -140,7 +140,8 @@ pub const LEASE_DURATION: Span = Span::from_secs(15);
 /// Which engine drives a target now.
 #[async_trait]
 pub trait Leases: Send + Sync {
-    /// Takes the lease where it is free, expired, or held from the same seat. The epoch goes up by one.
+    /// Takes the lease where it is free, expired, or held for the same run from the same seat. The epoch
+    /// goes up by one.
     async fn acquire(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError>;
     /// Extends it.
     async fn renew(

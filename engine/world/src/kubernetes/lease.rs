@@ -197,7 +197,9 @@ fn free(lease: &Value, holder: &Holder, now: Timestamp) -> Result<(), LeaseError
         return Ok(());
     };
     let until = expiry(lease);
-    let same_seat = !found.seat.is_empty() && found.seat == holder.seat;
+    // Whoever wants to drive a run holds its file lock in the seat, so that the one before is dead. The
+    // engine of another run of the same seat may be alive.
+    let same_seat = !found.seat.is_empty() && found.seat == holder.seat && found.run == holder.run;
     if same_seat || until <= now {
         return Ok(());
     }

@@ -65,7 +65,7 @@ async fn a_lease_that_is_missing_is_created_above_the_epoch_on_the_object() {
 }
 
 #[tokio::test]
-async fn a_lease_is_taken_over_when_it_expired_was_given_back_or_is_of_the_same_seat() {
+async fn a_lease_is_taken_over_when_it_expired_was_given_back_or_is_of_the_same_run_and_seat() {
     let mut given_back = lease(&holder("e-0", "s-0"), FRESH);
     given_back["spec"]["holderIdentity"] = "".into();
     for found in [
@@ -106,6 +106,25 @@ async fn a_lease_that_another_holds_is_left_alone() {
     assert!(server.writes().is_empty());
     let found = server.cluster().holder(&target()).await.unwrap();
     assert_eq!(found, Some((other, until)));
+}
+
+#[tokio::test]
+async fn a_lease_of_another_run_of_the_same_seat_is_left_alone() {
+    // Each run has a lock of its own in a state directory: whoever drives the other may be alive.
+    let other = Holder {
+        run: "r-0".to_owned(),
+        ..holder("e-0", "s-1")
+    };
+    let server = Server::default().ok("GET", LEASE, lease(&other, FRESH));
+    let refused = server
+        .cluster()
+        .acquire(&target(), &holder("e-1", "s-1"))
+        .await;
+    assert!(
+        matches!(&refused, Err(LeaseError::Held { holder, .. }) if *holder == other),
+        "{refused:?}"
+    );
+    assert!(server.writes().is_empty());
 }
 
 #[tokio::test]
