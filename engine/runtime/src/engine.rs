@@ -33,6 +33,10 @@ const MAX_CHAIN: usize = 10_000;
 /// Pages of commands that are looked through for one that has no answer.
 const MAX_INBOX_PAGES: usize = 1000;
 
+/// Records after which a run on its way forward turns back. A journal takes a limited number of them,
+/// and the way back must find room.
+const RECORDS_FORWARD: u64 = 150_000;
+
 /// Why an engine could not drive, or stopped driving.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -339,6 +343,11 @@ impl Drive<'_> {
             if self.run.resting() {
                 return Ok(Left::Resting);
             }
+            if self.head.seq >= RECORDS_FORWARD && self.turns_back() {
+                let reason = format!("the run has {} records and is not done", self.head.seq);
+                self.take(abort(reason)).await?;
+                continue;
+            }
             if self.options.leave_when_waiting && self.only_people_help() {
                 self.take(Event::Interrupted {
                     cause: "people are awaited".to_owned(),
@@ -481,20 +490,9 @@ impl Drive<'_> {
                 // A broken invariant is a fault of the engine. The way back doesn't depend on what is at fault forward.
                 Err(Error::Illegal(Illegal::Broken(broken))) if !at_fault && self.turns_back() => {
                     at_fault = true;
-                    let by = Identity {
-                        name: "phasegate".to_owned(),
-                        verified_by: "engine".to_owned(),
-                    };
-                    let command = Command::Abort {
-                        reason: Some(broken.to_string()),
-                    };
                     // What happened has happened: it is taken in once the run is on its way back, if it still matters then.
                     events.push_front(event);
-                    events.push_front(Event::Commanded {
-                        by,
-                        command,
-                        inbox: None,
-                    });
+                    events.push_front(abort(broken.to_string()));
                 }
                 Err(error) => return Err(error),
             }
@@ -661,6 +659,20 @@ impl Drive<'_> {
             .answer(self.run.id(), id, refused.as_deref())
             .await?;
         Ok(())
+    }
+}
+
+/// The engine turns the run back by itself.
+fn abort(reason: String) -> Event {
+    Event::Commanded {
+        by: Identity {
+            name: "phasegate".to_owned(),
+            verified_by: "engine".to_owned(),
+        },
+        command: Command::Abort {
+            reason: Some(reason),
+        },
+        inbox: None,
     }
 }
 

@@ -323,6 +323,8 @@ struct Book {
     inbox: Vec<Inboxed>,
     answers: BTreeMap<u64, Result<(), String>>,
     full: Option<&'static str>,
+    /// Records that are not looked at.
+    before: u64,
 }
 
 /// A journal of one run.
@@ -339,6 +341,11 @@ impl Fake {
     /// From now on the disk is full as soon as a request of this kind is to be noted.
     pub(crate) fn full_at(&self, request: Option<&'static str>) {
         self.book().full = request;
+    }
+
+    /// As if so many records had been written before.
+    pub(crate) fn long(&self, records: u64) {
+        self.book().before = records;
     }
 
     pub(crate) fn runs(&self) -> usize {
@@ -369,7 +376,7 @@ impl Fake {
 
 fn head(book: &Book) -> Head {
     Head {
-        seq: u64::try_from(book.records.len()).unwrap(),
+        seq: book.before + u64::try_from(book.records.len()).unwrap(),
         hash: String::new(),
     }
 }

@@ -486,6 +486,20 @@ async fn a_fault_of_the_engine_found_by_a_command_is_told_to_whoever_gave_it() {
     assert!(why.contains("aborted the run by itself"), "{why}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_writes_too_much_turns_back_while_there_is_room_for_that() {
+    let mut test = Test::new();
+    test.journal.long(149_900);
+    let driven = test
+        .start(plan(vec![deploy(100), soak(36_000)]), nothing())
+        .await;
+    let (run, _) = driven.as_ref().unwrap();
+    let reason = run.cause().unwrap().reason.clone();
+    assert!(reason.contains("the run has 150000 records"), "{reason}");
+    assert_eq!(end(driven), End::RolledBack);
+    assert_eq!(test.fakes.image(), OLD);
+}
+
 fn rival() -> Holder {
     Holder {
         engine: "engine-2".to_owned(),
