@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
         "plugin: workload, config: {maxRestarts: -1},",
         "PG0307",
         &[
-            "release.yaml:15:50",
+            "release.yaml:15",
             "-1 is less than",
             "plugin inspect workload",
         ],
@@ -98,7 +98,7 @@ const CASES: &[Case] = &[
     ),
     (
         "Kubernetes target",
-        "  simulated: {scenario: scenario.yaml, scale: 100}",
+        "  simulated: {scenario: scenario.yaml, scale: 40}",
         "  kubernetes: {context: prod}",
         "PG0407",
         &["expected", "found", "hint"],

@@ -31,7 +31,7 @@ workload:
   image: registry.example/hello:{version}
   service: hello
 gates:
-  pods: {plugin: workload, policy: {interval: 10s}}
+  pods: {plugin: workload, policy: {interval: 10s, timeout: 2m}}
 phases:
   - name: deploy
     strategy: {plugin: rolling, gates: [pods]}
@@ -105,9 +105,9 @@ impl Desk {
         desk
     }
 
-    /// A desk on which a release takes a second.
+    /// A desk on which a release takes a few seconds.
     pub(crate) fn quick() -> Self {
-        Self::new(100, "30s")
+        Self::new(40, "30s")
     }
 
     /// A desk on which a soak outlasts the test.

@@ -106,8 +106,8 @@ fn a_release_without_a_scenario_finds_an_earlier_version() {
     let desk = Desk::quick();
     desk.edit(
         "release.yaml",
-        "{scenario: scenario.yaml, scale: 100}",
-        "{scale: 100}",
+        "{scenario: scenario.yaml, scale: 40}",
+        "{scale: 40}",
     );
     let plan = desk.json(&["plan", "release.yaml"]);
     assert_eq!(plan["plan"]["subject"]["previousVersion"], "0.0.0");
@@ -176,7 +176,7 @@ fn a_signal_leaves_the_run_and_another_command_goes_on_with_it() {
 
 #[test]
 fn an_engine_that_was_killed_is_resumed() {
-    let desk = Desk::new(50, "60s");
+    let desk = Desk::new(40, "60s");
     let run = desk.start(&["run", "release.yaml"]);
     run.until("changed", NEW);
     run.signal(Signal::KILL);
@@ -320,7 +320,7 @@ fn a_closed_window_refuses_the_start() {
 
 #[test]
 fn a_version_that_does_not_come_up_is_taken_back() {
-    let desk = Desk::new(200, "30s");
+    let desk = Desk::quick();
     desk.edit(
         "scenario.yaml",
         "  pods:\n",

@@ -1,0 +1,240 @@
+//! Plans as text for people.
+
+use std::fmt::Write as _;
+
+use phasegate_core::plan::{Action, Phase, Plan, Requirement};
+use phasegate_core::strategy::Amount;
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::window::{self, Decision};
+use phasegate_core::workload::Rollout;
+
+use super::{moment, put, short};
+
+/// A plan, for people: what is there, what is done, who is asked, and what abort does.
+#[must_use]
+pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
+    let mut text = String::new();
+    head(&mut text, plan);
+    there(&mut text, plan);
+    text.push_str("\nsteps\n");
+    for phase in &plan.phases {
+        self::phase(&mut text, plan, phase);
+    }
+    gates(&mut text, plan);
+    people(&mut text, plan, now);
+    text.push_str("\nrollback\n");
+    let policy = &plan.rollback;
+    put(&mut text, "before it starts", "abort changes nothing");
+    put(&mut text, "once it changed", abort);
+    put(
+        &mut text,
+        "aims at",
+        &format!(
+            "{} in all; a step is tried again after {}, {} times, before people are called",
+            policy.target, policy.step_timeout, policy.retries
+        ),
+    );
+    text.push_str("\nplugins\n");
+    for (name, pin) in &plan.plugins {
+        put(
+            &mut text,
+            name,
+            &format!("{} {} {}", pin.version, pin.source, short(&pin.digest)),
+        );
+    }
+    for due in &plan.due {
+        if plan.due.first() == Some(due) {
+            text.push_str("\nowed afterwards\n");
+        }
+        put(&mut text, &format!("after {}", due.after), &due.task);
+    }
+    text.trim_end().to_owned()
+}
+
+fn head(text: &mut String, plan: &Plan) {
+    let subject = &plan.subject;
+    let _ = writeln!(
+        text,
+        "{} {} → {}  ({} change, environment {})",
+        subject.name,
+        subject.previous_version,
+        subject.version,
+        subject.change,
+        subject.environment
+    );
+    put(text, "target", &plan.target.to_string());
+    put(text, "image", &subject.image);
+    put(text, "plan", &short(&plan.digest()));
+}
+
+fn there(text: &mut String, plan: &Plan) {
+    let baseline = &plan.baseline;
+    text.push_str("\nthere now\n");
+    put(text, "image", &baseline.settings.image);
+    put(
+        text,
+        "replicas",
+        &format!(
+            "{} wanted, {} ready",
+            baseline.settings.replicas, baseline.ready
+        ),
+    );
+    let rollout = match &baseline.settings.rollout {
+        Rollout::RollingUpdate { surge, unavailable } => {
+            format!("rolling update, surge {surge}, unavailable {unavailable}")
+        }
+        Rollout::Recreate => "recreate".to_owned(),
+    };
+    put(text, "rollout", &rollout);
+    put(text, "revision", &baseline.revision.to_string());
+    if let Some(tool) = &baseline.self_healing {
+        put(text, "kept by", tool);
+    }
+}
+
+fn phase(text: &mut String, plan: &Plan, phase: &Phase) {
+    let mut title = phase.name.clone();
+    if let Some(strategy) = &phase.strategy {
+        let _ = write!(title, "  (strategy {})", strategy.offer.offer);
+    }
+    if let Some(timeout) = phase.timeout {
+        let _ = write!(title, "  within {timeout}");
+    }
+    let _ = writeln!(text, "  {title}");
+    for approval in plan.approvals.iter().filter(|a| a.before == phase.name) {
+        let _ = writeln!(text, "    waits for {}", requirement(&approval.requirement));
+    }
+    for step in &phase.steps {
+        let _ = writeln!(text, "    {:<18} {}", step.id, action(&step.action));
+        if step.outage {
+            let _ = writeln!(text, "    {:<18} declares an outage", "");
+        }
+        if step.point_of_no_return {
+            let _ = writeln!(text, "    {:<18} point of no return", "");
+        }
+    }
+    if !phase.gates.is_empty() {
+        let _ = writeln!(text, "    gates in every step: {}", phase.gates.join(", "));
+    }
+}
+
+fn gates(text: &mut String, plan: &Plan) {
+    if plan.gates.is_empty() {
+        return;
+    }
+    text.push_str("\ngates\n");
+    for (name, gate) in &plan.gates {
+        let policy = &gate.policy;
+        let mut about = format!("{} every {}", gate.offer.plugin, policy.interval);
+        if policy.sustained > Span::ZERO {
+            let _ = write!(about, ", fails after {} of breach", policy.sustained);
+        } else {
+            let _ = write!(about, ", {} failures let pass", policy.failure_limit);
+        }
+        let _ = write!(
+            about,
+            ", {} without data, {} errors",
+            policy.inconclusive_limit, policy.error_limit
+        );
+        put(text, name, &about);
+    }
+}
+
+fn people(text: &mut String, plan: &Plan, now: Timestamp) {
+    let subject = &plan.subject;
+    text.push_str("\npeople and windows\n");
+    if plan.approvals.is_empty() {
+        put(text, "approvals", "none needed");
+    }
+    for approval in &plan.approvals {
+        put(
+            text,
+            &format!("before {}", approval.before),
+            &requirement(&approval.requirement),
+        );
+    }
+    let window = match window::evaluate(&plan.calendar, now, &subject.environment, subject.change) {
+        Decision::Open { .. } if plan.calendar.windows.is_empty() => "none set".to_owned(),
+        Decision::Open { .. } => "open now".to_owned(),
+        Decision::Closed { reason, opens_at } => match opens_at {
+            Some(at) => format!("closed: {reason}; opens at {}", moment(at)),
+            None => format!("closed: {reason}"),
+        },
+    };
+    put(text, "windows", &window);
+    put(
+        text,
+        "waits for people",
+        &format!("at most {}, then goes back", plan.people_timeout),
+    );
+}
+
+/// Who must agree, in words.
+#[must_use]
+pub(crate) fn requirement(requirement: &Requirement) -> String {
+    let starter = if requirement.starter_may_approve {
+        ""
+    } else {
+        ", not who started the run"
+    };
+    format!(
+        "{} of {} ({}){starter}, for {}",
+        requirement.count,
+        requirement.roles.join(" or "),
+        requirement.people.join(", "),
+        requirement.expires
+    )
+}
+
+/// What a step does, in words.
+fn action(action: &Action) -> String {
+    let amount = |amount: &Amount| match amount {
+        Amount::Count(count) => format!("{count} replicas"),
+        Amount::Percent(percent) => format!("{percent}% of the replicas"),
+    };
+    match action {
+        Action::Deploy {
+            replicas,
+            surge,
+            unavailable,
+            timeout,
+        } => {
+            let mut text = format!("deploy in place, {}", amount(replicas));
+            if let Some(surge) = surge {
+                let _ = write!(text, ", surge {surge}");
+            }
+            if let Some(unavailable) = unavailable {
+                let _ = write!(text, ", unavailable {unavailable}");
+            }
+            let _ = write!(text, ", ready within {timeout}");
+            text
+        }
+        Action::Scale { replicas, timeout } => {
+            format!("scale to {}, ready within {timeout}", amount(replicas))
+        }
+        Action::Check { gates } => format!("check {}", gates.join(", ")),
+        Action::Soak {
+            duration,
+            interval,
+            gates,
+        } if gates.is_empty() => {
+            format!("soak for {duration}, looking every {interval}")
+        }
+        Action::Soak {
+            duration,
+            interval,
+            gates,
+        } => format!(
+            "soak for {duration}, asking {} every {interval}",
+            gates.join(", ")
+        ),
+        Action::Approve {
+            prompt,
+            requirement: asked,
+        } => format!("wait for {}: {prompt}", requirement(asked)),
+        Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
+        Action::Notify {
+            notifier, title, ..
+        } => format!("tell {notifier}: {title}"),
+    }
+}
