@@ -107,6 +107,15 @@ impl Run {
     pub(super) fn recover(&mut self) {
         for outstanding in self.outstanding.values_mut() {
             let notice = outstanding.is_notice();
+            let unanswered = matches!(
+                outstanding.phase,
+                Phase::Intended | Phase::Missing | Phase::Probing
+            );
+            if unanswered && !notice {
+                // The write may have left before its engine died, and may still arrive.
+                let id = outstanding.effect.id;
+                self.known.before.take_if(|before| before.effect == id);
+            }
             outstanding.phase = match outstanding.phase {
                 Phase::Ready | Phase::Given => Phase::Ready,
                 // A notice goes out at least once; nobody can say whether it did.
@@ -222,6 +231,7 @@ impl Run {
                     json!({"key": effect.key}),
                 );
                 self.count_failure(id, Phase::Missing);
+                self.may_have_changed(&effect);
                 Ok(())
             }
             Outcome::Unknown { message } => {

@@ -80,6 +80,12 @@ impl Run {
         owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
     }
 
+    /// The write left and was not answered. Though a probe may not find it, it can still arrive: only a
+    /// later write shuts it out, so that from now on there is something to undo.
+    pub(super) fn may_have_changed(&mut self, effect: &Effect) {
+        self.known.before.take_if(|b| b.effect == effect.id);
+    }
+
     /// The write failed and is not tried again: what it would have made the run's is not.
     pub(super) fn did_not_change(&mut self, effect: &Effect) {
         if let Some(before) = self.known.before.take_if(|b| b.effect == effect.id) {
