@@ -222,8 +222,28 @@ impl Engine {
         let keeper = self
             .lease(run, replayed.plan(), options, replayed.last_epoch())
             .await?;
+        if let Err(error) = self.still_ours(&replayed).await {
+            keeper.give_back().await;
+            return Err(error);
+        }
         self.go(replayed, head, keeper, options, nudges, observer, guard)
             .await
+    }
+
+    /// A run whose claim another run has now must not write any more: somebody broke the claim.
+    async fn still_ours(&self, run: &Run) -> Result<(), Error> {
+        if !run.holds_target() {
+            return Ok(());
+        }
+        let target = &run.plan().target;
+        match self.world.cluster.claimed(target).await? {
+            Some(claim) if claim.run != run.id() => Err(Error::Busy {
+                run: claim.run,
+                started_by: claim.started_by,
+                target: target.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn lease(

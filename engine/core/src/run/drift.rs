@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::state::{Found, Level, Look, Stage, Then};
+use super::state::{Cursor, Found, Level, Look, Stage, Then};
 use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::event::DriftAnswer;
@@ -18,6 +18,24 @@ impl Found {
 }
 
 impl Run {
+    /// A gate has failed. Where somebody else changed the target, that is why, and people decide: so the
+    /// workload is looked at once more before the run goes back over it. Says whether to wait.
+    pub(super) fn drift_comes_first(&mut self, cursor: &Cursor) -> Result<bool, Illegal> {
+        if !self.known.changed || !matches!(cursor.stage, Stage::Asking { .. }) {
+            return Ok(false);
+        }
+        if self.look.last == Some(self.now) {
+            return Ok(false);
+        }
+        if let Some(under_way) = self.look.effect {
+            // A look that fails tells nothing; the gate's word is enough then.
+            return Ok(self.attempts_failed(under_way) == 0);
+        }
+        self.look.due = self.now;
+        self.look_if_due()?;
+        Ok(self.look.effect.is_some())
+    }
+
     pub(super) fn drift(&self, seen: &Observation) -> Option<String> {
         if seen.uid != self.plan.baseline.uid {
             Some("the Deployment was deleted and made anew by somebody else".to_owned())
@@ -47,7 +65,10 @@ impl Run {
             template_digest: self.known.template_digest.clone(),
         };
         let found = Box::new(seen.map_or_else(unseen, Found::of));
-        self.say("drift", Level::Error, what.clone(), json!({"until": until}));
+        let words = format!(
+            "{what}; decide: `continue --drift adopt`, `continue --drift force` or `abort`"
+        );
+        self.say("drift", Level::Error, words, json!({"until": until}));
         self.set_stage(Stage::Drifted {
             what: what.clone(),
             until,

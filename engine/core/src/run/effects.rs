@@ -332,6 +332,11 @@ impl Run {
         }
     }
 
+    /// How often the effect has failed so far.
+    pub(super) fn attempts_failed(&self, id: Id) -> u32 {
+        self.outstanding.get(&id).map_or(0, |o| o.failures)
+    }
+
     pub(super) fn set_phase(&mut self, id: Id, phase: Phase) {
         if let Some(outstanding) = self.outstanding.get_mut(&id) {
             outstanding.phase = phase;

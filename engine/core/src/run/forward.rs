@@ -97,7 +97,14 @@ impl Run {
         let Some((cursor, step)) = self.current() else {
             return self.finish_forward().map(|()| true);
         };
-        if let Some((gate, reason)) = self.tick_gates()? {
+        let failed = self.tick_gates()?;
+        if matches!(cursor.stage, Stage::Drifted { .. }) {
+            // Somebody else's change is why gates fail now, and people have been asked about it.
+            self.look_if_due()?;
+        } else if let Some((gate, reason)) = failed {
+            if self.drift_comes_first(&cursor)? {
+                return Ok(false);
+            }
             self.back_from(&step, format!("gate {gate} failed: {reason}"))?;
             return Ok(true);
         }
