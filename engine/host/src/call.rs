@@ -43,7 +43,7 @@ where
     R: Send,
     F: for<'a> FnOnce(&'a mut Store<State>, &'a Instance) -> BoxFuture<'a, Returned<R>> + Send,
 {
-    let Some(_ticking) = host.ticker.start() else {
+    let Some(_ticking) = host.workshop.tools().ticker.start() else {
         return Err(fault::internal(
             "no thread could be started, and without one nothing would interrupt a plugin",
         ));
@@ -72,7 +72,7 @@ where
 
 fn store(host: &Host, state: State) -> Store<State> {
     let limits = state.limits;
-    let mut store = Store::new(&host.engine, state);
+    let mut store = Store::new(host.engine(), state);
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(limits.passed_bytes);
     let yields = host.yields;

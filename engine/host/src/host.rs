@@ -1,4 +1,4 @@
-//! The host: one wasmtime engine, one linker, and what all plugins share.
+//! The host: a workshop, where plugins are loaded, and the world that they reach.
 
 use std::sync::Arc;
 
@@ -6,13 +6,11 @@ use phasegate_core::failure::Failure;
 use phasegate_runtime::plugin_ports::{CompiledCache, Grants};
 use phasegate_runtime::ports::Component;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
 use crate::limits::Limits;
 use crate::set::PluginSet;
-use crate::state::{HostPorts, State};
-use crate::ticker::Ticker;
-use crate::{capability, engine, fault};
+use crate::state::HostPorts;
+use crate::workshop::Workshop;
 
 /// How a host is made.
 #[derive(Clone)]
@@ -27,6 +25,8 @@ pub struct HostConfig {
     /// Whether a plugin that computes for long lets other tasks of the executor have their turn. Off
     /// in a rehearsal: when it does so depends on the machine, and a transcript must not.
     pub yields: bool,
+    /// What it shares with other hosts; none makes a workshop of its own.
+    pub workshop: Option<Workshop>,
 }
 
 impl Default for HostConfig {
@@ -36,18 +36,17 @@ impl Default for HostConfig {
             cache: None,
             seed: 0,
             yields: true,
+            workshop: None,
         }
     }
 }
 
-/// Loads plugins. One per process is enough, and cheap to share.
+/// Loads plugins. One per world is enough, and cheap to share.
 pub struct Host {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<State>,
+    pub(crate) workshop: Workshop,
     pub(crate) ports: Arc<HostPorts>,
     pub(crate) cache: Option<Arc<dyn CompiledCache>>,
     pub(crate) limits: Limits,
-    pub(crate) ticker: Ticker,
     pub(crate) seed: u64,
     pub(crate) yields: bool,
 }
@@ -58,19 +57,15 @@ impl Host {
     /// # Errors
     /// Where this machine can't run compiled WebAssembly.
     pub fn new(config: HostConfig, ports: HostPorts) -> Result<Arc<Self>, Failure> {
-        let broken = |e: wasmtime::Error| {
-            fault::internal(format!("no engine for plugins: {}", fault::chain(&e)))
+        let workshop = match config.workshop {
+            Some(workshop) => workshop,
+            None => Workshop::new()?,
         };
-        let engine = engine::engine().map_err(broken)?;
-        let linker = capability::linker(&engine).map_err(broken)?;
-        let ticker = Ticker::new(&engine);
         Ok(Arc::new(Self {
-            engine,
-            linker,
+            workshop,
             ports: Arc::new(ports),
             cache: config.cache,
             limits: config.limits,
-            ticker,
             seed: config.seed,
             yields: config.yields,
         }))
@@ -87,6 +82,6 @@ impl Host {
     /// wasmtime alone. Its epoch goes up only while plugins are called through the host.
     #[must_use]
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.workshop.tools().engine
     }
 }

@@ -1,6 +1,6 @@
 //! The wasmtime host: loads, links, limits and calls plugins.
 //!
-//! [`Host`] is made once per process; [`Host::load`] takes the components of a release and gives a
+//! [`Host`] is made once per world; [`Host::load`] takes the components of a release and gives a
 //! [`PluginSet`], which is the engine's port `Plugins`. Start reading at `set.rs` (the calls by
 //! kind), then `call.rs` (one call from a fresh instance to its end) and `plugin.rs` (loading).
 //!
@@ -36,9 +36,11 @@ mod state;
 mod surface;
 mod ticker;
 mod wasi;
+mod workshop;
 
 pub use host::{Host, HostConfig};
 pub use kind::Kind;
 pub use limits::Limits;
 pub use set::PluginSet;
 pub use state::HostPorts;
+pub use workshop::Workshop;

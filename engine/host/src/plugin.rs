@@ -103,9 +103,10 @@ impl Plugin {
             return Err(fault::not_a_component(name, &found));
         }
         let kinds = Surface::read(name, &component.bytes)?.check(name)?;
-        let compiled = compiled::load(&host.engine, host.cache.as_deref(), component).await?;
+        let compiled = compiled::load(host.engine(), host.cache.as_deref(), component).await?;
         let mismatch = |e: wasmtime::Error| fault::interface(name, &fault::chain(&e));
-        let pre = host.linker.instantiate_pre(&compiled).map_err(mismatch)?;
+        let linker = &host.workshop.tools().linker;
+        let pre = linker.instantiate_pre(&compiled).map_err(mismatch)?;
         let exports = Exports::find(&pre, &kinds).map_err(mismatch)?;
         let plugin: Arc<str> = name.into();
         let described = describe(host, &plugin, &pre, &exports).await?;

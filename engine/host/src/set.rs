@@ -76,10 +76,9 @@ impl PluginSet {
             )
         })?;
         slot.plugin
-            .get_or_try_init(|| async {
-                let grants = self.grants.to(name);
-                let plugin = Plugin::load(&self.host, &slot.component, grants).await?;
-                Ok(Arc::new(plugin))
+            .get_or_try_init(|| {
+                let (host, grants) = (&self.host, self.grants.to(name));
+                host.workshop.plugin(host, &slot.component, grants)
             })
             .await
     }

@@ -7,7 +7,7 @@ use phasegate_core::effect::{Notice, Severity};
 use phasegate_core::failure::Kind;
 use phasegate_core::strategy::{Action, Amount, Placement};
 use phasegate_core::verdict::Status;
-use phasegate_host::{HostConfig, Limits};
+use phasegate_host::{HostConfig, Limits, Workshop};
 use phasegate_runtime::plugin_ports::Grants;
 use phasegate_runtime::ports::{Capability, Component, Plugins};
 use serde_json::json;
@@ -184,13 +184,8 @@ async fn a_server_that_never_answers_ends_in_the_worlds_time() {
     assert_eq!(now, START + Limits::default().wall.as_millis());
 }
 
-#[tokio::test]
-async fn webhook_posts_the_notice() {
-    let world = World::new();
-    world.answers(204, "");
-    let plugins = world.load(built_in("webhook"), Limits::default());
-    let notifier = using("webhook", json!({"url": "http://chat:8080/hook"}));
-    let notice = Notice {
+fn notice() -> Notice {
+    Notice {
         event: "succeeded".into(),
         severity: Severity::Success,
         title: "shop 1.4.1 serves".into(),
@@ -198,8 +193,16 @@ async fn webhook_posts_the_notice() {
         fields: Vec::new(),
         links: Vec::new(),
         thread: None,
-    };
-    plugins.notify(&notifier, &call(), &notice).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn webhook_posts_the_notice() {
+    let world = World::new();
+    world.answers(204, "");
+    let plugins = world.load(built_in("webhook"), Limits::default());
+    let notifier = using("webhook", json!({"url": "http://chat:8080/hook"}));
+    plugins.notify(&notifier, &call(), &notice()).await.unwrap();
     let requests = world.requests.lock().unwrap();
     assert_eq!(requests[0].method, "POST");
     let body = String::from_utf8(requests[0].body.clone().unwrap()).unwrap();
@@ -234,4 +237,35 @@ async fn a_damaged_cache_heals_itself() {
         assert_eq!(describe().await, n as u64 + 2, "written anew");
         assert_eq!(describe().await, n as u64 + 2, "and found");
     }
+}
+
+#[tokio::test]
+async fn hosts_that_share_a_workshop_load_a_plugin_once_and_reach_their_own_worlds() {
+    let cache = Arc::new(Memory::default());
+    let workshop = Workshop::new().unwrap();
+    let notify = async |limits| {
+        let config = HostConfig {
+            cache: Some(cache.clone()),
+            workshop: Some(workshop.clone()),
+            ..settings(limits)
+        };
+        let world = World::new();
+        world.answers(204, "");
+        let plugins = world
+            .host(config)
+            .load(vec![built_in("webhook")], Grants::default());
+        let notifier = using("webhook", json!({"url": "http://chat:8080/hook"}));
+        plugins.notify(&notifier, &call(), &notice()).await.unwrap();
+        let requests = world.requests.lock().unwrap().len();
+        // Whoever loads it again has to compile it again.
+        cache.entries.lock().unwrap().clear();
+        (requests, cache.puts.load(Ordering::SeqCst))
+    };
+    assert_eq!(notify(Limits::default()).await, (1, 1));
+    assert_eq!(notify(Limits::default()).await, (1, 1), "not loaded again");
+    let others = Limits {
+        host_calls: 3,
+        ..Limits::default()
+    };
+    assert_eq!(notify(others).await, (1, 2), "other limits, another plugin");
 }
