@@ -72,19 +72,20 @@ fn and_remove(folder: &Path, command: &Command) -> Command {
 pub(crate) fn bench(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
     plugins::build(workspace)?;
     exec::say("building the benchmarks, which takes a while");
-    // The benchmarks start the engine as a program too.
-    exec::run(exec::cargo(&workspace.root).args([
-        "build",
-        "--release",
-        "--package",
-        "phasegate-cli",
-    ]))?;
-    let status = exec::cargo(&workspace.root)
-        .args(["run", "--release", "--package", "phasegate-tests"])
-        .args(["--bin", "bench", "--"])
+    // The benchmarks start the engine as a program too. Both at once, so that what they have in
+    // common is built once, whatever features each asks for.
+    exec::run(
+        exec::cargo(&workspace.root)
+            .args(["build", "--release", "--bin", "phasegate", "--bin", "bench"])
+            .args(["--package", "phasegate-cli", "--package", "phasegate-tests"])
+            .args(["--features", "phasegate-tests/bench"]),
+    )?;
+    let name = format!("bench{}", std::env::consts::EXE_SUFFIX);
+    let status = Command::new(workspace.target.join("release").join(name))
         .args(arguments)
+        .current_dir(&workspace.root)
         .status()
-        .context("can't start cargo")?;
+        .context("can't start the benchmarks")?;
     Ok(code_of(status))
 }
 

@@ -37,7 +37,7 @@
 //! about twice as long as one. The order of the two then can't tell a crash from a cut, which is
 //! what the rows in the slot and the mark are for.
 //!
-//! `cargo run --release -p phasegate-store --example appends` prints appends per second beside a
+//! `cargo xtask bench append` prints appends per second beside a
 //! bare write and fsync of the same bytes, and beside the same done in two places, which is the work
 //! that an append has to do. On one virtual disk with ext4, shared with other work, the rate of an
 //! append was, while a flush took 4 ms, mostly 0.9 to 1.5 times that of one place and 1.6 to 3.3

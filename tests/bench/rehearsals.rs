@@ -1,0 +1,83 @@
+//! Whole rehearsals of a rolling release: parse nothing, but plan, run and judge, in virtual time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, ensure};
+use phasegate_cli::builtin;
+use phasegate_cli::compose::Invented;
+use phasegate_cli::plugins;
+use phasegate_cli::rehearsal::{Inputs, play_in};
+use phasegate_core::spec::policy::Policy;
+use phasegate_core::spec::release::{self, Overrides};
+use phasegate_host::Workshop;
+use phasegate_rehearsal::scenario::{self, Scenario};
+
+use crate::row::{Row, Target};
+use crate::statistics::median;
+
+const RELEASE: &str = include_str!("rolling.yaml");
+const SCENARIO: &str = include_str!("world.yaml");
+/// Rehearsals are counted over rounds this long, of which the median is told.
+const ROUND: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 15;
+
+/// The world in which they take place.
+pub(crate) fn scenario() -> anyhow::Result<Scenario> {
+    let loaded = scenario::load("world.yaml", SCENARIO.as_bytes()).map_err(|e| anyhow!("{e}"))?;
+    Ok(loaded.scenario)
+}
+
+pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
+    let loaded = release::load(
+        "rolling.yaml",
+        RELEASE.as_bytes(),
+        &Overrides::default(),
+        &builtin::NAMES,
+    )
+    .map_err(|e| anyhow!("{e}"))?;
+    let components = plugins::of_release(&loaded, ".".as_ref()).map_err(|e| anyhow!("{e}"))?;
+    let scenario = scenario()?;
+    let workshop = Workshop::new().map_err(|e| anyhow!("{e}"))?;
+    let policy = Policy::default();
+    let mut seed = 0;
+    let mut once = || {
+        seed += 1;
+        let rehearsal = play_in(
+            Some(&workshop),
+            Inputs {
+                loaded: &loaded,
+                policy: &policy,
+                scenario: &scenario,
+                components: components.clone(),
+                credentials: Arc::new(Invented),
+                cache: None,
+                seed,
+            },
+        )
+        .map_err(|e| anyhow!("{e}"))?;
+        let (end, faults) = (&rehearsal.end, &rehearsal.faults);
+        ensure!(
+            end == "succeeded",
+            "seed {seed}: {end}, {}",
+            rehearsal.story.text()
+        );
+        ensure!(faults.is_empty(), "seed {seed}: {faults:?}");
+        Ok(rehearsal.records.len())
+    };
+    // Loads the plugins.
+    let records = once()?;
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let (start, mut played) = (Instant::now(), 0_u32);
+        while start.elapsed() < ROUND {
+            once()?;
+            played += 1;
+        }
+        rates.push(f64::from(played) / start.elapsed().as_secs_f64());
+    }
+    let name = format!("rehearsed rolling releases on one core, {records} records each");
+    Ok(vec![
+        Row::new(name, median(&rates), "/s").wanted(Target::AtLeast(100.0)),
+    ])
+}
