@@ -20,7 +20,7 @@ use phasegate_core::event::Command as RunCommand;
 
 use crate::args::{Cli, Command, DueCommand, HistoryCommand};
 use crate::console::Console;
-use crate::exit::{Outcome, internal};
+use crate::exit::{Exit, Outcome, internal};
 
 /// Runs the command, in a runtime of its own.
 pub(crate) fn run(cli: &Cli, console: &Console) -> Outcome {
@@ -71,7 +71,11 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         }
         Command::Rollback(args) => {
             let reason = args.reason.clone();
-            tell(&args.run, RunCommand::RollBack { reason }).await
+            // A run that has succeeded still, after it was told to go back, has refused to.
+            match tell(&args.run, RunCommand::RollBack { reason }).await? {
+                Exit::Succeeded => Ok(Exit::Refused),
+                other => Ok(other),
+            }
         }
         Command::History(args) => match &args.command {
             Some(HistoryCommand::Verify(which)) => history::verify(which, state, console).await,

@@ -176,9 +176,11 @@ pub fn journal(error: &JournalError) -> Diagnostic {
             .expected(format!("{expected} records"))
             .found(format!("{found} records"))
             .hint("restore the state directory from where it is whole; nothing was changed in it"),
-        JournalError::Altered { seq, .. } => fault(codes::JOURNAL_ALTERED)
-            .expected(format!("record {seq} as the engine wrote it"))
-            .found("a record that its hash doesn't fit".to_owned())
+        JournalError::Altered { seq, detail, .. } => fault(codes::JOURNAL_ALTERED)
+            .expected(format!(
+                "record {seq} and its anchor as the engine wrote them"
+            ))
+            .found(detail.clone())
             .hint("restore the state directory from a backup; nothing was changed in it"),
         JournalError::Newer { found, supported } => fault(codes::JOURNAL_NEWER)
             .expected(format!("format {supported} or older"))
@@ -192,7 +194,7 @@ pub fn journal(error: &JournalError) -> Diagnostic {
             .hint("make room, then `phasegate resume`: nothing was done that isn't in the journal"),
         JournalError::Storage(_, source) => {
             let fault = fault(codes::JOURNAL_UNREADABLE)
-                .hint("check --state, and that you may read and write there");
+                .hint("check --state, and that you may read and write there; a damaged database has to come from a backup, together with the folder `anchors`");
             match source {
                 Some(source) => fault.caused_by(&**source),
                 None => fault,

@@ -106,6 +106,9 @@ pub async fn ensure(
         }
         return Err(other_scenario(&known, wanted));
     }
+    if let Some(known) = noted(state).filter(|known| lives(known.pid)) {
+        return Err(hangs(&known));
+    }
     let scenario = match (&wanted.scenario, &wanted.otherwise) {
         (None, Some(text)) => {
             let path = state.join(SCENARIO);
@@ -130,6 +133,26 @@ pub async fn ensure(
         known.url, known.pid
     ));
     Ok(known)
+}
+
+/// Whether there is a process of that number.
+fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+}
+
+/// A cluster that hangs still holds what was deployed: a second one beside it would hide that.
+fn hangs(known: &Note) -> Diagnostic {
+    Diagnostic::new(
+        codes::CLUSTER_UNREACHABLE,
+        format!("the simulated cluster at {} does not answer", known.url),
+    )
+    .expected("an answer, since its process lives")
+    .found(format!("process {}", known.pid))
+    .hint(format!(
+        "wait for it, or end it with `kill {}` and begin anew",
+        known.pid
+    ))
 }
 
 /// The simulated cluster that runs, for a command about a run that is there already.
@@ -291,7 +314,14 @@ async fn locked(path: &Path) -> Result<File, Diagnostic> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(fault)?;
+        .map_err(|error| {
+            Diagnostic::new(
+                codes::JOURNAL_UNREADABLE,
+                format!("`{}` can't be opened", path.display()),
+            )
+            .caused_by(&error)
+            .hint("check --state, and that you may read and write there")
+        })?;
     let deadline = SystemClock.now().plus(READY_TIMEOUT);
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -133,7 +133,10 @@ impl State {
         Ok(match self.runs().await?.first() {
             Some(last) => fault
                 .found(format!("the last run, {}, is over", last.run))
-                .hint(format!("name it: `phasegate status {}`", last.run)),
+                .hint(format!(
+                    "a run that is over has to be named, as in `phasegate status {}`",
+                    last.run
+                )),
             None => fault.found("no runs").hint("check --state"),
         })
     }

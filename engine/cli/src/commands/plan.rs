@@ -6,7 +6,7 @@ use std::sync::Arc;
 use phasegate_core::plan::Plan;
 use phasegate_runtime::planner;
 use phasegate_store::MemoryJournal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::release::{self, SIMULATED};
 use crate::args;
@@ -15,13 +15,23 @@ use crate::drive;
 use crate::exit::{Exit, Outcome, internal};
 use crate::{files, show};
 
-/// What `plan --output json` prints, and what `--out` keeps the plan of.
+/// What `plan --output json` prints.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     digest: String,
     abort_would: &'a str,
     plan: &'a Plan,
+}
+
+/// A plan in a file, with the digest by which an edited one is told.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    /// The plan's digest when it was made.
+    pub(super) digest: String,
+    /// The plan.
+    pub(super) plan: Plan,
 }
 
 /// Plans a release and shows the plan.
@@ -42,7 +52,11 @@ pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> 
     .await?;
     let plan = prepared.plan;
     if let Some(path) = &args.out {
-        let text = serde_json::to_string_pretty(&plan)
+        let kept = Kept {
+            digest: plan.digest(),
+            plan: plan.clone(),
+        };
+        let text = serde_json::to_string_pretty(&kept)
             .map_err(|e| internal("the plan can't be written as JSON").caused_by(&e))?;
         files::replace(path, format!("{text}\n").as_bytes())?;
         console.note(&format!(

@@ -13,6 +13,7 @@ use phasegate_runtime::ports::{Clock, Journal as _, JournalError};
 use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
 
+use super::plan::Kept;
 use super::release::{self, Given, SIMULATED};
 use crate::args::{self, Driving, Inputs};
 use crate::compose::World;
@@ -91,7 +92,18 @@ async fn planned(engine: &Engine, given: &Given) -> Result<Plan, Fault> {
 
 fn read_plan(file: &str) -> Result<Plan, Fault> {
     let bytes = files::read_up_to(file, files::MAX_PLAN)?;
-    let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| drive::not_a_plan(file, &e))?;
+    let Kept { digest, plan } =
+        serde_json::from_slice(&bytes).map_err(|e| drive::not_a_plan(file, &e))?;
+    if plan.digest() != digest {
+        return Err(Diagnostic::new(
+            codes::PLAN_DRIFTED,
+            format!("`{file}` was changed since it was planned"),
+        )
+        .expected(digest)
+        .found(plan.digest())
+        .hint("plan again instead of editing a plan")
+        .into());
+    }
     if plan.format == FORMAT {
         return Ok(plan);
     }

@@ -239,9 +239,13 @@ fn a_saved_plan_runs_unless_what_it_was_made_of_has_changed() {
     // Nobody takes a gate out of a plan that was looked at.
     let plan = fs::read_to_string(desk.path("plan.json")).unwrap();
     let mut altered: Value = serde_json::from_str(&plan).unwrap();
-    altered["phases"][1]["steps"][0]["duration"] = "1s".into();
+    altered["plan"]["phases"][1]["steps"][0]["duration"] = "1s".into();
     desk.write("altered.json", &altered.to_string());
     desk.run(&["run", "release.yaml", "--plan", "altered.json"])
+        .refused(3, "PG0603");
+    // Nor is another version released than the one that was planned.
+    desk.write("other.json", &plan.replace("1.1.0", "1.1.9"));
+    desk.run(&["run", "release.yaml", "--plan", "other.json"])
         .refused(3, "PG0603");
     desk.write("none.json", "{}");
     desk.run(&["run", "release.yaml", "--plan", "none.json"])
