@@ -1,11 +1,14 @@
 //! Appends to the journal, beside raw writes of the same bytes with an fsync each, on the same disk.
 //!
 //! An append is durable in two places: the database and the anchor, which notices a database that was
-//! put back. So there are two peers: one write and fsync, which is what the target is about, and two
-//! of them, one after the other, into two files. All take turns, and what they write is real records.
+//! put back. So there are three peers: a write to the end of one file and an fsync, which is what the
+//! target is about; that into two files, one after the other; and the least that a disk can be asked
+//! for, an overwrite in place with fdatasync, which changes nothing about the file but its bytes.
+//! All take turns, and what they write is a real record.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,8 +21,10 @@ use phasegate_store::SqliteJournal;
 use crate::row::{Row, Target};
 use crate::statistics::median;
 
-const ROUNDS: usize = 31;
-const PER_ROUND: usize = 30;
+/// Short rounds: a shared disk changes its pace within a run, and an append is compared with the
+/// raw writes of its own round.
+const ROUNDS: usize = 101;
+const PER_ROUND: usize = 10;
 /// The cause of an interruption, which makes a record as long as an intent with its fields.
 const CAUSE_BYTES: usize = 600;
 
@@ -29,16 +34,32 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         // The same disk as the engine's build, rather than a /tmp that may be memory.
         .tempdir_in(std::env::current_exe()?.parent().context("a folder")?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let [one, two, journal] = runtime.block_on(rates(folder.path()))?;
+    let rounds = runtime.block_on(rounds(folder.path()))?;
+    let of = |figure: fn(&Round) -> f64| median(&rounds.iter().map(figure).collect::<Vec<_>>());
+    let row = || Row::new("journal appends", of(|round| round.journal), "/s");
     Ok(vec![
-        Row::new("journal appends", journal, "/s")
-            .beside("write + fsync, one file", one)
+        row()
+            .beside("write + fsync, one file", of(|round| round.one))
+            .with_ratio(of(|round| round.journal / round.one))
             .wanted(Target::AtLeast(0.7)),
-        Row::new("journal appends", journal, "/s").beside("the same, two files in turn", two),
+        row()
+            .beside("the same, two files in turn", of(|round| round.two))
+            .with_ratio(of(|round| round.journal / round.two)),
+        row()
+            .beside("overwrite + fdatasync, one file", of(|round| round.least))
+            .with_ratio(of(|round| round.journal / round.least)),
     ])
 }
 
-async fn rates(folder: &Path) -> anyhow::Result<[f64; 3]> {
+/// Rates per second.
+struct Round {
+    journal: f64,
+    one: f64,
+    two: f64,
+    least: f64,
+}
+
+async fn rounds(folder: &Path) -> anyhow::Result<Vec<Round>> {
     let journal = SqliteJournal::open(folder.join("state")).map_err(|e| anyhow!("{e}"))?;
     let entry = RunEntry {
         run: "bench".to_owned(),
@@ -60,7 +81,8 @@ async fn rates(folder: &Path) -> anyhow::Result<[f64; 3]> {
         options.append(true).create(true).open(folder.join(name))
     };
     let (mut only, mut first, mut second) = (open("only")?, open("first")?, open("second")?);
-    let (mut one, mut two, mut appends) = (Vec::new(), Vec::new(), Vec::new());
+    let place = File::create(folder.join("place"))?;
+    let mut rounds = Vec::new();
     for round in 0..=ROUNDS {
         let start = Instant::now();
         for _ in 0..PER_ROUND {
@@ -80,14 +102,23 @@ async fn rates(folder: &Path) -> anyhow::Result<[f64; 3]> {
             durable(&mut second, &bytes)?;
         }
         let took_two = start.elapsed();
+        let start = Instant::now();
+        for _ in 0..PER_ROUND {
+            place.write_all_at(&bytes, 0)?;
+            place.sync_data()?;
+        }
+        let took_least = start.elapsed();
         // The first round warms up.
         if round > 0 {
-            one.push(rate(took_one));
-            two.push(rate(took_two));
-            appends.push(rate(took_append));
+            rounds.push(Round {
+                journal: rate(took_append),
+                one: rate(took_one),
+                two: rate(took_two),
+                least: rate(took_least),
+            });
         }
     }
-    Ok([median(&one), median(&two), median(&appends)])
+    Ok(rounds)
 }
 
 fn rate(took: Duration) -> f64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow, ensure};
 use phasegate_cli::builtin;
 use phasegate_cli::compose::Invented;
 use phasegate_cli::plugins;
@@ -20,7 +20,7 @@ const RELEASE: &str = include_str!("rolling.yaml");
 const SCENARIO: &str = include_str!("world.yaml");
 /// Rehearsals are counted over rounds this long, of which the median is told.
 const ROUND: Duration = Duration::from_secs(1);
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 11;
 
 /// The world in which they take place.
 pub(crate) fn scenario() -> anyhow::Result<Scenario> {
@@ -67,17 +67,30 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     };
     // Loads the plugins.
     let records = once()?;
-    let mut rates = Vec::new();
+    let (mut of_core, mut of_wall) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (start, mut played) = (Instant::now(), 0_u32);
+        let (start, computed, mut played) = (Instant::now(), computed()?, 0_u32);
         while start.elapsed() < ROUND {
             once()?;
             played += 1;
         }
-        rates.push(f64::from(played) / start.elapsed().as_secs_f64());
+        of_core.push(f64::from(played) / self::computed()?.saturating_sub(computed).as_secs_f64());
+        of_wall.push(f64::from(played) / start.elapsed().as_secs_f64());
     }
     let name = format!("rehearsed rolling releases on one core, {records} records each");
     Ok(vec![
-        Row::new(name, median(&rates), "/s").wanted(Target::AtLeast(100.0)),
+        Row::new(name, median(&of_core), "/s").wanted(Target::AtLeast(100.0)),
+        Row::new("the same by the clock on the wall", median(&of_wall), "/s"),
     ])
+}
+
+/// How long this thread had a core. A rehearsal waits for nothing, and on a shared machine the clock
+/// on the wall counts what others do.
+fn computed() -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let first = text
+        .split_whitespace()
+        .next()
+        .context("an empty schedstat")?;
+    Ok(Duration::from_nanos(first.parse()?))
 }

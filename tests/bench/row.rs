@@ -33,7 +33,7 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     /// Its figure.
     pub(crate) measured: f64,
-    /// The engine's figure divided by the peer's.
+    /// The engine's figure in relation to the peer's.
     pub(crate) ratio: f64,
 }
 
@@ -65,6 +65,14 @@ impl Row {
             measured,
             ratio: self.measured / measured,
         });
+        self
+    }
+
+    /// In place of the quotient of the two figures: the median of the rounds' own ratios.
+    pub(crate) fn with_ratio(mut self, ratio: f64) -> Self {
+        if let Some(peer) = &mut self.peer {
+            peer.ratio = ratio;
+        }
         self
     }
 
