@@ -11,6 +11,8 @@
 
 #[path = "scenarios/harness.rs"]
 mod harness;
+#[path = "scenarios/sweep.rs"]
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -66,4 +68,59 @@ fn what_a_scenario_expects_holds_with_other_seeds_too() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+fn case(name: &str) -> Case {
+    Case::load(&root().join(name))
+}
+
+#[test]
+fn an_engine_that_dies_at_any_record_of_a_success_changes_nothing_about_it() {
+    let wrong = sweep::at_every_record(&case("22-rolling-success"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_engine_that_dies_at_any_record_of_a_rollback_changes_nothing_about_it() {
+    let wrong = sweep::at_every_record(&case("24-crash-loop"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_engine_that_dies_between_a_write_and_its_outcome_makes_no_write_twice() {
+    let mut wrong = Vec::new();
+    for name in [
+        "22-rolling-success",
+        "22-recreate-goes-back",
+        "33-rollback-within-its-target",
+        "70-rollback-after-success",
+    ] {
+        wrong.extend(sweep::at_every_write(&case(name)));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn planning_is_a_dry_run_that_touches_nothing() {
+    let case = case("22-rolling-success");
+    let (plan, requests) = case.plan();
+    let ids: Vec<&str> = plan.steps().map(|(_, step)| step.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "deploy/deploy",
+            "deploy/check",
+            "verify/check-1",
+            "verify/soak-1"
+        ]
+    );
+    assert!(!requests.is_empty(), "a plan is made of what is there");
+    for request in requests {
+        assert!(
+            request.method == "GET" && !request.changed,
+            "planning asks {} {}",
+            request.method,
+            request.path
+        );
+    }
 }

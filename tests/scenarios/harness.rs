@@ -7,27 +7,27 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use phasegate_cli::compose::{self, Simulation};
 use phasegate_cli::rehearsal::{self, Inputs};
-use phasegate_cli::{builtin, compose, plugins};
+use phasegate_cli::{builtin, plugins};
 use phasegate_core::diagnostic::Diagnostics;
+use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
 use phasegate_core::spec::policy::{self, Policy};
 use phasegate_core::spec::release::{self, Loaded, Overrides};
 use phasegate_core::time::Span;
-use phasegate_registry::DirCache;
+use phasegate_host::{HostConfig, Workshop};
+use phasegate_rehearsal::cluster::LoggedRequest;
 use phasegate_rehearsal::observer;
 use phasegate_rehearsal::rehearse::Rehearsal;
 use phasegate_rehearsal::scenario::{self, Scenario};
+use phasegate_runtime::planner;
+use phasegate_store::MemoryJournal;
 
-/// Compiled plugins, so that each is compiled once for all of the suite.
-fn cache() -> Arc<DirCache> {
-    static CACHE: OnceLock<(tempfile::TempDir, Arc<DirCache>)> = OnceLock::new();
-    let (_, cache) = CACHE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = DirCache::open(folder.path()).unwrap();
-        (folder, Arc::new(cache))
-    });
-    cache.clone()
+/// Where plugins are loaded, once for all of the suite.
+fn workshop() -> &'static Workshop {
+    static WORKSHOP: OnceLock<Workshop> = OnceLock::new();
+    WORKSHOP.get_or_init(|| Workshop::new().unwrap())
 }
 
 /// A folder.
@@ -125,13 +125,44 @@ impl Case {
             scenario,
             components,
             credentials: Arc::new(compose::Invented),
-            cache: Some(cache()),
+            cache: None,
             seed,
         };
-        match rehearsal::play(inputs) {
+        match rehearsal::play_in(Some(workshop()), inputs) {
             Ok(rehearsal) => rehearsal,
             Err(fault) => panic!("{}: {fault:?}", self.name),
         }
+    }
+
+    /// Plans it and does no more. Returns the plan and what the cluster was asked for it.
+    pub(crate) fn plan(&self) -> (Plan, Vec<LoggedRequest>) {
+        let components = plugins::of_release(&self.loaded, &self.folder).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let simulation = Simulation::begin(&self.scenario, self.scenario.seed).unwrap();
+            let config = HostConfig {
+                workshop: Some(workshop().clone()),
+                yields: false,
+                ..HostConfig::default()
+            };
+            let journal = Arc::new(MemoryJournal::new("plan"));
+            let parts = simulation
+                .world
+                .engine(config, Arc::new(compose::Invented), components, journal)
+                .unwrap();
+            let world = &parts.engine.world;
+            let prepared =
+                planner::prepare(world, &self.loaded, &self.policy, "simulated", "operator");
+            let plan = good(&self.folder, prepared.await).plan;
+            let requests = simulation
+                .cluster
+                .with(|cluster| cluster.requests().to_vec());
+            (plan, requests)
+        })
     }
 
     /// Holds a transcript against the golden one, or writes it anew where `UPDATE` is set.

@@ -302,7 +302,8 @@ fn play(case: &Case, tally: &Tally) -> End {
             "{case:?}: not every hold was met\n{}",
             lab.stderr()
         );
-        let faults = observer::against_journal(&lab.requests(), &lab.records());
+        let faults =
+            observer::against_journal(&lab.requests(), &lab.records(), &observer::Order::new());
         assert!(faults.is_empty(), "{case:?}: {faults:#?}\n{}", lab.stderr());
         return lab.end(status.code());
     }

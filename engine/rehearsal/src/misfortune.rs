@@ -22,10 +22,15 @@ use phasegate_runtime::ports::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use crate::observer::Order;
 use crate::scenario::acts::{DeathPoint, Misdeed, PluginFault, Way};
+use crate::server::SharedCluster;
 
 /// How long a plugin that is pending asks to be left alone.
 const PENDING: Span = Span::from_secs(5);
+
+/// Most records of a run in one rehearsal: an engine that writes more runs in circles.
+pub const MAX_RECORDS: u64 = 20_000;
 
 /// When the engine is to die, and whether it has.
 #[derive(Debug, Default)]
@@ -38,6 +43,7 @@ pub struct Fate {
 struct FateState {
     point: Option<DeathPoint>,
     dead: bool,
+    records: u64,
     forward: u32,
     back: u32,
 }
@@ -79,7 +85,15 @@ impl Fate {
     }
 
     fn after_record(&self, seq: u64) -> bool {
-        lock(&self.state).point == Some(DeathPoint::AfterRecord(seq))
+        let mut state = lock(&self.state);
+        state.records = state.records.max(seq);
+        seq >= MAX_RECORDS || state.point == Some(DeathPoint::AfterRecord(seq))
+    }
+
+    /// Whether the run has as many records as a rehearsal takes.
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
+        lock(&self.state).records >= MAX_RECORDS
     }
 
     fn after_write(&self, key: &str) -> bool {
@@ -105,16 +119,33 @@ impl Fate {
 pub struct FatedJournal {
     inner: Arc<dyn Journal>,
     fate: Arc<Fate>,
+    watched: SharedCluster,
+    order: Arc<Mutex<Order>>,
 }
 
 impl FatedJournal {
-    /// Over another journal.
+    /// Over another journal, beside a cluster whose log tells when records were written.
     #[must_use]
-    pub fn new(inner: Arc<dyn Journal>, fate: Arc<Fate>) -> Self {
-        Self { inner, fate }
+    pub fn new(inner: Arc<dyn Journal>, fate: Arc<Fate>, watched: SharedCluster) -> Self {
+        Self {
+            inner,
+            fate,
+            watched,
+            order: Arc::default(),
+        }
+    }
+
+    /// Where in the cluster's log the records were written.
+    #[must_use]
+    pub fn order(&self) -> Arc<Mutex<Order>> {
+        self.order.clone()
     }
 
     async fn survive(&self, head: Head) -> Head {
+        let last = self
+            .watched
+            .with(|cluster| cluster.requests().last().map_or(0, |request| request.seq));
+        lock(&self.order).insert(head.seq, last);
         if self.fate.after_record(head.seq) {
             self.fate.end().await;
         }

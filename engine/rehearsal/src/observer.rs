@@ -7,13 +7,13 @@ use phasegate_core::event::{Event, Record};
 use phasegate_core::time::Timestamp;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Kind, LoggedRequest, Observation};
+use crate::cluster::{Cluster, Kind, LoggedRequest, MAX_HISTORY, Observation};
 use crate::scenario::Expect;
 use crate::story::{Source, Story};
-use crate::web::Exchange;
+use crate::web::{Exchange, MAX_EXCHANGES};
 
-/// The field manager of the engine's own writes.
-const MANAGER: &str = "phasegate";
+/// What others than an engine call themselves. Whatever else changes something is held to be an engine.
+const OTHERS: [&str; 2] = ["somebody/", "kubectl"];
 
 /// The target's objects at one time, as far as a rollback must bring them back.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,18 +72,31 @@ pub fn changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedReques
     requests.iter().filter(|request| {
         request.changed
             && !request.path.contains("/leases")
-            && request.user_agent.starts_with(MANAGER)
+            && !OTHERS
+                .iter()
+                .any(|other| request.user_agent.starts_with(other))
     })
 }
 
-/// Holds the cluster's log against the journal: every change has an intent that was journalled no
-/// later, and no key changed the world twice.
+/// Where in the cluster's log each record of a journal was written: by the record's number, from 1, the
+/// number of the last request before it.
+pub type Order = BTreeMap<u64, u64>;
+
+/// Holds the cluster's log against the journal: every change has an intent that was journalled
+/// earlier, and no key changed the world twice. Where the order isn't known, times must do.
 #[must_use]
-pub fn against_journal(requests: &[LoggedRequest], records: &[Record]) -> Vec<String> {
-    let mut intents: BTreeMap<&str, Timestamp> = BTreeMap::new();
-    for record in records {
+pub fn against_journal(
+    requests: &[LoggedRequest],
+    records: &[Record],
+    order: &Order,
+) -> Vec<String> {
+    let mut intents: BTreeMap<&str, (Timestamp, u64)> = BTreeMap::new();
+    for (number, record) in (1..).zip(records) {
         if let Event::Intended { effect } = &record.event {
-            intents.entry(effect.key.as_str()).or_insert(record.at);
+            let behind = order.get(&number).copied().unwrap_or_default();
+            intents
+                .entry(effect.key.as_str())
+                .or_insert((record.at, behind));
         }
     }
     let mut faults = Vec::new();
@@ -95,8 +108,8 @@ pub fn against_journal(requests: &[LoggedRequest], records: &[Record]) -> Vec<St
             Some(key) => {
                 match intents.get(key) {
                     None => faults.push(format!("{what}: no intent for {key} in the journal")),
-                    Some(at) if *at > request.at => {
-                        faults.push(format!("{what}: the intent for {key} came later, at {at}"))
+                    Some((at, behind)) if *at > request.at || *behind >= request.seq => {
+                        faults.push(format!("{what}: the intent for {key} came later, at {at}"));
                     }
                     Some(_) => {}
                 }
@@ -117,8 +130,10 @@ pub struct Evidence<'a> {
     pub requests: &'a [LoggedRequest],
     /// What the network carried.
     pub exchanges: &'a [Exchange],
-    /// The journals of all runs.
+    /// The journal of the run.
     pub records: &'a [Record],
+    /// Where in the cluster's log its records were written.
+    pub order: &'a Order,
     /// The target before.
     pub before: &'a Snapshot,
     /// The target after.
@@ -157,12 +172,16 @@ pub fn fewest_ready(history: &[Observation], namespace: &str, service: &str) -> 
 /// Judges a rehearsal. Empty: everything was as it must be.
 #[must_use]
 pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
-    let mut faults = against_journal(evidence.requests, evidence.records);
+    let mut faults = against_journal(evidence.requests, evidence.records, evidence.order);
+    let whole = evidence.requests.first().is_none_or(|first| first.seq == 1)
+        && evidence.history.len() < MAX_HISTORY
+        && evidence.exchanges.len() < MAX_EXCHANGES;
     let mut must = |holds: bool, what: String| {
         if !holds {
             faults.push(what);
         }
     };
+    must(whole, "not everything that happened was kept".to_owned());
     if let Some(end) = &expect.end {
         must(
             end == evidence.end,
@@ -258,7 +277,9 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
 /// What people were told, in a line each: the notices that the webhook posted, and what became of them.
 #[must_use]
 pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
-    let posts = exchanges.iter().filter(|exchange| exchange.method == "POST");
+    let posts = exchanges
+        .iter()
+        .filter(|exchange| exchange.method == "POST");
     let told = posts.filter_map(|exchange| {
         let body: Value = serde_json::from_str(&exchange.body).ok()?;
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -307,3 +328,6 @@ const PLURALS: [&str; 8] = [
     "replicasets",
     "events",
 ];
+
+#[cfg(test)]
+mod tests;

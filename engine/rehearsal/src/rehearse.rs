@@ -18,9 +18,9 @@ use phasegate_runtime::ports::Journal;
 use tokio::sync::{Notify, mpsc};
 
 use crate::cluster::{Kind, LoggedRequest, Request};
-use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins};
+use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins, MAX_RECORDS};
 use crate::network::Network;
-use crate::observer::{self, Evidence, Snapshot};
+use crate::observer::{self, Evidence, Order, Snapshot};
 use crate::scenario::Scenario;
 use crate::scenario::acts::{Act, DeathPoint, Deed, Drift};
 use crate::server::SharedCluster;
@@ -83,6 +83,8 @@ struct Desk {
     /// Acts that wait for a line.
     waiting: Vec<Act>,
     run: Option<Run>,
+    /// The number of the last record that was told.
+    told: u64,
     witness: Witness,
     cluster: SharedCluster,
 }
@@ -108,8 +110,9 @@ struct Teller {
 }
 
 impl Observer for Teller {
-    fn recorded(&mut self, _: u64, record: &Record, run: &Run) {
+    fn recorded(&mut self, seq: u64, record: &Record, run: &Run) {
         let mut desk = lock(&self.desk);
+        desk.told = seq;
         desk.look();
         desk.story.record(run);
         let waiting = std::mem::take(&mut desk.waiting);
@@ -156,6 +159,7 @@ pub async fn play(stage: Stage<'_>) -> Rehearsal {
         due,
         waiting,
         run: None,
+        told: 0,
         witness: Witness::new(&stage.loaded.namespace),
         cluster: stage.cluster.clone(),
     }));
@@ -169,6 +173,7 @@ struct Player<'a> {
     news: Arc<Notify>,
     fate: Arc<Fate>,
     engine: Engine,
+    order: Arc<Mutex<Order>>,
     before: Snapshot,
 }
 
@@ -183,6 +188,9 @@ impl<'a> Player<'a> {
     fn new(stage: Stage<'a>, desk: SharedDesk) -> Self {
         let fate = Arc::new(Fate::default());
         let world = &stage.engine.world;
+        let journal = stage.engine.journal.clone();
+        let journal = FatedJournal::new(journal, fate.clone(), stage.cluster.clone());
+        let order = journal.order();
         let engine = Engine {
             world: World {
                 cluster: Arc::new(FatedCluster::new(world.cluster.clone(), fate.clone())),
@@ -192,10 +200,7 @@ impl<'a> Player<'a> {
                 )),
                 clock: world.clock.clone(),
             },
-            journal: Arc::new(FatedJournal::new(
-                stage.engine.journal.clone(),
-                fate.clone(),
-            )),
+            journal: Arc::new(journal),
             leases: stage.engine.leases.clone(),
         };
         let deployment = &stage.loaded.release.workload.deployment;
@@ -209,6 +214,7 @@ impl<'a> Player<'a> {
             news: Arc::new(Notify::new()),
             fate,
             engine,
+            order,
             before,
         }
     }
@@ -279,8 +285,14 @@ impl<'a> Player<'a> {
                 .await;
             first = false;
             match came {
+                Came::Died if self.fate.exhausted() => {
+                    let text = format!("the engine runs in circles: {MAX_RECORDS} records");
+                    self.tell(Source::Stage, text.as_str());
+                    return Some(text);
+                }
                 Came::Died => {
                     let death = deaths.pop_front();
+                    self.tell_the_last().await;
                     self.tell(Source::Stage, "the engine dies");
                     let pause = death.map_or(Span::ZERO, |death| death.resume_after);
                     self.sleep_until(self.now().plus(pause)).await;
@@ -300,6 +312,27 @@ impl<'a> Player<'a> {
             }
         }
         Some("too many engines".to_owned())
+    }
+
+    /// An engine that died may have written a record without anybody hearing of it.
+    async fn tell_the_last(&self) {
+        let Ok((records, _)) = self.stage.engine.journal.read(RUN).await else {
+            return;
+        };
+        let mut teller = Teller {
+            desk: self.desk.clone(),
+            news: self.news.clone(),
+        };
+        let told = lock(&self.desk).told;
+        for (seq, record) in (1..).zip(&records) {
+            let upto = usize::try_from(seq).unwrap_or(usize::MAX);
+            if seq > told
+                && let Some(past) = records.get(..upto)
+                && let Ok(run) = Run::replay(RUN, past)
+            {
+                teller.recorded(seq, record, &run);
+            }
+        }
     }
 
     async fn drive(
@@ -554,11 +587,17 @@ impl<'a> Player<'a> {
             (_, _, Some(trouble)) => trouble.clone(),
             _ => String::new(),
         };
+        let order = self
+            .order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let evidence = Evidence {
             history: &history,
             requests: &requests,
             exchanges: &exchanges,
             records: &records,
+            order: &order,
             before: &self.before,
             after: &after,
             claimed,
@@ -582,9 +621,10 @@ impl<'a> Player<'a> {
                 )
             }));
         }
-        let fewest_ready = workload.service.as_deref().and_then(|service| {
-            observer::fewest_ready(&history, &stage.loaded.namespace, service)
-        });
+        let fewest_ready = workload
+            .service
+            .as_deref()
+            .and_then(|service| observer::fewest_ready(&history, &stage.loaded.namespace, service));
         Rehearsal {
             story,
             end,

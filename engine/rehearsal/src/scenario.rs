@@ -241,3 +241,6 @@ pub fn schema() -> Value {
     schema.insert("title".to_owned(), "Phasegate scenario".into());
     schema.to_value()
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,6 @@ pub struct Web {
     rules: Vec<(HttpRule, u32)>,
     series: BTreeMap<String, Series>,
     turns: BTreeMap<String, usize>,
-    first_images: BTreeMap<String, Vec<String>>,
-    changed_at: Option<Timestamp>,
     exchanges: Vec<Exchange>,
 }
 
@@ -67,8 +65,6 @@ impl Web {
             rules: scenario.http.iter().map(|rule| (rule.clone(), 0)).collect(),
             series: scenario.series.clone(),
             turns: BTreeMap::new(),
-            first_images: BTreeMap::new(),
-            changed_at: None,
             exchanges: Vec::new(),
         }
     }
@@ -79,21 +75,8 @@ impl Web {
         &self.exchanges
     }
 
-    /// Notes what there is to note of the cluster: when an image last changed, for figures that count from then.
-    pub fn watch(&mut self, cluster: &Cluster) {
-        for deployment in cluster.observe().deployments {
-            let name = format!("{}/{}", deployment.namespace, deployment.name);
-            let known = self.first_images.get(&name);
-            if known.is_some_and(|images| *images != deployment.images) {
-                self.changed_at = Some(cluster.now());
-            }
-            self.first_images.insert(name, deployment.images);
-        }
-    }
-
     /// Answers a request. The cluster is at the present time.
     pub fn answer(&mut self, cluster: &Cluster, request: &HttpRequest) -> Answer {
-        self.watch(cluster);
         let answer = self.decide(cluster, request);
         if self.exchanges.len() < MAX_EXCHANGES {
             self.exchanges.push(Exchange {
@@ -143,7 +126,7 @@ impl Web {
             version: version.as_deref(),
         };
         if reachable && let Some(rule) = self.rule(cluster.now(), &wanted) {
-            return self.by_rule(cluster.now(), &rule, request);
+            return self.by_rule(cluster, &rule, request);
         }
         match (service, version) {
             (Some(_), Some(_)) if endpoint.is_some_and(|endpoint| !endpoint.alive) => {
@@ -188,7 +171,8 @@ impl Web {
         None
     }
 
-    fn by_rule(&self, now: Timestamp, rule: &HttpRule, request: &HttpRequest) -> Answer {
+    fn by_rule(&self, cluster: &Cluster, rule: &HttpRule, request: &HttpRequest) -> Answer {
+        let now = cluster.now();
         if rule.hang {
             return Answer::Hang;
         }
@@ -201,7 +185,7 @@ impl Web {
             let series = self.series.get(name)?;
             let since = match series.from {
                 Origin::Start => self.start,
-                Origin::Change => self.changed_at.unwrap_or(now),
+                Origin::Change => cluster.template_changed().unwrap_or(now),
             };
             series.at(now.since(since))
         };

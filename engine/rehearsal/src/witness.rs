@@ -93,7 +93,11 @@ impl Witness {
 
     fn settle(&mut self, lines: &mut Vec<Told>) {
         if let Some(state) = self.pending.take() {
-            if self.told.as_ref().is_none_or(|told| told.text != state.text) {
+            if self
+                .told
+                .as_ref()
+                .is_none_or(|told| told.text != state.text)
+            {
                 lines.push(state.line());
             }
             self.told = Some(state);

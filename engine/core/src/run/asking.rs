@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::limits;
-use super::state::{Asked, Cursor, Level, Look, Stage};
+use super::state::{Asked, Cursor, Level, Look, Phase, Stage};
 use super::{Illegal, Run};
 use crate::effect::{Id, Request, Severity};
 use crate::failure::Failure;
@@ -101,10 +101,12 @@ impl Run {
     pub(super) fn tick_gates(&mut self) -> Result<Option<(String, String)>, Illegal> {
         let now = self.now;
         let mut due = Vec::new();
+        let mut failed = None;
         for (name, asked) in &mut self.gates {
             asked.judge.tick(now);
             if let Decision::Failed { reason } = asked.judge.decision() {
-                return Ok(Some((name.clone(), reason.clone())));
+                failed.get_or_insert_with(|| (name.clone(), reason.clone()));
+                continue;
             }
             if asked.effect.is_none() && asked.judge.due() <= now {
                 due.push((
@@ -134,7 +136,7 @@ impl Run {
             }
         }
         self.look_if_due()?;
-        Ok(None)
+        Ok(failed)
     }
 
     pub(super) fn look_if_due(&mut self) -> Result<(), Illegal> {
@@ -148,10 +150,12 @@ impl Run {
     }
 
     pub(super) fn gates_wake(&self) -> Option<Timestamp> {
+        // A gate that has failed is not asked again.
+        let failed = |asked: &Asked| matches!(asked.judge.decision(), Decision::Failed { .. });
         let due = self
             .gates
             .values()
-            .filter(|asked| asked.effect.is_none())
+            .filter(|asked| asked.effect.is_none() && !failed(asked))
             .map(|asked| asked.judge.due());
         let holds = self
             .gates
@@ -327,6 +331,12 @@ impl Run {
 
     pub(super) fn look_failed(&mut self, effect: Id, failure: &Failure) {
         let attempts = self.again(effect, failure);
+        let most = self.now.plus(limits::LOOK_BACKOFF_MOST);
+        if let Some(outstanding) = self.outstanding.get_mut(&effect)
+            && let Phase::Waiting { until, .. } = &mut outstanding.phase
+        {
+            *until = most.min(*until);
+        }
         if attempts == limits::READ_WARNING {
             let data = json!({"code": failure.code.to_string()});
             self.say_attempt(
@@ -368,6 +378,14 @@ impl Run {
             "{} of {} pods ready, {} updated",
             seen.ready, seen.settings.replicas, seen.updated
         );
+        let blind = self
+            .look
+            .effect
+            .map_or(0, |look| self.attempts_failed(look));
+        if blind > 0 {
+            words =
+                format!("it could not be looked at {blind} times in a row; before that {words}");
+        }
         if let Some((pod, reason)) = seen.broken_pod() {
             words.push_str(&format!(", pod {pod} is in {reason}"));
         }

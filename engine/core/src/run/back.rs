@@ -57,11 +57,20 @@ impl Run {
             .by
             .as_ref()
             .map_or_else(|| "the engine".to_owned(), |by| by.name.clone());
+        let mut words = if self.known.changed {
+            format!("rolling back to {}", self.plan.subject.previous_version)
+        } else {
+            "stopping, nothing was changed".to_owned()
+        };
+        // Where a step has failed, the line before says why.
+        if cause.by.is_some() || cause.step.is_none() {
+            words.push_str(&format!(" ({by}): {}", cause.reason));
+        }
         self.say(
             what,
             Level::Error,
-            format!("{} ({by}): {}", what.replace('-', " "), cause.reason),
-            json!({"by": by, "step": cause.step}),
+            words,
+            json!({"by": by, "step": cause.step, "reason": cause.reason}),
         );
         self.cause = Some(cause.clone());
         let reason = cause.reason.clone();

@@ -18,6 +18,8 @@ pub const CRITICAL_ATTEMPTS: u32 = 5;
 pub const BACKOFF_FIRST: Span = Span::from_secs(1);
 /// The longest wait before something is tried again.
 pub const BACKOFF_MOST: Span = Span::from_secs(30);
+/// The longest wait before the workload is looked at again where looking fails: a step's time goes on meanwhile.
+pub const LOOK_BACKOFF_MOST: Span = Span::from_secs(5);
 /// How long the collecting of diagnostics may hold up the way back.
 pub const DIAGNOSIS_TIME: Span = Span::from_secs(10);
 /// Time a check may take beyond what its gates' policies need.

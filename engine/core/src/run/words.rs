@@ -1,6 +1,6 @@
 //! What is asked and done, in words.
 
-use crate::effect::Request;
+use crate::effect::{Change, Request};
 use crate::plan::Action;
 use crate::strategy::Amount;
 
@@ -45,21 +45,28 @@ pub(super) fn describe(request: &Request) -> String {
         Request::Revise { .. } => "ask the strategy".to_owned(),
         Request::Diagnose => "collect diagnostics".to_owned(),
         Request::Notify { notifier, notice } => format!("notify {notifier}: {}", notice.event),
-        Request::Change { change } => {
-            let mut parts = Vec::new();
-            if let Some(image) = &change.fields.image {
-                parts.push(format!("image {image}"));
-            }
-            if let Some(replicas) = change.fields.replicas {
-                parts.push(format!("replicas {replicas}"));
-            }
-            if !change.marked {
-                parts.push("marks off".to_owned());
-            }
-            if parts.is_empty() {
-                parts.push("rollout settings".to_owned());
-            }
-            format!("write {}", parts.join(", "))
-        }
+        Request::Change { change } => format!("write {}", fields(change)),
     }
+}
+
+/// A write that took place, in a few words.
+pub(super) fn written(change: &Change) -> String {
+    format!("has written {}", fields(change))
+}
+
+fn fields(change: &Change) -> String {
+    let mut parts = Vec::new();
+    if let Some(image) = &change.fields.image {
+        parts.push(format!("image {image}"));
+    }
+    if let Some(replicas) = change.fields.replicas {
+        parts.push(format!("replicas {replicas}"));
+    }
+    if parts.is_empty() {
+        parts.push("rollout settings".to_owned());
+    }
+    if !change.marked {
+        parts.push("marks off".to_owned());
+    }
+    parts.join(", ")
 }

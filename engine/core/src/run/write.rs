@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::limits;
 use super::state::{Before, Finish, Forward, Level, Look, Mode, Stage, Then};
-use super::words::describe;
+use super::words::written;
 use super::{Illegal, Run};
 use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
@@ -107,7 +107,7 @@ impl Run {
             due: self.now,
             ..Look::default()
         };
-        let words = describe(&effect.request);
+        let words = written(change);
         self.say("changed", Level::Info, words, json!({"key": effect.key}));
         match &self.mode {
             Mode::Back(_) => self.change_made_back(effect),
@@ -149,13 +149,13 @@ impl Run {
         }
         self.forget(effect.id);
         self.did_not_change(effect);
-        self.say(
-            "change-failed",
-            Level::Error,
-            failure.to_string(),
-            json!({"code": failure.code.to_string()}),
-        );
         if matches!(self.mode, Mode::Forward(Forward::Finishing(_))) {
+            self.say(
+                "change-failed",
+                Level::Error,
+                failure.to_string(),
+                json!({"code": failure.code.to_string()}),
+            );
             return self.finish_without(effect);
         }
         let Some((cursor, step)) = self.current() else {

@@ -53,7 +53,7 @@ pub use self::config::{Config, Crash, PodRule, Pull};
 pub use self::endpoints::Endpoint;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
-pub use self::observe::{Observation, ObservedDeployment, ObservedService};
+pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
 pub use self::request_log::LoggedRequest;
 pub use self::watch::WatchId;
 
@@ -83,6 +83,7 @@ pub struct Cluster {
     faults: Vec<Fault>,
     /// What was to be seen from outside, whenever it changed; none where nobody asked for it.
     history: Option<Vec<Observation>>,
+    template_changed: Option<Timestamp>,
 }
 
 /// Why a manifest could not be put into the cluster directly.
@@ -112,6 +113,7 @@ impl Cluster {
             log: request_log::RequestLog::new(config.request_log),
             faults: Vec::new(),
             history: None,
+            template_changed: None,
             config,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -246,6 +248,12 @@ impl Cluster {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.store.version()
+    }
+
+    /// When a Deployment's pod template last changed, the first one of each left out.
+    #[must_use]
+    pub fn template_changed(&self) -> Option<Timestamp> {
+        self.template_changed
     }
 
     /// What clients asked, oldest first, as far back as the log goes.

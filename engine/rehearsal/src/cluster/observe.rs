@@ -66,7 +66,7 @@ pub struct ObservedService {
 }
 
 /// Most observations that are remembered.
-const HISTORY_LIMIT: usize = 200_000;
+pub const MAX_HISTORY: usize = 200_000;
 
 impl Cluster {
     /// Remembers from now on whatever an observer could see, each time that it changes.
@@ -88,7 +88,7 @@ impl Cluster {
         let same = seen.deployments == last.deployments && seen.services == last.services;
         if let Some(history) = &mut self.history
             && !same
-            && history.len() < HISTORY_LIMIT
+            && history.len() < MAX_HISTORY
         {
             history.push(seen);
         }

@@ -76,6 +76,11 @@ impl Cluster {
             Kind::Deployment => {
                 let generation =
                     |o: Option<&Value>| o.and_then(|o| int(o, &["metadata", "generation"]));
+                let template = ["spec", "template"];
+                let before_it = before.map(|object| at(object, &template));
+                if before.is_some() && before_it != after.map(|object| at(object, &template)) {
+                    self.template_changed = Some(self.now());
+                }
                 if generation(before) != generation(after) {
                     self.deployment_changed(object);
                     self.after(

@@ -46,8 +46,9 @@ impl KubeCluster {
             }
         }
         let why = newest.map_or_else(String::new, |problem| Failure::from(problem).message);
+        // Nothing that matters to the write has changed, so that it is worth another try a little later.
         Err(ChangeError::Failed(Failure::new(
-            Kind::Conflict,
+            Kind::Retryable,
             codes::CONFLICT,
             format!(
                 "the Deployment `{}` was changed by others {WRITE_ATTEMPTS} times while it was to be written; {why}",

@@ -59,7 +59,8 @@ impl KubeCluster {
             .iter()
             .map(|set| text(set, "/metadata/name"))
             .collect();
-        events.retain(|event| is_about(event, &sets, target));
+        // What went well tells nothing about what failed.
+        events.retain(|event| text(event, "/type") != "Normal" && is_about(event, &sets, target));
         events.sort_by(|a, b| last_seen(a).cmp(last_seen(b)));
         let surplus = events.len().saturating_sub(MAX_EVENTS);
         Ok(events.iter().skip(surplus).map(event_line).collect())

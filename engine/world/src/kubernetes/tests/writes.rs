@@ -248,7 +248,7 @@ async fn a_stale_version_is_read_again_and_judged_again() {
     let failure = failed(write(&server, &change()).await);
     assert_eq!(
         (failure.kind, failure.code),
-        (Kind::Conflict, codes::CONFLICT)
+        (Kind::Retryable, codes::CONFLICT)
     );
     assert!(
         failure.message.contains("the object has been modified"),

@@ -1,0 +1,115 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::scenario::acts::{DeathPoint, Deed, Way};
+
+fn read(text: &str) -> Result<Loaded, Diagnostics> {
+    let head = "apiVersion: phasegate.dev/v1alpha1\nkind: Scenario\n";
+    load("s.yaml", format!("{head}{text}").as_bytes())
+}
+
+fn faults(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+/// The committed file holds what the types say.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test compares a file of the repository"
+)]
+fn the_committed_schema_is_that_of_the_types() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../schemas/scenario.schema.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("PHASEGATE_UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == text,
+        "schemas/scenario.schema.json is not what the types say; write it anew with PHASEGATE_UPDATE_SCHEMAS=1"
+    );
+}
+
+#[test]
+fn deaths_acts_and_faults_are_read() {
+    let loaded = read(
+        "deaths:
+  - {afterRecord: 7}
+  - {at: 3m, resumeAfter: 10m}
+  - {afterWrite: {direction: back, nth: 2}}
+acts:
+  - {at: 1m, by: ada, do: {abort: null}}
+  - {when: {line: stuck}, after: 1m, do: retry}
+faults:
+  - {method: PATCH, kind: Deployment, count: 2, effect: {status: 500}}
+",
+    )
+    .unwrap();
+    let deaths = &loaded.scenario.deaths;
+    assert_eq!(deaths[0].point, DeathPoint::AfterRecord(7));
+    assert_eq!(deaths[0].resume_after, Span::from_secs(5));
+    assert_eq!(deaths[1].point, DeathPoint::At(Span::from_mins(3)));
+    assert_eq!(deaths[1].resume_after, Span::from_mins(10));
+    let direction = Way::Back;
+    assert_eq!(
+        deaths[2].point,
+        DeathPoint::AfterWrite { direction, nth: 2 }
+    );
+    assert_eq!(loaded.scenario.acts[0].deed, Deed::Abort(None));
+    assert_eq!(loaded.scenario.acts[1].deed, Deed::Retry);
+}
+
+#[test]
+fn what_makes_no_sense_is_told_at_its_place() {
+    for (text, part, line) in [
+        (
+            "http:\n  - {json: {$series: gone}}\n",
+            "no series `gone`",
+            4,
+        ),
+        (
+            "series:\n  a: {points: [[2m, 1], [1m, 2]]}\n",
+            "order of time",
+            4,
+        ),
+        ("series:\n  a: {points: []}\n", "order of time", 4),
+        ("acts:\n  - {do: retry}\n", "needs `at` or `when`", 4),
+        (
+            "acts:\n  - {at: 1m, when: {line: x}, do: retry}\n",
+            "not both",
+            4,
+        ),
+        ("acts:\n  - {when: {}, do: retry}\n", "says nothing", 4),
+        ("deaths:\n  - {resumeAfter: 5m}\n", "", 4),
+        ("deaths:\n  - {afterRecord: 1, after: 5m}\n", "after", 4),
+        ("clutser: {}\n", "clutser", 3),
+        (
+            "cluster: {pods: [{image: x, readyAfter: soon}]}\n",
+            "soon",
+            3,
+        ),
+    ] {
+        let told = faults(text);
+        assert!(told.contains(part), "{text}: {told}");
+        assert!(told.contains(&format!("s.yaml:{line}:")), "{text}: {told}");
+    }
+}
+
+#[test]
+fn too_many_entries_and_other_kinds_are_refused() {
+    let many = "  - {afterRecord: 1}\n".repeat(MAX_ENTRIES + 1);
+    assert!(faults(&format!("deaths:\n{many}")).contains("at most"));
+    let other = load(
+        "s.yaml",
+        b"apiVersion: phasegate.dev/v1alpha1\nkind: Release\n",
+    );
+    assert!(other.unwrap_err().to_string().contains("Scenario"));
+}
+
+#[test]
+fn an_object_that_the_cluster_refuses_is_a_fault_of_the_scenario() {
+    let loaded = read("cluster: {objects: [{apiVersion: apps/v1, kind: Deployment}]}\n").unwrap();
+    let refused = loaded.scenario.cluster(1).unwrap_err();
+    assert_eq!(refused.code(), codes::SCENARIO_INVALID);
+}
