@@ -3,7 +3,13 @@
 //!
 //! `UPDATE=1 cargo test -p phasegate-tests --test scenarios` writes the transcripts anew. The folders are
 //! named after the acceptance scenarios of the requirements where there is one; 70 and above are others.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the suite reads its own folders and writes transcripts where it is asked to"
@@ -121,6 +127,20 @@ fn planning_is_a_dry_run_that_touches_nothing() {
             "planning asks {} {}",
             request.method,
             request.path
+        );
+    }
+}
+
+#[test]
+fn the_example_is_played_as_its_scenarios_expect() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/hello");
+    for scenario in ["scenario.yaml", "scenario-crash.yaml"] {
+        let played = Case::of(&folder, scenario).play(1);
+        assert!(
+            played.faults.is_empty(),
+            "{scenario}: {:?}\n{}",
+            played.faults,
+            played.story.text()
         );
     }
 }

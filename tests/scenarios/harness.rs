@@ -108,6 +108,21 @@ impl Case {
         }
     }
 
+    /// A release and a scenario from files, for the examples.
+    pub(crate) fn of(folder: &Path, scenario: &str) -> Self {
+        let path = folder.join("release.yaml");
+        let overrides = Overrides::default();
+        let loaded = release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES);
+        let file = folder.join(scenario);
+        Self {
+            name: scenario.to_owned(),
+            folder: folder.to_owned(),
+            loaded: good(&path, loaded),
+            policy: Policy::default(),
+            scenario: good(&file, scenario::load(scenario, &read(&file))).scenario,
+        }
+    }
+
     /// Plays it.
     pub(crate) fn play(&self, seed: u64) -> Rehearsal {
         self.play_as(&self.scenario, seed)

@@ -26,7 +26,7 @@ pub use web::{HttpRule, Series};
 pub const MAX_ENTRIES: usize = 1_000;
 
 /// When a scenario begins if it doesn't say: a Tuesday morning in New York.
-const DEFAULT_START: Timestamp = Timestamp::from_millis(1_795_276_800_000);
+const DEFAULT_START: Timestamp = Timestamp::from_millis(1_794_931_200_000);
 
 /// A simulated world.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

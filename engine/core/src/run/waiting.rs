@@ -37,7 +37,7 @@ impl Run {
             self.say(
                 "awaiting",
                 Level::Warn,
-                words.clone(),
+                format!("waits: {words}"),
                 json!({"until": until}),
             );
             let title = format!("{} waits: {words}", self.headline());

@@ -97,6 +97,14 @@ fn what_makes_no_sense_is_told_at_its_place() {
 }
 
 #[test]
+fn a_scenario_begins_on_a_tuesday_at_eleven_in_new_york_where_it_does_not_say() {
+    let start = read("").unwrap().scenario.start();
+    assert_eq!(start.to_string(), "2026-11-17T16:00:00.000Z");
+    // The first day of 1970 was a Thursday.
+    assert_eq!((start.as_millis() / 86_400_000 + 4) % 7, 2);
+}
+
+#[test]
 fn too_many_entries_and_other_kinds_are_refused() {
     let many = "  - {afterRecord: 1}\n".repeat(MAX_ENTRIES + 1);
     assert!(faults(&format!("deaths:\n{many}")).contains("at most"));
