@@ -230,7 +230,9 @@ pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
     out.push_str(&rehearsal.story.text());
     let _ = writeln!(out, "\nend: {}", rehearsal.end);
     let run = rehearsal.run.as_ref();
-    if let Some(took) = run.and_then(Run::rollback_time) {
+    if let Some(took) = run.and_then(Run::rollback_time)
+        && rehearsal.end == "rolled-back"
+    {
         let target = run.map_or(Span::ZERO, |run| run.plan().rollback.target);
         let within = if took <= target { "within" } else { "over" };
         let _ = writeln!(

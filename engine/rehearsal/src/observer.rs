@@ -288,7 +288,7 @@ pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
             .status
             .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
         Some(format!(
-            "{} to {host} ({answer}): {} - {}",
+            "to {host} ({answer}), {}: {} - {}",
             text("event"),
             text("title"),
             text("text").replace('\n', " / ")

@@ -90,6 +90,7 @@ impl Run {
             Value::Null,
         );
         self.cause = Some(cause.clone());
+        self.rollback_took = None;
         self.ended_at = None;
         self.paused = None;
         let reason = cause.reason.clone();

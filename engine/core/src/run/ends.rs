@@ -34,7 +34,7 @@ impl Run {
         let mut words = end.to_string();
         let mut data = json!({"end": end});
         if let Mode::Back(back) = &self.mode {
-            let took = now.since(back.since);
+            let took = self.rollback_took.unwrap_or_else(|| now.since(back.since));
             let target = self.plan.rollback.target;
             if end == End::RolledBack {
                 self.rollback_took = Some(took);
@@ -97,7 +97,7 @@ impl Run {
     #[must_use]
     pub fn rollback_time(&self) -> Option<Span> {
         match &self.mode {
-            Mode::Back(back) => Some(self.now.since(back.since)),
+            Mode::Back(back) if self.rollback_took.is_none() => Some(self.now.since(back.since)),
             _ => self.rollback_took,
         }
     }

@@ -62,6 +62,10 @@ impl Run {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
         }
+        if let Mode::Back(back) = &self.mode {
+            // Whom it takes long to tell doesn't count.
+            self.rollback_took = Some(self.now.since(back.since));
+        }
         self.closing_notice()?;
         self.set_finish(Finish::Closing);
         Ok(())

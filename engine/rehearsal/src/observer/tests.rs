@@ -278,6 +278,6 @@ fn notices_are_told_with_what_became_of_them() {
     let case = Case::good();
     assert_eq!(
         notices(&case.exchanges),
-        ["rolled-back to chat.example (200): shop went back - why"]
+        ["to chat.example (200), rolled-back: shop went back - why"]
     );
 }
