@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::strategy::{Step, StepOutcome};
+use crate::strategy::{Slot, Split, Step, StepOutcome};
 use crate::time::Span;
 use crate::verdict::{Link, Pair, Question, Verdict};
 use crate::workload::{Diagnosis, Observation, Rollout};
@@ -39,19 +39,59 @@ pub struct Fields {
     pub rollout: Option<Rollout>,
 }
 
-/// A write to the Deployment.
+/// A write to a Deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
+    /// Whose Deployment.
+    #[serde(default, skip_serializing_if = "Slot::is_stable")]
+    pub slot: Slot,
     /// Every field that the run owns from now on. Fields it owned before are all named again.
     pub fields: Fields,
-    /// The Deployment's uid: another one of the same name is left alone.
+    /// The Deployment's uid: another one of the same name is left alone. Empty for the candidate's, which
+    /// is known by the run's marks.
     pub uid: String,
     /// The image that must be found there, or the write is refused as drift. None writes in any case: a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_image: Option<String>,
     /// Whether the object keeps the marks of the run. The last write of a run takes them off.
     pub marked: bool,
+}
+
+/// One of the objects that a candidate consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Piece {
+    /// Its pods.
+    Deployment,
+    /// What reaches them and no others.
+    Service,
+    /// A copy of stable's autoscaler.
+    Autoscaler,
+}
+
+impl Piece {
+    /// Its name for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::Service => "Service",
+            Self::Autoscaler => "autoscaler",
+        }
+    }
+}
+
+/// A piece of the candidate that is to be made from stable's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Create {
+    /// Which.
+    pub piece: Piece,
+    /// The image of the Deployment's released container.
+    pub image: String,
+    /// The Deployment's pods, or the autoscaler's minimum.
+    pub replicas: u32,
 }
 
 /// How grave a notice is.
@@ -107,6 +147,39 @@ pub enum Request {
         /// What.
         change: Change,
     },
+    /// Make a piece of the candidate.
+    Create {
+        /// What.
+        create: Create,
+    },
+    /// Delete a piece of the candidate, or the Deployment of stable once it has been replaced.
+    Remove {
+        /// Whose.
+        slot: Slot,
+        /// What.
+        piece: Piece,
+    },
+    /// Set the fewest pods that the autoscaler of a slot may leave.
+    Bound {
+        /// Whose.
+        slot: Slot,
+        /// The minimum.
+        minimum: u32,
+    },
+    /// Ask the router for all that is needed to put things back as they are.
+    Snapshot,
+    /// Share traffic.
+    Route {
+        /// How.
+        split: Split,
+    },
+    /// Ask the router how traffic is shared.
+    Reading,
+    /// Put traffic back as it was.
+    Unroute {
+        /// What the router returned when it was asked for it.
+        snapshot: Value,
+    },
     /// Let go of the target.
     Release,
     /// Read the Deployment and its pods.
@@ -143,7 +216,15 @@ impl Request {
     pub const fn changes(&self) -> bool {
         matches!(
             self,
-            Self::Claim { .. } | Self::Change { .. } | Self::Release | Self::Notify { .. }
+            Self::Claim { .. }
+                | Self::Change { .. }
+                | Self::Create { .. }
+                | Self::Remove { .. }
+                | Self::Bound { .. }
+                | Self::Route { .. }
+                | Self::Unroute { .. }
+                | Self::Release
+                | Self::Notify { .. }
         )
     }
 
@@ -153,6 +234,13 @@ impl Request {
         match self {
             Self::Claim { .. } => "claim",
             Self::Change { .. } => "change",
+            Self::Create { .. } => "create",
+            Self::Remove { .. } => "remove",
+            Self::Bound { .. } => "bound",
+            Self::Snapshot => "snapshot",
+            Self::Route { .. } => "route",
+            Self::Reading => "reading",
+            Self::Unroute { .. } => "unroute",
             Self::Release => "release",
             Self::Observe => "observe",
             Self::Evaluate { .. } => "evaluate",
@@ -175,9 +263,33 @@ pub struct Effect {
     /// The step it belongs to; none for the run as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+    /// The workload it is about, by its place in the plan.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub workload: usize,
     /// What is asked.
     #[serde(flatten)]
     pub request: Request,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to its predicates"
+)]
+const fn is_first(workload: &usize) -> bool {
+    *workload == 0
+}
+
+/// How traffic is shared, as the router reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// What is asked of the data plane.
+    pub desired: Split,
+    /// What the data plane says that it took; none where it says nothing.
+    #[serde(default)]
+    pub accepted: Option<Split>,
+    /// Whether the data plane follows what is asked.
+    pub settled: bool,
 }
 
 /// What a request that succeeded returned.
@@ -188,6 +300,28 @@ pub enum Done {
     Claimed,
     /// The write is in place.
     Changed,
+    /// The piece is there.
+    Created,
+    /// The piece is gone.
+    Removed,
+    /// The bound is set.
+    Bounded,
+    /// How traffic is put back.
+    Snapped {
+        /// The router's own words.
+        snapshot: Value,
+        /// How traffic is shared now.
+        reading: Reading,
+    },
+    /// Traffic is asked to be shared so.
+    Routed,
+    /// How traffic is shared.
+    Read {
+        /// It.
+        reading: Reading,
+    },
+    /// Traffic is asked to be as before.
+    Unrouted,
     /// The target is free.
     Released,
     /// What was seen.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::judge::GatePolicy;
 use crate::spec::Change;
 use crate::spec::policy::Policy;
-use crate::strategy::{Amount, Step as StrategyStep};
+use crate::strategy::{Amount, Placement, RouterFeatures, Slot, Split, Step as StrategyStep};
 use crate::time::Span;
 use crate::workload::{Baseline, Target};
 
@@ -80,16 +80,44 @@ pub struct Subject {
     pub environment: String,
     /// The type of change.
     pub change: Change,
+}
+
+/// One of the things that are released: a Deployment, with what stands in front of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Its name in the release.
+    pub name: String,
     /// The image that is to run.
     pub image: String,
+    /// Where.
+    pub target: Target,
+    /// What is there now.
+    pub baseline: Baseline,
+    /// What shares traffic between stable and candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
+}
+
+/// What shares traffic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Router {
+    /// Who does.
+    #[serde(flatten)]
+    pub offer: Use,
+    /// What it can do.
+    pub features: RouterFeatures,
 }
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
 pub enum Action {
-    /// Bring the new version up in place, and wait until every pod runs it and is ready.
+    /// Bring the new version up, and wait until every pod of it is ready.
     Deploy {
+        /// In stable's Deployment or in one beside it.
+        #[serde(default)]
+        placement: Placement,
         /// How many pods.
         replicas: Amount,
         /// `maxSurge` for the time of the run; none keeps the workload's own.
@@ -101,8 +129,33 @@ pub enum Action {
     },
     /// Change the number of pods, and wait until it is reached.
     Scale {
+        /// Whose.
+        #[serde(default)]
+        slot: Slot,
         /// How many.
         replicas: Amount,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Share traffic, and wait until the data plane has followed.
+    Route {
+        /// How.
+        split: Split,
+        /// How long the data plane may take to follow once it has taken the split.
+        settle: Span,
+        /// How long it may take to take it.
+        timeout: Span,
+    },
+    /// The candidate's Deployment is stable's from now on.
+    Promote,
+    /// Take a version out of service.
+    Retire {
+        /// Which.
+        slot: Slot,
+        /// How long its objects are kept, with no pods; then their removal is owed.
+        after: Span,
+        /// Delete the objects rather than keep them with no pods.
+        remove: bool,
         /// How long it may take.
         timeout: Span,
     },
@@ -149,7 +202,10 @@ impl Action {
     /// Whether the step changes the workload.
     #[must_use]
     pub const fn changes(&self) -> bool {
-        matches!(self, Self::Deploy { .. } | Self::Scale { .. })
+        matches!(
+            self,
+            Self::Deploy { .. } | Self::Scale { .. } | Self::Route { .. } | Self::Retire { .. }
+        )
     }
 
     /// A word for it.
@@ -158,6 +214,9 @@ impl Action {
         match self {
             Self::Deploy { .. } => "deploy",
             Self::Scale { .. } => "scale",
+            Self::Route { .. } => "route",
+            Self::Promote => "promote",
+            Self::Retire { .. } => "retire",
             Self::Check { .. } => "check",
             Self::Soak { .. } => "soak",
             Self::Approve { .. } => "approve",
@@ -175,12 +234,33 @@ pub struct Step {
     /// What it does.
     #[serde(flatten)]
     pub action: Action,
+    /// The workload it is about, by its place in the plan.
+    #[serde(default)]
+    pub workload: usize,
+    /// The step of the strategy's plan that it comes from, by its id there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Whether it says itself that nothing serves while it is under way.
     #[serde(default)]
     pub outage: bool,
     /// Whether the old version can't come back once the step is done.
     #[serde(default)]
     pub point_of_no_return: bool,
+}
+
+impl Step {
+    /// A step of the release as a whole.
+    #[must_use]
+    pub const fn new(id: String, action: Action) -> Self {
+        Self {
+            id,
+            action,
+            workload: 0,
+            origin: None,
+            outage: false,
+            point_of_no_return: false,
+        }
+    }
 }
 
 /// A named stretch of the run.
@@ -197,9 +277,10 @@ pub struct Phase {
     /// How long the phase may take, people's waiting included.
     #[serde(default)]
     pub timeout: Option<Span>,
-    /// The strategy that planned the steps, where one did, and what it said, for `revise`.
+    /// The strategy that planned the steps, where one did, and what it said, for `revise`: for each workload
+    /// one, in the order of the workloads.
     #[serde(default)]
-    pub strategy: Option<PlannedBy>,
+    pub strategies: Vec<PlannedBy>,
 }
 
 /// A strategy and its plan in its own words.
@@ -270,10 +351,8 @@ pub struct Plan {
     pub format: u32,
     /// What is being released.
     pub subject: Subject,
-    /// Where.
-    pub target: Target,
-    /// What is there now.
-    pub baseline: Baseline,
+    /// What is released, in the order in which it is. Never empty.
+    pub workloads: Vec<Workload>,
     /// Plugins by the name that the release gives them.
     pub plugins: BTreeMap<String, Pin>,
     /// Gates by name.
@@ -307,6 +386,21 @@ impl Plan {
             out.push_str(&format!("{byte:02x}"));
         }
         out
+    }
+
+    /// The workload at that place.
+    #[must_use]
+    pub fn workload(&self, place: usize) -> Option<&Workload> {
+        self.workloads.get(place)
+    }
+
+    /// Every target, in the order in which they are claimed: that of their names, so that two runs never wait
+    /// for each other.
+    #[must_use]
+    pub fn claims(&self) -> Vec<usize> {
+        let mut places = (0..self.workloads.len()).collect::<Vec<_>>();
+        places.sort_by_key(|place| self.workloads.get(*place).map(|workload| &workload.target));
+        places
     }
 
     /// The steps of all phases, in order.

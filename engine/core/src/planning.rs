@@ -10,15 +10,20 @@ use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::judge::{BandAction, GatePolicy};
 use crate::plan::{
     self, Action, DueTask, Gate, Notifier, Phase, Pin, Plan, PlannedBy, RollbackPolicy, Step,
-    Subject, Use,
+    Subject, Use, Workload,
 };
 use crate::run::check_plan;
 use crate::spec::policy::Policy;
 use crate::spec::release::{self, Body, Loaded, StepAction};
 use crate::spec::tighten::Effective;
-use crate::strategy::{self, Placement, Situation, Slot};
+use crate::strategy::{self, RouterFeatures, Situation};
 use crate::time::Span;
 use crate::workload::{Baseline, Target};
+
+mod revise;
+mod steps;
+
+pub use revise::revise;
 
 /// Finds the name of an offer: kind, plugin, and the offer's name where the release gives one.
 pub type ResolveOffer<'a> = dyn Fn(&str, &str, Option<&str>) -> Result<String, Diagnostic> + 'a;
@@ -27,16 +32,14 @@ pub type ResolveOffer<'a> = dyn Fn(&str, &str, Option<&str>) -> Result<String, D
 pub struct Inputs<'a> {
     /// The release.
     pub loaded: &'a Loaded,
-    /// Where it goes.
-    pub target: Target,
-    /// What is there.
-    pub baseline: Baseline,
+    /// What is released, in order.
+    pub workloads: Vec<Workload>,
     /// The plugins that it uses.
     pub pins: BTreeMap<String, Pin>,
     /// How offers are found.
     pub resolve: &'a ResolveOffer<'a>,
-    /// What each strategy phase's strategy planned, by phase name.
-    pub planned: BTreeMap<String, Vec<strategy::Step>>,
+    /// What each strategy phase's strategy planned, by phase name: for each workload, in order.
+    pub planned: BTreeMap<String, Vec<Vec<strategy::Step>>>,
     /// The operator's policy.
     pub policy: &'a Policy,
     /// The release held against it.
@@ -45,11 +48,21 @@ pub struct Inputs<'a> {
 
 /// What a strategy is told of the workload.
 #[must_use]
-pub fn situation(target: &Target, baseline: &Baseline, gates: &[String]) -> Situation {
+pub fn situation(
+    target: &Target,
+    baseline: &Baseline,
+    router: Option<RouterFeatures>,
+    gates: &[String],
+) -> Situation {
     Situation {
-        workload: target.deployment.clone(),
+        workload: target.workload.clone(),
         replicas: baseline.settings.replicas,
         autoscaler: baseline.autoscaler,
+        live: target
+            .beside
+            .as_ref()
+            .and_then(|beside| beside.live.clone()),
+        router,
         gates: gates.to_vec(),
         actions: Vec::new(),
     }
@@ -57,14 +70,13 @@ pub fn situation(target: &Target, baseline: &Baseline, gates: &[String]) -> Situ
 
 /// What is being released, once the facts are known.
 #[must_use]
-pub fn subject(loaded: &Loaded, baseline: &Baseline) -> Subject {
+pub fn subject(loaded: &Loaded, previous_version: &str) -> Subject {
     Subject {
         name: loaded.release.metadata.name.clone(),
         version: loaded.version.clone(),
-        previous_version: baseline.version.clone(),
+        previous_version: previous_version.to_owned(),
         environment: loaded.environment.clone(),
         change: loaded.release.change,
-        image: loaded.image(),
     }
 }
 
@@ -103,9 +115,8 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
     let rollback = &release.rollback;
     let plan = Plan {
         format: plan::FORMAT,
-        subject: subject(inputs.loaded, &inputs.baseline),
-        target: inputs.target.clone(),
-        baseline: inputs.baseline.clone(),
+        subject: subject(inputs.loaded, &previous_version(&inputs.workloads)),
+        workloads: inputs.workloads.clone(),
         plugins: inputs.pins.clone(),
         gates,
         notifiers,
@@ -124,40 +135,32 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
     checked(plan)
 }
 
-/// What the policy wants vouched for comes before the first change, wherever the release's own phases stand.
-fn attestations(inputs: &Inputs<'_>, phases: &mut [Phase]) {
-    let Some(first) = phases.iter_mut().find(|phase| phase.strategy.is_some()) else {
-        return;
-    };
-    let mut steps = Vec::new();
-    for rule in &inputs.effective.attestations {
-        steps.push(Step {
-            id: format!("{}/attest-{}", first.name, rule.name),
-            action: Action::Attest {
-                name: rule.name.clone(),
-                prompt: rule.prompt.clone(),
-            },
-            outage: false,
-            point_of_no_return: false,
-        });
-    }
-    // The strategy's own words stay one to one with its steps, for a later revision.
-    if let Some(planned) = &mut first.strategy {
-        for step in &steps {
-            let action = strategy::Action::Other {
-                name: "attest".to_owned(),
-                params: serde_json::Value::Null,
-            };
-            planned.steps.insert(
-                0,
-                strategy::Step {
-                    id: step.id.clone(),
-                    action,
-                    extra: serde_json::Value::Null,
-                },
-            );
+/// The version that serves; where several workloads have different ones, each of them.
+fn previous_version(workloads: &[Workload]) -> String {
+    let versions = workloads.iter().map(|workload| &workload.baseline.version);
+    let mut seen: Vec<&str> = Vec::new();
+    for version in versions {
+        if !seen.contains(&version.as_str()) {
+            seen.push(version);
         }
     }
+    seen.join(", ")
+}
+
+/// What the policy wants vouched for comes before the first change, wherever the release's own phases stand.
+fn attestations(inputs: &Inputs<'_>, phases: &mut [Phase]) {
+    let Some(first) = phases.iter_mut().find(|phase| !phase.strategies.is_empty()) else {
+        return;
+    };
+    let rules = inputs.effective.attestations.iter();
+    let steps = rules.map(|rule| {
+        let action = Action::Attest {
+            name: rule.name.clone(),
+            prompt: rule.prompt.clone(),
+        };
+        Step::new(format!("{}/attest-{}", first.name, rule.name), action)
+    });
+    let steps = steps.collect::<Vec<_>>();
     first.steps.splice(0..0, steps);
 }
 
@@ -194,7 +197,11 @@ fn checked(plan: Plan) -> Result<Plan, Diagnostics> {
                 .into(),
         );
     }
-    if let Some(tool) = &plan.baseline.self_healing {
+    let healed = plan
+        .workloads
+        .iter()
+        .find_map(|workload| workload.baseline.self_healing.as_ref());
+    if let Some(tool) = healed {
         return Err(Diagnostic::new(
             codes::PLAN_REFUSED,
             "a GitOps tool would undo what the run does",
@@ -323,13 +330,11 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
         steps: Vec::new(),
         gates: Vec::new(),
         timeout: phase.timeout,
-        strategy: None,
+        strategies: Vec::new(),
     };
     match &phase.body {
         Body::Strategy(strategy) => {
-            let planned = inputs.planned.get(&phase.name).cloned().unwrap_or_default();
             out.gates.clone_from(&strategy.gates);
-            out.steps = strategy_steps(&planned, &phase.name, &strategy.gates)?;
             let offer = offer(
                 inputs,
                 "strategy",
@@ -337,20 +342,19 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
                 strategy.offer.as_deref(),
                 &strategy.config,
             )?;
-            out.strategy = Some(PlannedBy {
-                offer,
-                steps: planned,
-            });
+            let planned = inputs.planned.get(&phase.name);
+            for steps in planned.into_iter().flatten() {
+                out.strategies.push(PlannedBy {
+                    offer: offer.clone(),
+                    steps: steps.clone(),
+                });
+            }
+            steps::fill(&mut out, &inputs.workloads, inputs.policy)?;
         }
         Body::Steps(_) => {
             for (id, action) in phase.steps() {
                 let action = step_of(inputs, &id, action);
-                out.steps.push(Step {
-                    id,
-                    action,
-                    outage: false,
-                    point_of_no_return: false,
-                });
+                out.steps.push(Step::new(id, action));
             }
         }
     }
@@ -387,181 +391,4 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Action {
             text: notify.text.clone(),
         },
     }
-}
-
-/// A strategy's steps as the plan has them. Their ids are put under the phase's name.
-fn strategy_steps(
-    steps: &[strategy::Step],
-    phase: &str,
-    gates: &[String],
-) -> Result<Vec<Step>, Diagnostic> {
-    let mut out = Vec::new();
-    for step in steps {
-        let named = |asked: &[String]| {
-            if asked.is_empty() {
-                gates.to_vec()
-            } else {
-                asked.to_vec()
-            }
-        };
-        let unsupported = |what: &str| {
-            Diagnostic::new(
-                codes::STEP_UNSUPPORTED,
-                format!(
-                    "the strategy's step `{}` is {what}, which this engine can't do yet",
-                    step.id
-                ),
-            )
-            .expected("in-place deploy, scale of stable, check or soak")
-            .hint("use the strategy `rolling` or `recreate`")
-        };
-        let action = match &step.action {
-            strategy::Action::Deploy {
-                placement: Placement::InPlace,
-                replicas,
-                surge,
-                unavailable,
-                timeout,
-            } => Action::Deploy {
-                replicas: *replicas,
-                surge: surge.clone(),
-                unavailable: unavailable.clone(),
-                timeout: *timeout,
-            },
-            strategy::Action::Scale {
-                slot: Slot::Stable,
-                replicas,
-                timeout,
-            } => Action::Scale {
-                replicas: *replicas,
-                timeout: *timeout,
-            },
-            strategy::Action::Check { gates } => Action::Check {
-                gates: named(gates),
-            },
-            strategy::Action::Soak {
-                duration,
-                interval,
-                gates,
-            } => Action::Soak {
-                duration: *duration,
-                interval: *interval,
-                gates: named(gates),
-            },
-            strategy::Action::Deploy { .. } => {
-                return Err(unsupported("a deployment beside stable"));
-            }
-            strategy::Action::Scale { .. } => {
-                return Err(unsupported("a scaling of the candidate"));
-            }
-            strategy::Action::Route { .. } => return Err(unsupported("a shift of traffic")),
-            strategy::Action::Approve { .. } => return Err(unsupported("an approval")),
-            strategy::Action::Promote { .. } => return Err(unsupported("a promotion")),
-            strategy::Action::Retire { .. } => return Err(unsupported("a retirement")),
-            strategy::Action::Act { .. } => return Err(unsupported("an action")),
-            strategy::Action::Other { name, .. } => return Err(unsupported(name)),
-        };
-        if let Action::Check { gates: named } | Action::Soak { gates: named, .. } = &action
-            && let Some(dangling) = named.iter().find(|gate| !gates.contains(gate))
-        {
-            return Err(Diagnostic::new(codes::DANGLING_NAME, format!("the strategy's step `{}` asks the gate `{dangling}`, which its phase does not have", step.id))
-                .expected(gates.join(", ")));
-        }
-        let outage = step
-            .extra
-            .get("outage")
-            .and_then(serde_json::Value::as_bool)
-            .unwrap_or(false);
-        out.push(Step {
-            id: format!("{phase}/{}", step.id),
-            action,
-            outage,
-            point_of_no_return: false,
-        });
-    }
-    Ok(out)
-}
-
-/// Puts a strategy's other remaining steps in the place of those after `step`, if the rules allow it: no gate
-/// and no approval is dropped, no soak falls below its minimum, and the invariants hold.
-///
-/// # Errors
-/// Why the revision is refused; `phases` is as it was.
-pub fn revise(
-    plan: &Plan,
-    phases: &mut Vec<Phase>,
-    phase: usize,
-    step: usize,
-    steps: &[strategy::Step],
-) -> Result<(), String> {
-    let before = phases.clone();
-    let Some(revised) = phases.get_mut(phase) else {
-        return Err("there is no such phase".to_owned());
-    };
-    let keep = step.saturating_add(1);
-    let new =
-        strategy_steps(steps, &revised.name, &revised.gates).map_err(|fault| fault.to_string())?;
-    let old = revised.steps.split_off(keep.min(revised.steps.len()));
-    let verdict = allowed(&old, &new, plan.minimum_soak);
-    revised.steps.extend(new);
-    if let Some(planned) = &mut revised.strategy {
-        planned.steps.truncate(keep);
-        planned.steps.extend_from_slice(steps);
-    }
-    let mut whole = plan.clone();
-    whole.phases.clone_from(phases);
-    let verdict = verdict.and_then(|()| {
-        checked(whole)
-            .map(|_| ())
-            .map_err(|faults| faults.to_string())
-    });
-    if verdict.is_err() {
-        *phases = before;
-    }
-    verdict
-}
-
-fn allowed(old: &[Step], new: &[Step], minimum_soak: Span) -> Result<(), String> {
-    let gates = |steps: &[Step]| {
-        let mut names = BTreeSet::new();
-        for step in steps {
-            if let Action::Check { gates } | Action::Soak { gates, .. } = &step.action {
-                names.extend(gates.iter().cloned());
-            }
-        }
-        names
-    };
-    if let Some(dropped) = gates(old).difference(&gates(new)).next() {
-        return Err(format!("it drops the gate {dropped}"));
-    }
-    let approvals = |steps: &[Step]| {
-        steps
-            .iter()
-            .filter(|step| matches!(step.action, Action::Approve { .. } | Action::Attest { .. }))
-            .map(|step| step.id.clone())
-            .collect::<BTreeSet<_>>()
-    };
-    if let Some(dropped) = approvals(old).difference(&approvals(new)).next() {
-        return Err(format!("it drops {dropped}"));
-    }
-    for step in new {
-        let Action::Soak { duration, .. } = &step.action else {
-            continue;
-        };
-        let before =
-            old.iter()
-                .find(|before| before.id == step.id)
-                .and_then(|before| match &before.action {
-                    Action::Soak { duration, .. } => Some(*duration),
-                    _ => None,
-                });
-        let least = before.map_or(minimum_soak, |before| before.min(minimum_soak));
-        if *duration < least {
-            return Err(format!(
-                "{} soaks for {duration}, at least {least} is asked",
-                step.id
-            ));
-        }
-    }
-    Ok(())
 }

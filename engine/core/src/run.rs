@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::effect::{Action, Id};
 use crate::event::{Event, Identity, Record};
-use crate::plan::{Phase as PlanPhase, Plan, Step};
+use crate::plan::{Phase as PlanPhase, Plan, Step, Workload};
 use crate::strategy::StepOutcome;
 use crate::time::{Span, Timestamp};
 use crate::workload::{Diagnosis, Observation};
@@ -23,6 +23,7 @@ use crate::workload::{Diagnosis, Observation};
 mod approvals;
 mod asking;
 mod back;
+mod beside;
 mod claim;
 mod drift;
 mod effects;
@@ -33,8 +34,10 @@ mod invariants;
 pub mod limits;
 mod notices;
 mod people;
+mod retreat;
 mod state;
 mod stuck;
+mod traffic;
 mod views;
 mod waiting;
 mod words;
@@ -128,10 +131,20 @@ pub struct Run {
     /// Counts what must have a key of its own: forced writes, claims after success, notices.
     generation: u32,
     notices: u32,
+    /// The workload in hand, and its place in the plan.
+    hand: Arc<Workload>,
+    in_hand: usize,
+    /// What is known of it.
     known: Known,
-    claimed: bool,
+    /// What is known of the others, by their places.
+    parked: BTreeMap<usize, Known>,
+    /// Whether something that was changed was put back.
+    undid: bool,
+    /// The workloads whose targets are held.
+    claimed: BTreeSet<usize>,
     gates: Gates,
     look: Look,
+    reading: Look,
     broken_since: Option<Timestamp>,
     changed_at: Option<Timestamp>,
     approvals: Vec<Approval>,
@@ -162,19 +175,21 @@ impl Run {
         let Event::Planned { plan, started_by } = &first.event else {
             return Err(Illegal::NoPlan);
         };
-        let baseline = &plan.baseline;
+        let Some(first_workload) = plan.workloads.first() else {
+            return Err(Illegal::NoPlan);
+        };
+        let others = plan.workloads.iter().enumerate().skip(1);
         let mut run = Self {
             id: id.to_owned(),
             digest: plan.digest().into(),
             phases: Arc::new(plan.phases.clone()),
-            known: Known {
-                owned: crate::effect::Fields::default(),
-                changed: false,
-                before: None,
-                image: baseline.settings.image.clone(),
-                replicas: baseline.settings.replicas,
-                template_digest: baseline.template_digest.clone(),
-            },
+            hand: Arc::new(first_workload.clone()),
+            in_hand: 0,
+            known: Known::of(first_workload),
+            parked: others
+                .map(|(place, workload)| (place, Known::of(workload)))
+                .collect(),
+            undid: false,
             plan: Arc::new((**plan).clone()),
             started_by: started_by.clone(),
             started_at: first.at,
@@ -188,9 +203,10 @@ impl Run {
             next_effect: 1,
             generation: 0,
             notices: 0,
-            claimed: false,
+            claimed: BTreeSet::new(),
             gates: Gates::new(),
             look: Look::default(),
+            reading: Look::default(),
             broken_since: None,
             changed_at: None,
             approvals: Vec::new(),
@@ -335,6 +351,7 @@ impl Run {
         self.recover();
         // What was seen long ago says nothing about now, and nobody looked meanwhile.
         self.look.due = self.now;
+        self.reading.due = self.now;
         self.extend_deadlines(away);
         let kind = if self.drives == 1 {
             "driving"
@@ -357,14 +374,17 @@ impl Run {
             Mode::Forward(Forward::At(cursor)) => {
                 if let Stage::Changing { deadline, .. }
                 | Stage::Settling { deadline, .. }
+                | Stage::Proving { deadline }
+                | Stage::Following { deadline, .. }
                 | Stage::Asking { deadline } = &mut cursor.stage
                 {
                     *deadline = deadline.plus(away);
                 }
             }
             Mode::Back(back) => {
-                if let BackStage::Diagnosing { deadline, .. } | BackStage::Settling { deadline } =
-                    &mut back.stage
+                if let BackStage::Diagnosing { deadline, .. }
+                | BackStage::Settling { deadline }
+                | BackStage::Following { deadline, .. } = &mut back.stage
                 {
                     *deadline = deadline.plus(away);
                 }

@@ -6,13 +6,33 @@ use serde_json::Value;
 use crate::time::Span;
 
 /// Which of the two versions a step is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Slot {
     /// The version that serves.
+    #[default]
     Stable,
     /// The version that is to serve.
     Candidate,
+}
+
+impl Slot {
+    /// Whether it is the version that serves when the run begins.
+    #[must_use]
+    pub const fn is_stable(&self) -> bool {
+        matches!(self, Self::Stable)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Candidate => "candidate",
+        }
+    }
 }
 
 /// A number of replicas.
@@ -40,17 +60,21 @@ impl Amount {
 }
 
 /// Where the new version is brought up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// In stable's own Deployment.
+    #[default]
     InPlace,
     /// In a Deployment of its own.
     Beside,
 }
 
+/// All traffic, in the unit of [`Split`].
+pub const WHOLE: u32 = 10_000;
+
 /// How traffic is shared between stable and candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Split {
     /// Out of 10,000.
@@ -61,6 +85,77 @@ pub struct Split {
     /// Out of 10,000; copies of requests, answers thrown away.
     #[serde(default)]
     pub mirror_weight: u32,
+}
+
+impl Split {
+    /// So much of the traffic to the candidate, and nothing else.
+    #[must_use]
+    pub const fn weight(candidate_weight: u32) -> Self {
+        Self {
+            candidate_weight,
+            headers: Vec::new(),
+            mirror_weight: 0,
+        }
+    }
+
+    /// Whether the candidate gets nothing at all.
+    #[must_use]
+    pub fn spares_candidate(&self) -> bool {
+        self.candidate_weight == 0 && self.headers.is_empty() && self.mirror_weight == 0
+    }
+
+    /// The fewest ready pods that the candidate needs for it, where `whole` serve everything.
+    #[must_use]
+    pub fn candidate_needs(&self, whole: u32) -> u32 {
+        share(self.candidate_weight.max(self.mirror_weight), whole)
+            .max(u32::from(!self.spares_candidate()))
+    }
+
+    /// The fewest ready pods that stable needs for it, where `whole` serve everything.
+    #[must_use]
+    pub fn stable_needs(&self, whole: u32) -> u32 {
+        share(WHOLE.saturating_sub(self.candidate_weight), whole)
+    }
+}
+
+/// A share of `whole` pods, rounded up so that capacity is never short.
+fn share(weight: u32, whole: u32) -> u32 {
+    let exact = u64::from(whole) * u64::from(weight.min(WHOLE));
+    u32::try_from(exact.div_ceil(u64::from(WHOLE))).unwrap_or(u32::MAX)
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to the candidate", percent(self.candidate_weight))?;
+        for pair in &self.headers {
+            write!(f, ", all with {}: {}", pair.name, pair.value)?;
+        }
+        if self.mirror_weight > 0 {
+            write!(f, ", {} mirrored", percent(self.mirror_weight))?;
+        }
+        Ok(())
+    }
+}
+
+fn percent(weight: u32) -> String {
+    let (whole, rest) = (weight / 100, weight % 100);
+    match rest {
+        0 => format!("{whole}%"),
+        rest if rest.is_multiple_of(10) => format!("{whole}.{}%", rest / 10),
+        rest => format!("{whole}.{rest:02}%"),
+    }
+}
+
+/// What a router can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterFeatures {
+    /// Any share of traffic, not only all or nothing.
+    pub weights: bool,
+    /// Requests with certain headers go to the candidate.
+    pub header_match: bool,
+    /// Copies of requests go to the candidate.
+    pub mirror: bool,
 }
 
 /// One thing that a strategy wants done.
@@ -181,6 +276,10 @@ pub struct Situation {
     pub replicas: u32,
     /// The autoscaler's bounds, where there is one.
     pub autoscaler: Option<Autoscaler>,
+    /// The colour that serves, where colours are used.
+    pub live: Option<String>,
+    /// What the release's router can do; none where there is none.
+    pub router: Option<RouterFeatures>,
     /// The gates of the strategy's phase.
     pub gates: Vec<String>,
     /// The actions of the release.

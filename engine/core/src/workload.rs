@@ -24,7 +24,9 @@ pub struct Target {
     pub cluster: String,
     /// The namespace.
     pub namespace: String,
-    /// The Deployment.
+    /// Names the workload: claim and lease are made under this name. The Deployment's, unless colours take turns.
+    pub workload: String,
+    /// The Deployment of the version that serves.
     pub deployment: String,
     /// The container within it whose image is released.
     pub container: String,
@@ -37,11 +39,48 @@ pub struct Target {
     /// Secrets that must be there before anything starts. Their content is never read.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Where the candidate runs, if it gets a Deployment of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+}
+
+/// The candidate's objects, and how its pods are told from stable's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beside {
+    /// The candidate's Deployment.
+    pub deployment: String,
+    /// The Service that reaches the candidate's pods only, where the workload has a Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The colour that serves now, where colours are used and one is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// The candidate's colour, where colours are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
+    /// Labels of the candidate's pods and selector that differ from stable's, with the candidate's values.
+    pub labels: BTreeMap<String, String>,
+    /// What the workload's Service selects now.
+    #[serde(default)]
+    pub stable_selector: BTreeMap<String, String>,
+    /// What a Service must select to reach the candidate's pods and no other.
+    #[serde(default)]
+    pub candidate_selector: BTreeMap<String, String>,
+}
+
+/// Colours that take turns: which one serves stands in the Service's selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Colours {
+    /// The label in the Service's selector that holds the colour.
+    pub label: String,
+    /// The two colours.
+    pub values: [String; 2],
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.cluster, self.namespace, self.deployment)
+        write!(f, "{}/{}/{}", self.cluster, self.namespace, self.workload)
     }
 }
 
@@ -103,6 +142,18 @@ pub struct Baseline {
     /// Labels that tell the workload's pods apart.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What stood in the candidate's place already: a colour that is kept from an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+}
+
+/// A Deployment in the candidate's place that serves nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// Its image.
+    pub image: String,
+    /// Its wanted number of pods.
+    pub replicas: u32,
 }
 
 /// What the marks on the object say.
@@ -173,6 +224,12 @@ pub struct Observation {
     /// Up to [`PODS_LISTED`] pods, by name.
     #[serde(default)]
     pub pods: Vec<Pod>,
+    /// The autoscaler's bounds now, where one acts on the Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<Autoscaler>,
+    /// The candidate's Deployment, where the target has a place for one and it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Box<Observation>>,
 }
 
 impl Observation {

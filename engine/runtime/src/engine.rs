@@ -9,11 +9,12 @@ use futures::stream::FuturesUnordered;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Action, Effect, Outcome};
 use phasegate_core::event::{Command, Event, Identity, Record};
-use phasegate_core::failure::Kind;
+use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::Plan;
 use phasegate_core::run::{Illegal, Run, State};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::window::{self, Decision};
+use phasegate_core::workload::Target;
 use tokio::sync::mpsc;
 
 use crate::lease::Keeper;
@@ -153,19 +154,22 @@ impl Engine {
         {
             return Err(Error::Window { reason, opens_at });
         }
-        if let Some(claim) = self.world.cluster.claimed(&plan.target).await? {
-            return Err(Error::Busy {
-                run: claim.run,
-                started_by: claim.started_by,
-                target: plan.target.to_string(),
-            });
+        for workload in &plan.workloads {
+            let target = &workload.target;
+            if let Some(claim) = self.world.cluster.claimed(target).await? {
+                return Err(Error::Busy {
+                    run: claim.run,
+                    started_by: claim.started_by,
+                    target: target.to_string(),
+                });
+            }
         }
         let keeper = self.lease(run, &plan, options, 0).await?;
         let now = self.world.clock.now();
         let entry = RunEntry {
             run: run.to_owned(),
             release: plan.subject.name.clone(),
-            target: plan.target.to_string(),
+            target: targets(&plan),
             created: now,
             records: 1,
         };
@@ -232,18 +236,23 @@ impl Engine {
 
     /// A run whose claim another run has now must not write any more: somebody broke the claim.
     async fn still_ours(&self, run: &Run) -> Result<(), Error> {
-        if !run.holds_target() {
-            return Ok(());
+        for place in run.held() {
+            let Some(workload) = run.plan().workload(place) else {
+                continue;
+            };
+            let target = &workload.target;
+            match self.world.cluster.claimed(target).await? {
+                Some(claim) if claim.run != run.id() => {
+                    return Err(Error::Busy {
+                        run: claim.run,
+                        started_by: claim.started_by,
+                        target: target.to_string(),
+                    });
+                }
+                _ => {}
+            }
         }
-        let target = &run.plan().target;
-        match self.world.cluster.claimed(target).await? {
-            Some(claim) if claim.run != run.id() => Err(Error::Busy {
-                run: claim.run,
-                started_by: claim.started_by,
-                target: target.to_string(),
-            }),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     async fn lease(
@@ -261,7 +270,7 @@ impl Engine {
         Keeper::acquire(
             self.leases.clone(),
             &*self.world.clock,
-            plan.target.clone(),
+            leased(plan)?,
             holder,
             floor,
         )
@@ -680,6 +689,32 @@ impl Drive<'_> {
             .await?;
         Ok(())
     }
+}
+
+/// Every target of a plan, as text.
+fn targets(plan: &Plan) -> String {
+    let targets = plan
+        .workloads
+        .iter()
+        .map(|workload| workload.target.to_string());
+    targets.collect::<Vec<_>>().join(", ")
+}
+
+/// The target whose lease says who drives the run: the first that it claims.
+fn leased(plan: &Plan) -> Result<Target, LeaseError> {
+    let first = plan
+        .claims()
+        .first()
+        .and_then(|place| plan.workload(*place));
+    first
+        .map(|workload| workload.target.clone())
+        .ok_or_else(|| {
+            LeaseError::Failed(Failure::new(
+                Kind::Permanent,
+                codes::INTERNAL,
+                "the plan releases nothing",
+            ))
+        })
 }
 
 /// The engine turns the run back by itself.

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Done, Effect, Outcome, Progress, Request};
+use phasegate_core::effect::{Done, Effect, Outcome, Piece, Progress, Request};
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_core::plan::{Phase, Plan, Step};
+use phasegate_core::plan::{Plan, Router, Workload};
 use phasegate_core::planning;
+use phasegate_core::strategy::Slot;
 use phasegate_core::time::Span;
+use phasegate_core::workload::Marks;
 
 use crate::ports::{Call, ChangeError, ClaimRecord, Clock, Cluster, Plugins, Stamp};
 
 /// How long a notifier may take.
 pub const NOTIFY_TIMEOUT: Span = Span::from_secs(30);
+/// How long a router may take.
+pub const ROUTER_TIMEOUT: Span = Span::from_secs(30);
 /// How long a strategy may take.
 pub const STRATEGY_TIMEOUT: Span = Span::from_secs(10);
 
@@ -60,7 +64,7 @@ impl Context {
 
     /// Where in the release a plugin is called.
     #[must_use]
-    pub fn call(&self, key: &str, clock: &dyn Clock, timeout: Span) -> Call {
+    pub fn call(&self, workload: &Workload, key: &str, clock: &dyn Clock, timeout: Span) -> Call {
         let subject = &self.plan.subject;
         Call {
             run: self.run.clone(),
@@ -71,8 +75,9 @@ impl Context {
             change: subject.change.to_string(),
             started_by: self.started_by.clone(),
             key: key.to_owned(),
-            target: self.plan.target.clone(),
-            image: subject.image.clone(),
+            target: workload.target.clone(),
+            image: workload.image.clone(),
+            epoch: self.epoch,
             deadline: clock.now().plus(timeout),
             attempt: 1,
         }
@@ -81,7 +86,10 @@ impl Context {
 
 /// Performs an effect. Never fails: what goes wrong is an outcome.
 pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outcome {
-    let target = &context.plan.target;
+    let Some(workload) = context.plan.workload(effect.workload) else {
+        return unplanned("workload", &effect.workload.to_string());
+    };
+    let target = &workload.target;
     let stamp = context.stamp(effect);
     match &effect.request {
         Request::Claim { plan, started_by } => {
@@ -95,6 +103,21 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             world.cluster.change(target, change, &stamp).await,
             Done::Changed,
         ),
+        Request::Create { create } => written(
+            world.cluster.create(target, create, &stamp).await,
+            Done::Created,
+        ),
+        Request::Remove { slot, piece } => written(
+            world.cluster.remove(target, *slot, *piece, &stamp).await,
+            Done::Removed,
+        ),
+        Request::Bound { slot, minimum } => written(
+            world.cluster.bound(target, *slot, *minimum, &stamp).await,
+            Done::Bounded,
+        ),
+        Request::Snapshot | Request::Route { .. } | Request::Reading | Request::Unroute { .. } => {
+            route(world, context, workload, effect).await
+        }
         Request::Release => written(world.cluster.release(target, &stamp).await, Done::Released),
         Request::Observe => read(world.cluster.observe(target).await, |seen| Done::Observed {
             observation: Box::new(seen),
@@ -107,7 +130,7 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 return unplanned("gate", gate);
             };
             let timeout = planned.policy.timeout;
-            let call = context.call(&effect.key, &*world.clock, timeout);
+            let call = context.call(workload, &effect.key, &*world.clock, timeout);
             let answer = world.plugins.evaluate(&planned.offer, &call, question);
             read(within(world, timeout, answer).await, |verdict| {
                 Done::Judged {
@@ -116,18 +139,15 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             })
         }
         Request::Revise { done, remaining } => {
-            let of_step = |phase: &&Phase| {
-                let named = |step: &Step| effect.step.as_ref() == Some(&step.id);
-                phase.steps.iter().any(named)
-            };
-            let phase = context.plan.phases.iter().find(of_step);
+            let mut phases = context.plan.phases.iter();
             let Some((phase, strategy)) =
-                phase.and_then(|phase| Some((phase, phase.strategy.as_ref()?)))
+                phases.find_map(|phase| Some((phase, phase.strategies.get(effect.workload)?)))
             else {
                 return unplanned("strategy", "of the plan");
             };
-            let call = context.call(&effect.key, &*world.clock, STRATEGY_TIMEOUT);
-            let situation = planning::situation(target, &context.plan.baseline, &phase.gates);
+            let call = context.call(workload, &effect.key, &*world.clock, STRATEGY_TIMEOUT);
+            let features = workload.router.as_ref().map(|router| router.features);
+            let situation = planning::situation(target, &workload.baseline, features, &phase.gates);
             let answer = world
                 .plugins
                 .revise(&strategy.offer, &call, &situation, done, remaining);
@@ -139,7 +159,7 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             let Some(planned) = context.plan.notifiers.get(notifier) else {
                 return unplanned("notifier", notifier);
             };
-            let call = context.call(&effect.key, &*world.clock, NOTIFY_TIMEOUT);
+            let call = context.call(workload, &effect.key, &*world.clock, NOTIFY_TIMEOUT);
             let answer = world.plugins.notify(&planned.offer, &call, notice);
             read(within(world, NOTIFY_TIMEOUT, answer).await, |thread| {
                 Done::Notified { thread }
@@ -148,9 +168,48 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
     }
 }
 
+/// Has the workload's router do what is asked.
+async fn route(world: &World, context: &Context, workload: &Workload, effect: &Effect) -> Outcome {
+    let Some(Router { offer, .. }) = &workload.router else {
+        return unplanned("router", &workload.name);
+    };
+    let plugins = &world.plugins;
+    let call = context.call(workload, &effect.key, &*world.clock, ROUTER_TIMEOUT);
+    let limit = ROUTER_TIMEOUT;
+    match &effect.request {
+        Request::Snapshot => {
+            let both = async {
+                let snapshot = plugins.snapshot(offer, &call).await?;
+                Ok((snapshot, plugins.reading(offer, &call).await?))
+            };
+            read(within(world, limit, both).await, |(snapshot, reading)| {
+                Done::Snapped { snapshot, reading }
+            })
+        }
+        Request::Route { split } => {
+            let answer = plugins.route(offer, &call, split);
+            read(within(world, limit, answer).await, |()| Done::Routed)
+        }
+        Request::Unroute { snapshot } => {
+            let answer = plugins.unroute(offer, &call, snapshot);
+            read(within(world, limit, answer).await, |()| Done::Unrouted)
+        }
+        _ => {
+            let answer = plugins.reading(offer, &call);
+            read(within(world, limit, answer).await, |reading| Done::Read {
+                reading,
+            })
+        }
+    }
+}
+
 /// Finds out what became of an effect whose outcome is missing.
 pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progress {
-    let target = &context.plan.target;
+    let Some(workload) = context.plan.workload(effect.workload) else {
+        return Progress::NotDone;
+    };
+    let target = &workload.target;
+    let ours = |marks: &Marks| marks.effect.as_deref() == Some(effect.key.as_str());
     let unknown = |failure: Failure| Progress::Unknown {
         message: failure.to_string(),
     };
@@ -176,8 +235,36 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
             Ok(_) => Progress::NotDone,
             Err(failure) => unknown(failure),
         },
+        Request::Create { create } => {
+            match world.cluster.found(target, Slot::Candidate, create.piece).await {
+                Ok(Some(found)) if ours(&found.marks) => Progress::Done(Done::Created),
+                Ok(_) => Progress::NotDone,
+                Err(failure) => unknown(failure),
+            }
+        }
+        Request::Remove { slot, piece } => {
+            match world.cluster.found(target, *slot, *piece).await {
+                Ok(None) => Progress::Done(Done::Removed),
+                Ok(Some(_)) => Progress::NotDone,
+                Err(failure) => unknown(failure),
+            }
+        }
+        Request::Bound { slot, minimum } => {
+            match world.cluster.found(target, *slot, Piece::Autoscaler).await {
+                Ok(Some(found)) if found.minimum == Some(*minimum) => {
+                    Progress::Done(Done::Bounded)
+                }
+                Ok(_) => Progress::NotDone,
+                Err(failure) => unknown(failure),
+            }
+        }
+        // Whoever shares traffic can be asked again for the same: what stands there already is not changed.
+        Request::Route { .. }
+        | Request::Unroute { .. }
         // Reads are asked again, notices are sent again: there is nothing to find out.
-        Request::Observe
+        | Request::Snapshot
+        | Request::Reading
+        | Request::Observe
         | Request::Diagnose
         | Request::Evaluate { .. }
         | Request::Revise { .. }

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::failure::Failure;
-use phasegate_core::plan::{Pin, Plan, Use};
+use phasegate_core::plan::{Pin, Plan, Router, Use, Workload};
 use phasegate_core::planning::{self, Inputs};
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::spec::release::{Loaded, Release};
+use phasegate_core::spec::release::{self, Loaded, Release};
 use phasegate_core::spec::tighten::{self, Effective};
-use phasegate_core::strategy::Step;
-use phasegate_core::workload::{Baseline, Target};
+use phasegate_core::strategy::{Action, Placement, Step};
+use phasegate_core::workload::{Baseline, Colours, Target};
 use phasegate_core::yaml::escape;
 
 use crate::perform::{STRATEGY_TIMEOUT, World};
-use crate::ports::{Call, Description, Plugins};
+use crate::ports::{Call, Description, Located, Plugins};
 
 /// The name under which plugins are called while there is no run yet.
 const NO_RUN: &str = "plan";
@@ -23,18 +23,19 @@ const NO_RUN: &str = "plan";
 /// The plugins of a release as they describe themselves, by the name that the release gives them.
 pub type Described = BTreeMap<String, (Pin, Description)>;
 
-/// The target that a release names.
+/// The target that a workload of a release names, before anybody has looked which of its Deployments serves.
 #[must_use]
-pub fn target_of(loaded: &Loaded, cluster: &str) -> Target {
-    let workload = &loaded.release.workload;
+pub fn target_of(loaded: &Loaded, workload: &release::Workload, cluster: &str) -> Target {
     Target {
         cluster: cluster.to_owned(),
         namespace: loaded.namespace.clone(),
+        workload: workload.deployment.clone(),
         deployment: workload.deployment.clone(),
         container: workload.container.clone(),
         service: workload.service.clone(),
         config_maps: workload.config_maps.clone(),
         secrets: workload.secrets.clone(),
+        beside: None,
     }
 }
 
@@ -51,7 +52,17 @@ pub fn plugins_of(release: &Release) -> BTreeSet<String> {
         .notifications
         .iter()
         .map(|notification| &notification.plugin);
-    strategies.chain(gates).chain(notifiers).cloned().collect()
+    let workloads = release.workloads();
+    let routers = workloads
+        .iter()
+        .filter_map(|(_, workload)| workload.router.as_ref())
+        .map(|router| &router.plugin);
+    strategies
+        .chain(gates)
+        .chain(notifiers)
+        .chain(routers)
+        .cloned()
+        .collect()
 }
 
 /// What is wrong with a release as far as its plugins can tell: offers that are not there, and configs
@@ -141,6 +152,17 @@ fn used(release: &Release) -> Vec<Used<'_>> {
                 &strategy.plugin,
                 strategy.offer.as_deref(),
                 &strategy.config,
+            ));
+        }
+    }
+    for (pointer, workload) in release.workloads() {
+        if let Some(router) = &workload.router {
+            uses.push((
+                "router",
+                format!("{pointer}/router"),
+                &router.plugin,
+                router.offer.as_deref(),
+                &router.config,
             ));
         }
     }
@@ -235,42 +257,50 @@ pub async fn prepare(
 ) -> Result<Prepared, Diagnostics> {
     let effective = tighten::tighten(loaded, policy)?;
     let described = validate(&*world.plugins, loaded).await?;
-    let target = target_of(loaded, cluster);
-    let baseline = world
-        .cluster
-        .baseline(&target)
-        .await
-        .map_err(|failure| diagnostic(&failure, &format!("the target {target}")))?;
+    let asking = Asking {
+        world,
+        loaded,
+        described: &described,
+        who,
+    };
+    let mut workloads = Vec::new();
+    for (_, workload) in loaded.release.workloads() {
+        let target = target_of(loaded, workload, cluster);
+        workloads.push(asking.locate(workload, target).await?);
+    }
     let mut planned = BTreeMap::new();
     for phase in &loaded.release.phases {
         let Some(strategy) = phase.strategy() else {
             continue;
         };
-        let offer = Use {
-            plugin: strategy.plugin.clone(),
-            offer: resolve(
-                &described,
-                "strategy",
-                &strategy.plugin,
-                strategy.offer.as_deref(),
-            )?,
-            config: strategy.config.clone(),
-        };
-        let situation = planning::situation(&target, &baseline, &strategy.gates);
-        let call = call_of(world, loaded, &target, &baseline, &phase.name, who);
-        let steps: Vec<Step> = world
-            .plugins
-            .plan(&offer, &call, &situation)
-            .await
-            .map_err(|failure| {
-                diagnostic(&failure, &format!("the strategy of phase `{}`", phase.name))
-            })?;
-        planned.insert(phase.name.clone(), steps);
+        let mut all = Vec::new();
+        for (workload, located) in &mut workloads {
+            let steps = asking.strategy(&phase.name, strategy, workload).await?;
+            let beside = |step: &Step| {
+                matches!(
+                    step.action,
+                    Action::Deploy {
+                        placement: Placement::Beside,
+                        ..
+                    }
+                )
+            };
+            if steps.iter().any(beside)
+                && let Err(failure) = &located.beside
+            {
+                let about = format!("no candidate can run beside {}", workload.target);
+                return Err(diagnostic(failure, &about).into());
+            }
+            all.push(steps);
+        }
+        planned.insert(phase.name.clone(), all);
     }
     let inputs = Inputs {
         loaded,
-        target,
-        baseline,
+        workloads: workloads
+            .into_iter()
+            .map(|(workload, _)| workload)
+            .collect(),
         pins: described
             .iter()
             .map(|(name, (pin, _))| (name.clone(), pin.clone()))
@@ -284,10 +314,131 @@ pub async fn prepare(
     Ok(Prepared { plan, effective })
 }
 
-/// How a plan differs from the facts that it was made of, in words. Empty where it doesn't.
+/// What it takes to ask the world about a workload.
+struct Asking<'a> {
+    world: &'a World,
+    loaded: &'a Loaded,
+    described: &'a Described,
+    who: &'a str,
+}
+
+impl Asking<'_> {
+    /// Finds a workload, what is there, and what its router can do.
+    async fn locate(
+        &self,
+        release: &release::Workload,
+        mut target: Target,
+    ) -> Result<(Workload, Located), Diagnostics> {
+        let about = |failure: &Failure, target: &Target| -> Diagnostics {
+            diagnostic(failure, &format!("the target {target}")).into()
+        };
+        let cluster = &self.world.cluster;
+        let colours = release.colours.as_ref().map(|colours| Colours {
+            label: colours.label.clone(),
+            values: colours.values.clone(),
+        });
+        let located = cluster
+            .locate(&target, colours.as_ref(), release.router.is_some())
+            .await
+            .map_err(|failure| about(&failure, &target))?;
+        target.deployment.clone_from(&located.deployment);
+        target.beside = located.beside.as_ref().ok().cloned();
+        let baseline = cluster
+            .baseline(&target)
+            .await
+            .map_err(|failure| about(&failure, &target))?;
+        let mut workload = Workload {
+            name: release.called().to_owned(),
+            image: release.image_for(&self.loaded.version),
+            target,
+            baseline,
+            router: None,
+        };
+        if let Some(router) = &release.router {
+            let offer = self.offer(
+                "router",
+                &router.plugin,
+                router.offer.as_deref(),
+                &router.config,
+            )?;
+            let call = self.call("router", &workload);
+            let features = self
+                .world
+                .plugins
+                .supports(&offer, &call)
+                .await
+                .map_err(|failure| {
+                    diagnostic(&failure, &format!("the router of {}", workload.name))
+                })?;
+            workload.router = Some(Router { offer, features });
+        }
+        Ok((workload, located))
+    }
+
+    async fn strategy(
+        &self,
+        phase: &str,
+        strategy: &release::Strategy,
+        workload: &Workload,
+    ) -> Result<Vec<Step>, Diagnostics> {
+        let offer = self.offer(
+            "strategy",
+            &strategy.plugin,
+            strategy.offer.as_deref(),
+            &strategy.config,
+        )?;
+        let features = workload.router.as_ref().map(|router| router.features);
+        let situation = planning::situation(
+            &workload.target,
+            &workload.baseline,
+            features,
+            &strategy.gates,
+        );
+        let call = self.call(phase, workload);
+        let steps = self.world.plugins.plan(&offer, &call, &situation).await;
+        steps.map_err(|failure| {
+            diagnostic(&failure, &format!("the strategy of phase `{phase}`")).into()
+        })
+    }
+
+    fn offer(
+        &self,
+        kind: &str,
+        plugin: &str,
+        offer: Option<&str>,
+        config: &serde_json::Value,
+    ) -> Result<Use, Diagnostic> {
+        Ok(Use {
+            plugin: plugin.to_owned(),
+            offer: resolve(self.described, kind, plugin, offer)?,
+            config: config.clone(),
+        })
+    }
+
+    fn call(&self, what: &str, workload: &Workload) -> Call {
+        let subject = planning::subject(self.loaded, &workload.baseline.version);
+        Call {
+            run: NO_RUN.to_owned(),
+            name: subject.name,
+            version: subject.version,
+            previous_version: Some(subject.previous_version),
+            environment: subject.environment,
+            change: subject.change.to_string(),
+            started_by: self.who.to_owned(),
+            key: format!("{NO_RUN}/{what}"),
+            target: workload.target.clone(),
+            image: workload.image.clone(),
+            epoch: 0,
+            deadline: self.world.clock.now().plus(STRATEGY_TIMEOUT),
+            attempt: 1,
+        }
+    }
+}
+
+/// How a workload of a plan differs from the facts that it was made of, in words. Empty where it doesn't.
 #[must_use]
-pub fn drift(plan: &Plan, now: &Baseline) -> Vec<String> {
-    let before = &plan.baseline;
+pub fn drift(workload: &Workload, now: &Baseline) -> Vec<String> {
+    let before = &workload.baseline;
     let mut differences = Vec::new();
     let mut differ = |what: &str, then: String, now: String| {
         if then != now {
@@ -316,29 +467,4 @@ pub fn drift(plan: &Plan, now: &Baseline) -> Vec<String> {
         now.template_digest.clone(),
     );
     differences
-}
-
-fn call_of(
-    world: &World,
-    loaded: &Loaded,
-    target: &Target,
-    baseline: &Baseline,
-    phase: &str,
-    who: &str,
-) -> Call {
-    let subject = planning::subject(loaded, baseline);
-    Call {
-        run: NO_RUN.to_owned(),
-        name: subject.name,
-        version: subject.version,
-        previous_version: Some(subject.previous_version),
-        environment: subject.environment,
-        change: subject.change.to_string(),
-        started_by: who.to_owned(),
-        key: format!("{NO_RUN}/{phase}"),
-        target: target.clone(),
-        image: subject.image,
-        deadline: world.clock.now().plus(STRATEGY_TIMEOUT),
-        attempt: 1,
-    }
 }

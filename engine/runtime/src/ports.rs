@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phasegate_core::effect::{Change, Notice};
+use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Problem};
 use phasegate_core::plan::{Pin, Use};
-use phasegate_core::strategy::{Situation, Step, StepOutcome};
+use phasegate_core::strategy::{RouterFeatures, Situation, Slot, Split, Step, StepOutcome};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::verdict::{Pair, Question, Verdict};
-use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
+use phasegate_core::workload::{Baseline, Beside, Colours, Diagnosis, Marks, Observation, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,9 +61,36 @@ pub struct ClaimRecord {
     pub key: String,
 }
 
+/// Where the versions of a workload are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located {
+    /// The Deployment that serves.
+    pub deployment: String,
+    /// Where a candidate can be brought up beside it, or why it can't.
+    pub beside: Result<Beside, Failure>,
+}
+
+/// A piece of a slot, as it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What the marks on it say.
+    pub marks: Marks,
+    /// The autoscaler's minimum, if it is one.
+    pub minimum: Option<u32>,
+}
+
 /// The cluster of the release, as far as the engine itself needs it.
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// Finds the Deployment that serves - with colours, the one that the Service selects - and a place for a
+    /// candidate. `routed` says whether a router shares traffic, so that the workload's own Service must not
+    /// reach the candidate's pods; without one it must.
+    async fn locate(
+        &self,
+        target: &Target,
+        colours: Option<&Colours>,
+        routed: bool,
+    ) -> Result<Located, Failure>;
     /// What the target is before a run. A ConfigMap or Secret that the target names and that isn't there is a failure.
     async fn baseline(&self, target: &Target) -> Result<Baseline, Failure>;
     /// What is seen of the target now.
@@ -77,6 +104,37 @@ pub trait Cluster: Send + Sync {
         change: &Change,
         stamp: &Stamp,
     ) -> Result<(), ChangeError>;
+    /// Makes a piece of the candidate from stable's, with the stamp's marks; one that is there already is made
+    /// the same. Refuses with `Conflict` what isn't ours to write over.
+    async fn create(
+        &self,
+        target: &Target,
+        create: &Create,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// Deletes a piece; success where there is none.
+    async fn remove(
+        &self,
+        target: &Target,
+        slot: Slot,
+        piece: Piece,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// Sets the minimum of a slot's autoscaler.
+    async fn bound(
+        &self,
+        target: &Target,
+        slot: Slot,
+        minimum: u32,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// A piece of a slot, if it is there.
+    async fn found(
+        &self,
+        target: &Target,
+        slot: Slot,
+        piece: Piece,
+    ) -> Result<Option<Found>, Failure>;
     /// The marks on the target now, and whether the target is as the change would make it.
     async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure>;
     /// Events and last log lines of the target's failing pods.
@@ -257,6 +315,16 @@ pub enum ObjectError {
     Unavailable(String),
 }
 
+/// On whose behalf a plugin writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// The field manager.
+    pub manager: String,
+    /// The target, and the effect of the run that the plugin was called for. With it the write is refused
+    /// where a later engine drives the target.
+    pub effect: Option<(Target, Stamp)>,
+}
+
 /// Kubernetes objects as the plugins reach them.
 #[async_trait]
 pub trait Objects: Send + Sync {
@@ -271,17 +339,17 @@ pub trait Objects: Send + Sync {
         label_selector: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Value>, ObjectError>;
-    /// Server-side apply under the given field manager.
-    async fn apply(&self, manager: &str, object: &Value) -> Result<Value, ObjectError>;
+    /// Server-side apply.
+    async fn apply(&self, writer: &Writer, object: &Value) -> Result<Value, ObjectError>;
     /// JSON merge patch.
     async fn patch(
         &self,
-        manager: &str,
+        writer: &Writer,
         object: &ObjectRef,
         merge: &Value,
     ) -> Result<Value, ObjectError>;
     /// Deletes it.
-    async fn remove(&self, object: &ObjectRef) -> Result<(), ObjectError>;
+    async fn remove(&self, writer: &Writer, object: &ObjectRef) -> Result<(), ObjectError>;
 }
 
 /// Where in the release a plugin is called. See `common.call` of the contracts.
@@ -307,6 +375,8 @@ pub struct Call {
     pub target: Target,
     /// The image that is to run.
     pub image: String,
+    /// The epoch of the engine that calls; 0 outside a run.
+    pub epoch: u64,
     /// When the engine stops waiting.
     pub deadline: Timestamp,
     /// Which attempt with this key it is, from 1.
@@ -417,6 +487,16 @@ pub trait Plugins: Send + Sync {
         call: &Call,
         question: &Question,
     ) -> Result<Verdict, Failure>;
+    /// Asks a router what it can do.
+    async fn supports(&self, router: &Use, call: &Call) -> Result<RouterFeatures, Failure>;
+    /// Asks a router for all that it needs to put traffic back as it is now.
+    async fn snapshot(&self, router: &Use, call: &Call) -> Result<Value, Failure>;
+    /// Has a router share traffic.
+    async fn route(&self, router: &Use, call: &Call, split: &Split) -> Result<(), Failure>;
+    /// Asks a router how traffic is shared.
+    async fn reading(&self, router: &Use, call: &Call) -> Result<Reading, Failure>;
+    /// Has a router put traffic back.
+    async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure>;
     /// Tells people; returns what is to be given back with the next notice.
     async fn notify(
         &self,

@@ -136,6 +136,7 @@ impl Run {
             }
         }
         self.look_if_due()?;
+        self.read_if_due()?;
         Ok(failed)
     }
 
@@ -181,20 +182,31 @@ impl Run {
         let since = self.changed_at.unwrap_or(self.started_at);
         let length = self.now.since(since).as_millis();
         let before = self.started_at.as_millis().saturating_sub(length);
-        let labels = self
-            .plan
-            .baseline
-            .labels
-            .iter()
-            .map(|(name, value)| Pair::new(name, value))
-            .collect::<Vec<_>>();
-        let service = self.plan.target.service.clone().unwrap_or_default();
-        let side = |version: &str| Side {
-            version: version.to_owned(),
-            service: service.clone(),
-            labels: labels.clone(),
+        let pairs = |labels: &std::collections::BTreeMap<String, String>| {
+            let pairs = labels.iter().map(|(name, value)| Pair::new(name, value));
+            pairs.collect::<Vec<_>>()
         };
-        let deployed = self.known.changed && self.known.image == self.plan.subject.image;
+        let target = &self.hand.target;
+        let service = target.service.clone().unwrap_or_default();
+        let beside = target
+            .beside
+            .as_ref()
+            .filter(|_| self.known.candidate.is_some() || self.known.promoted);
+        let stable = Side {
+            version: self.hand.baseline.version.clone(),
+            service: service.clone(),
+            labels: pairs(&self.hand.baseline.labels),
+        };
+        let candidate = Side {
+            version: self.plan.subject.version.clone(),
+            service: beside
+                .and_then(|beside| beside.service.clone())
+                .unwrap_or(service),
+            labels: beside.map_or_else(
+                || stable.labels.clone(),
+                |beside| pairs(&beside.candidate_selector),
+            ),
+        };
         Question {
             window: Interval {
                 since,
@@ -204,9 +216,9 @@ impl Run {
                 since: Timestamp::from_millis(before),
                 until: self.started_at,
             },
-            candidate_weight: if deployed { 10_000 } else { 0 },
-            candidate: side(&self.plan.subject.version),
-            stable: side(&self.plan.subject.previous_version),
+            candidate_weight: self.candidate_weight(),
+            candidate,
+            stable,
             evaluation,
             memory,
         }
@@ -309,16 +321,22 @@ impl Run {
         self.look.last = Some(self.now);
         self.look.due = self.now.plus(interval);
         let moved = self.observation.as_ref().is_none_or(|last| {
-            (last.updated, last.ready, last.total, &last.settings)
-                != (seen.updated, seen.ready, seen.total, &seen.settings)
+            counts(last) != counts(seen)
+                || last.beside.as_deref().map(counts) != seen.beside.as_deref().map(counts)
         });
         // Until the cluster has taken the last write in, it tells of the time before.
         if moved && seen.observed_generation >= seen.generation {
-            let words = format!(
+            let mut words = format!(
                 "{} of {} pods ready, {} updated",
                 seen.ready, seen.settings.replicas, seen.updated
             );
-            let data = json!({"ready": seen.ready, "updated": seen.updated, "total": seen.total, "replicas": seen.settings.replicas, "image": seen.settings.image});
+            let beside = seen.beside.as_deref();
+            if let Some(candidate) = beside {
+                let (ready, wanted) = (candidate.ready, candidate.settings.replicas);
+                words.push_str(&format!("; candidate: {ready} of {wanted} pods ready"));
+            }
+            let beside = beside.map(|c| json!({"ready": c.ready, "replicas": c.settings.replicas}));
+            let data = json!({"candidate": beside, "ready": seen.ready, "updated": seen.updated, "total": seen.total, "replicas": seen.settings.replicas, "image": seen.settings.image});
             self.say("workload", Level::Info, words, data);
         }
         self.observation = Some(seen.clone());
@@ -331,12 +349,7 @@ impl Run {
 
     pub(super) fn look_failed(&mut self, effect: Id, failure: &Failure) {
         let attempts = self.again(effect, failure);
-        let most = self.now.plus(limits::LOOK_BACKOFF_MOST);
-        if let Some(outstanding) = self.outstanding.get_mut(&effect)
-            && let Phase::Waiting { until, .. } = &mut outstanding.phase
-        {
-            *until = most.min(*until);
-        }
+        self.not_longer_than(effect, limits::LOOK_BACKOFF_MOST);
         if attempts == limits::READ_WARNING {
             let data = json!({"code": failure.code.to_string()});
             self.say_attempt(
@@ -346,6 +359,16 @@ impl Run {
                 format!("the workload can't be looked at: {failure}"),
                 data,
             );
+        }
+    }
+
+    /// Shortens the wait before something is tried again.
+    pub(super) fn not_longer_than(&mut self, effect: Id, wait: Span) {
+        let most = self.now.plus(wait);
+        if let Some(outstanding) = self.outstanding.get_mut(&effect)
+            && let Phase::Waiting { until, .. } = &mut outstanding.phase
+        {
+            *until = most.min(*until);
         }
     }
 
@@ -378,6 +401,10 @@ impl Run {
             "{} of {} pods ready, {} updated",
             seen.ready, seen.settings.replicas, seen.updated
         );
+        if let Some(candidate) = seen.beside.as_deref() {
+            let (ready, wanted) = (candidate.ready, candidate.settings.replicas);
+            words.push_str(&format!("; candidate: {ready} of {wanted} pods ready"));
+        }
         let blind = self
             .look
             .effect
@@ -386,7 +413,10 @@ impl Run {
             words =
                 format!("it could not be looked at {blind} times in a row; before that {words}");
         }
-        if let Some((pod, reason)) = seen.broken_pod() {
+        let broken = seen
+            .broken_pod()
+            .or_else(|| seen.beside.as_deref().and_then(Observation::broken_pod));
+        if let Some((pod, reason)) = broken {
             words.push_str(&format!(", pod {pod} is in {reason}"));
         }
         words
@@ -397,22 +427,29 @@ impl Run {
         let Some(phase) = self.phases.get(cursor.phase) else {
             return false;
         };
-        phase.strategy.is_some()
+        let rest = phase.steps.iter().skip(cursor.step.saturating_add(1));
+        let mut rest = rest.filter(|left| left.workload == step.workload);
+        step.origin.is_some()
             && matches!(step.action, Action::Soak { .. })
-            && cursor.step.saturating_add(1) < phase.steps.len()
+            && rest.any(|left| left.origin.is_some())
     }
 
     pub(super) fn ask_strategy(&mut self, cursor: &Cursor) -> Result<(), Illegal> {
         let Some(phase) = self.phases.get(cursor.phase) else {
             return Ok(());
         };
-        let Some(planned) = &phase.strategy else {
+        let Some(planned) = phase.strategies.get(self.in_hand) else {
             return Ok(());
         };
+        let passed = phase.steps.iter().take(cursor.step.saturating_add(1));
+        let passed = passed
+            .filter(|step| step.workload == self.in_hand)
+            .filter_map(|step| step.origin.as_deref())
+            .collect::<std::collections::BTreeSet<_>>();
         let remaining = planned
             .steps
             .iter()
-            .skip(cursor.step.saturating_add(1))
+            .filter(|step| !passed.contains(step.id.as_str()))
             .cloned()
             .collect();
         let done = self.outcomes.clone();
@@ -475,4 +512,9 @@ impl Run {
             self.step_done();
         }
     }
+}
+
+/// What is told of a Deployment when it moves.
+fn counts(seen: &Observation) -> (u32, u32, u32, &crate::workload::Settings) {
+    (seen.updated, seen.ready, seen.total, &seen.settings)
 }

@@ -9,6 +9,7 @@ use super::state::{Back, BackStage, Cause, Finish, Level, Mode};
 use super::{Illegal, Run};
 use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
+use crate::strategy::Slot;
 use crate::time::Timestamp;
 use crate::workload::Observation;
 
@@ -24,7 +25,6 @@ impl Back {
             handed_over: false,
             after_success: false,
             refused: false,
-            restored: false,
         }
     }
 
@@ -36,9 +36,17 @@ impl Back {
             BackStage::Diagnosing { deadline, .. } | BackStage::Settling { deadline } => {
                 Some(*deadline)
             }
+            BackStage::Following {
+                deadline,
+                taken: Some(taken),
+            } => Some(taken.plus(run.settle_longest()).min(*deadline)),
+            BackStage::Following { deadline, .. } => Some(*deadline),
             _ => None,
         };
-        [stage, run.look_wake()].into_iter().flatten().min()
+        [stage, run.look_wake(), run.reading_wake()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -48,7 +56,8 @@ impl Run {
         self.forget_forward();
         self.paused = None;
         self.broken_since = None;
-        let what = if self.known.changed {
+        self.nothing_is_back();
+        let what = if self.changed() {
             "rolling-back"
         } else {
             "stopping"
@@ -57,7 +66,7 @@ impl Run {
             .by
             .as_ref()
             .map_or_else(|| "the engine".to_owned(), |by| by.name.clone());
-        let mut words = if self.known.changed {
+        let mut words = if self.changed() {
             format!("rolling back to {}", self.plan.subject.previous_version)
         } else {
             "stopping, nothing was changed".to_owned()
@@ -75,7 +84,7 @@ impl Run {
         self.cause = Some(cause.clone());
         let reason = cause.reason.clone();
         self.mode = Mode::Back(Back::new(cause, self.now, BackStage::Draining));
-        if self.known.changed && !self.past_point {
+        if self.changed() && !self.past_point {
             self.tell_rolling_back(&reason)?;
         }
         Ok(())
@@ -91,6 +100,7 @@ impl Run {
         );
         self.cause = Some(cause.clone());
         self.rollback_took = None;
+        self.nothing_is_back();
         self.ended_at = None;
         self.paused = None;
         let reason = cause.reason.clone();
@@ -116,17 +126,14 @@ impl Run {
         let (stage, by_hand) = (back.stage.clone(), back.cause.by.is_some());
         let now = self.now;
         match stage {
-            BackStage::Claiming { .. } | BackStage::Restoring { .. } => Ok(false),
+            BackStage::Claiming { .. }
+            | BackStage::Restoring { .. }
+            | BackStage::Unrouting { .. }
+            | BackStage::Removing { .. } => Ok(false),
             BackStage::Draining if self.forward_write() => Ok(false),
-            BackStage::Draining if !self.known.changed || self.past_point => {
-                if self.known.changed {
-                    self.unmark_back(None)?;
-                } else {
-                    self.release_target()?;
-                }
-                Ok(true)
-            }
-            BackStage::Draining if by_hand => self.restore().map(|()| true),
+            BackStage::Draining if !self.touches() => self.release_target().map(|()| true),
+            BackStage::Draining if self.past_point => self.tidy().map(|()| true),
+            BackStage::Draining if by_hand => self.retreat().map(|()| true),
             BackStage::Draining => {
                 let effect =
                     self.request("rollback/diagnose".to_owned(), None, Request::Diagnose)?;
@@ -141,7 +148,7 @@ impl Run {
                     return Ok(false);
                 }
                 self.forget(effect);
-                self.restore().map(|()| true)
+                self.retreat().map(|()| true)
             }
             BackStage::Settling { deadline } if now >= deadline => {
                 let reason = format!(
@@ -156,13 +163,26 @@ impl Run {
                 self.look_if_due()?;
                 Ok(false)
             }
+            BackStage::Following { taken, .. } if self.followed(taken, self.settle_longest()) => {
+                self.traffic_is_back().map(|()| true)
+            }
+            BackStage::Following { deadline, .. } if now >= deadline => {
+                let timeout = self.plan.rollback.step_timeout;
+                let reason = format!("the data plane has not followed in {timeout}");
+                self.stuck("traffic", reason, false)?;
+                Ok(true)
+            }
+            BackStage::Following { .. } | BackStage::Checking => {
+                self.read_if_due()?;
+                Ok(false)
+            }
             BackStage::Finishing(finish) => self.finishing(finish),
         }
     }
 
     /// The fields that the run owns, as they were before it.
     fn baseline_fields(&self) -> Fields {
-        let settings = &self.plan.baseline.settings;
+        let settings = &self.hand.baseline.settings;
         let owned = &self.known.owned;
         Fields {
             image: owned.image.as_ref().map(|_| settings.image.clone()),
@@ -177,14 +197,15 @@ impl Run {
         };
         let (generation, after_success) = (back.generation, back.after_success);
         let change = Change {
+            slot: Slot::Stable,
             fields: self.baseline_fields(),
-            uid: self.plan.baseline.uid.clone(),
+            uid: self.hand.baseline.uid.clone(),
             // Right after the run its own fields are forced; long after, somebody else may have released since.
             expected_image: after_success.then(|| self.known.image.clone()),
             marked: true,
         };
         let effect = self.request(
-            format!("rollback/restore/{generation}"),
+            format!("rollback/{}restore/{generation}", self.prefix()),
             None,
             Request::Change { change },
         )?;
@@ -192,34 +213,33 @@ impl Run {
         Ok(())
     }
 
-    /// `seen` is the number of pods there is: one that somebody else has raised isn't lowered again.
-    pub(super) fn unmark_back(&mut self, seen: Option<u32>) -> Result<(), Illegal> {
+    pub(super) fn unmark_back(&mut self) -> Result<(), Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
         let generation = back.generation;
-        let mut fields = if self.past_point {
-            self.known.owned.clone()
-        } else {
-            let mut fields = self.baseline_fields();
+        let mut fields = self.baseline_fields();
+        // A number of pods that somebody else has raised meanwhile isn't lowered again.
+        if self.known.ready {
+            let seen = self.observation.as_ref().map(|seen| seen.settings.replicas);
             fields.replicas = fields.replicas.max(fields.replicas.and(seen));
-            fields
-        };
+        }
         if fields.rollout.is_some() {
-            fields.rollout = Some(self.plan.baseline.settings.rollout.clone());
+            fields.rollout = Some(self.hand.baseline.settings.rollout.clone());
         }
         let change = Change {
+            slot: Slot::Stable,
             fields,
-            uid: self.plan.baseline.uid.clone(),
+            uid: self.hand.baseline.uid.clone(),
             expected_image: None,
             marked: false,
         };
         let effect = self.request(
-            format!("rollback/unmark/{generation}"),
+            format!("rollback/{}unmark/{generation}", self.prefix()),
             None,
             Request::Change { change },
         )?;
-        self.set_finish(Finish::Unmarking { effect });
+        self.set_back(BackStage::Removing { effect });
         Ok(())
     }
 
@@ -229,15 +249,16 @@ impl Run {
         };
         match &back.stage {
             BackStage::Restoring { effect: id } if *id == effect.id => {
-                let deadline = self.now.plus(self.plan.rollback.step_timeout);
-                self.set_back(BackStage::Settling { deadline });
-                if let Mode::Back(back) = &mut self.mode {
-                    back.restored = true;
-                }
-                Ok(())
+                self.known.restored = true;
+                self.retreat()
             }
-            BackStage::Finishing(Finish::Unmarking { effect: id }) if *id == effect.id => {
-                self.release_target()
+            BackStage::Removing { effect: id } if *id == effect.id => {
+                self.known.unmarked = true;
+                self.retreat()
+            }
+            BackStage::Finishing(Finish::Tidying { effect: id }) if *id == effect.id => {
+                self.known.unmarked = true;
+                self.tidy()
             }
             // A forward write that had been under way: it is undone next.
             _ => Ok(()),
@@ -253,8 +274,10 @@ impl Run {
             return Ok(());
         };
         let compensates = match &back.stage {
-            BackStage::Restoring { effect: id } => *id == effect.id,
-            BackStage::Finishing(Finish::Unmarking { effect: id }) => *id == effect.id,
+            BackStage::Restoring { effect: id } | BackStage::Removing { effect: id } => {
+                *id == effect.id
+            }
+            BackStage::Finishing(Finish::Tidying { effect: id }) => *id == effect.id,
             _ => false,
         };
         if !compensates {
@@ -263,7 +286,7 @@ impl Run {
             self.did_not_change(effect);
             return Ok(());
         }
-        let untouched = back.after_success && !back.restored;
+        let untouched = back.after_success && !self.undid && !self.known.restored;
         let restoring = matches!(back.stage, BackStage::Restoring { .. });
         let attempts = self.again(effect.id, failure);
         let code = json!({"code": failure.code.to_string()});
@@ -296,18 +319,22 @@ impl Run {
         if !matches!(back.stage, BackStage::Settling { .. }) || back.stuck.is_some() {
             return Ok(());
         }
-        let wanted = &self.plan.baseline.settings;
+        let wanted = &self.hand.baseline.settings;
         let owned = &self.known.owned;
-        if seen.uid != self.plan.baseline.uid {
+        if seen.uid != self.hand.baseline.uid {
             let reason = "the Deployment was deleted and made anew by somebody else";
             return self.stuck("restore", reason.to_owned(), true);
         }
-        if owned.image.is_some() && seen.settings.image != wanted.image {
+        let kept = owned
+            .image
+            .as_ref()
+            .map_or(&self.known.image, |_| &wanted.image);
+        if seen.settings.image != *kept {
             return self.stuck(
                 "restore",
                 format!(
                     "the image is {}, somebody else changed it from {}",
-                    seen.settings.image, wanted.image
+                    seen.settings.image, kept
                 ),
                 true,
             );
@@ -323,8 +350,8 @@ impl Run {
                 ),
                 Value::Null,
             );
-            let replicas = seen.settings.replicas;
-            return self.unmark_back(Some(replicas));
+            self.known.ready = true;
+            return self.retreat();
         }
         Ok(())
     }

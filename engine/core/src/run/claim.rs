@@ -6,24 +6,43 @@ use super::limits;
 use super::state::{BackStage, Cause, Forward, Level, Mode};
 use super::{Illegal, Run};
 use crate::diagnostic::codes;
-use crate::effect::{Effect, Request, Severity};
+use crate::effect::{Effect, Id, Request, Severity};
 use crate::failure::Failure;
 
 impl Run {
     pub(super) fn start(&mut self) -> Result<bool, Illegal> {
-        let request = Request::Claim {
-            plan: self.digest.to_string(),
-            started_by: self.started_by.name.clone(),
-        };
-        let effect = self.request("claim".to_owned(), None, request)?;
+        let effect = self.claim_next("claim")?.unwrap_or(Id(0));
         let deadline = self.now.plus(self.plan.rollback.step_timeout);
         self.mode = Mode::Forward(Forward::Claiming { effect, deadline });
         Ok(true)
     }
 
-    pub(super) fn claim_taken(&mut self) -> Result<(), Illegal> {
-        self.claimed = true;
-        let target = self.plan.target.to_string();
+    /// Asks for the next target that isn't held yet; none where all are.
+    fn claim_next(&mut self, key: &str) -> Result<Option<Id>, Illegal> {
+        let mut places = self.plan.claims().into_iter();
+        let Some(place) = places.find(|place| !self.claimed.contains(place)) else {
+            return Ok(None);
+        };
+        let request = Request::Claim {
+            plan: self.digest.to_string(),
+            started_by: self.started_by.name.clone(),
+        };
+        let key = format!("{key}{}", self.suffix(place));
+        self.request_of(place, key, None, request).map(Some)
+    }
+
+    /// What tells the keys of several workloads apart.
+    pub(super) fn suffix(&self, place: usize) -> String {
+        match self.plan.workload(place) {
+            Some(workload) if self.plan.workloads.len() > 1 => format!("/{}", workload.name),
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn claim_taken(&mut self, effect: &Effect) -> Result<(), Illegal> {
+        self.claimed.insert(effect.workload);
+        let workload = self.plan.workload(effect.workload);
+        let target = workload.map_or_else(String::new, |workload| workload.target.to_string());
         self.say(
             "claimed",
             Level::Info,
@@ -31,6 +50,9 @@ impl Run {
             json!({"target": target}),
         );
         match &mut self.mode {
+            Mode::Forward(_) if self.claimed.len() < self.plan.workloads.len() => {
+                self.start().map(|_| ())
+            }
             Mode::Forward(_) => {
                 let text = format!(
                     "{} started the release of {}.",
@@ -100,11 +122,14 @@ impl Run {
     /// The target was let go of: it must be held again before anything is written.
     pub(super) fn claim_again(&mut self) -> Result<(), Illegal> {
         let generation = self.new_generation()?;
-        let request = Request::Claim {
-            plan: self.digest.to_string(),
-            started_by: self.started_by.name.clone(),
+        self.claim_more(generation)
+    }
+
+    fn claim_more(&mut self, generation: u32) -> Result<(), Illegal> {
+        let Some(effect) = self.claim_next(&format!("rollback/claim/{generation}"))? else {
+            self.set_back(BackStage::Draining);
+            return Ok(());
         };
-        let effect = self.request(format!("rollback/claim/{generation}"), None, request)?;
         if let Mode::Back(back) = &mut self.mode {
             back.after_success = true;
             back.generation = generation;
@@ -125,11 +150,12 @@ impl Run {
     }
 
     pub(super) fn claim_taken_back(&mut self) -> Result<(), Illegal> {
-        if let Mode::Back(back) = &self.mode
-            && matches!(back.stage, BackStage::Claiming { .. })
-        {
-            self.set_back(BackStage::Draining);
+        match &self.mode {
+            Mode::Back(back) if matches!(back.stage, BackStage::Claiming { .. }) => {
+                let generation = back.generation;
+                self.claim_more(generation)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -2,17 +2,20 @@
 
 use serde_json::json;
 
-use super::state::{Cursor, Found, Level, Look, Stage, Then};
+use super::state::{Cursor, Forward, Found, Level, Look, Mode, Stage, Then};
 use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::event::DriftAnswer;
-use crate::workload::Observation;
+use crate::strategy::Split;
+use crate::workload::{Observation, Settings};
 
 impl Found {
     fn of(seen: &Observation) -> Self {
         Self {
             settings: seen.settings.clone(),
             template_digest: seen.template_digest.clone(),
+            candidate: seen.beside.as_ref().map(|beside| beside.settings.clone()),
+            split: None,
         }
     }
 }
@@ -21,7 +24,7 @@ impl Run {
     /// A gate has failed. Where somebody else changed the target, that is why, and people decide: so the
     /// workload is looked at once more before the run goes back over it. Says whether to wait.
     pub(super) fn drift_comes_first(&mut self, cursor: &Cursor) -> Result<bool, Illegal> {
-        if !self.known.changed || !matches!(cursor.stage, Stage::Asking { .. }) {
+        if !self.known.touched() || !matches!(cursor.stage, Stage::Asking { .. }) {
             return Ok(false);
         }
         if self.look.last == Some(self.now) {
@@ -37,7 +40,7 @@ impl Run {
     }
 
     pub(super) fn drift(&self, seen: &Observation) -> Option<String> {
-        if seen.uid != self.plan.baseline.uid {
+        if seen.uid != self.hand.baseline.uid {
             Some("the Deployment was deleted and made anew by somebody else".to_owned())
         } else if seen.settings.image != self.known.image {
             Some(format!(
@@ -47,7 +50,19 @@ impl Run {
         } else if seen.template_digest != self.known.template_digest {
             Some("the pod template was changed by somebody else".to_owned())
         } else {
-            None
+            self.candidate_drift(seen)
+        }
+    }
+
+    fn candidate_drift(&self, seen: &Observation) -> Option<String> {
+        let (image, _) = self.known.candidate.as_ref()?;
+        match seen.beside.as_deref() {
+            None => Some("the candidate's Deployment was deleted by somebody else".to_owned()),
+            Some(candidate) if candidate.settings.image != *image => Some(format!(
+                "the candidate's image is {}, this run left it at {image}; somebody else changed it",
+                candidate.settings.image
+            )),
+            Some(_) => None,
         }
     }
 
@@ -61,8 +76,14 @@ impl Run {
     ) -> Result<(), Illegal> {
         let until = self.now.plus(self.plan.people_timeout);
         let unseen = || Found {
-            settings: self.plan.baseline.settings.clone(),
+            settings: Settings {
+                image: self.known.image.clone(),
+                replicas: self.known.replicas,
+                rollout: self.hand.baseline.settings.rollout.clone(),
+            },
             template_digest: self.known.template_digest.clone(),
+            candidate: None,
+            split: None,
         };
         let found = Box::new(seen.map_or_else(unseen, Found::of));
         let words = format!(
@@ -93,8 +114,33 @@ impl Run {
             return;
         };
         if let Stage::Drifted { found, .. } = &mut stage {
-            **found = Found::of(seen);
+            let split = found.split.take();
+            **found = Found {
+                split,
+                ..Found::of(seen)
+            };
             self.set_stage(stage);
+        }
+    }
+
+    /// Notes how somebody else shares traffic now.
+    pub(super) fn found_split(&mut self, split: &Split) {
+        if let Mode::Forward(Forward::At(Cursor {
+            stage: Stage::Drifted { found, .. },
+            ..
+        })) = &mut self.mode
+        {
+            found.split = Some(split.clone());
+        }
+    }
+
+    /// Whether what is there can be gone on with: a candidate that is gone can't.
+    pub(super) fn can_adopt(&self) -> bool {
+        match self.cursor().map(|cursor| &cursor.stage) {
+            Some(Stage::Drifted { found, .. }) => {
+                self.known.candidate.is_none() || found.candidate.is_some() || found.split.is_some()
+            }
+            _ => false,
         }
     }
 
@@ -127,6 +173,35 @@ impl Run {
             return Ok(());
         };
         let own = then == Then::Finish && step.action.changes();
+        if let Some(split) = found.split {
+            return match answer {
+                DriftAnswer::Adopt => {
+                    self.known.traffic.split = split;
+                    self.go_on(&step, then);
+                    Ok(())
+                }
+                DriftAnswer::Force => self.shift_again(&step, then),
+            };
+        }
+        let candidate = self.known.candidate.clone().filter(|(image, _)| {
+            found
+                .candidate
+                .as_ref()
+                .is_none_or(|found| found.image != *image)
+        });
+        if let Some((image, replicas)) = candidate
+            && found.settings.image == self.known.image
+            && found.template_digest == self.known.template_digest
+        {
+            return match (answer, found.candidate) {
+                (DriftAnswer::Adopt, Some(there)) => {
+                    self.known.candidate = Some((there.image, there.replicas));
+                    self.go_on(&step, then);
+                    Ok(())
+                }
+                _ => self.make_again(&step, image, replicas, then),
+            };
+        }
         match answer {
             DriftAnswer::Adopt => {
                 self.known.image.clone_from(&found.settings.image);

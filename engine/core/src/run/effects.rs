@@ -29,6 +29,17 @@ impl Run {
         step: Option<String>,
         request: Request,
     ) -> Result<Id, Illegal> {
+        self.request_of(self.in_hand, key, step, request)
+    }
+
+    /// The same about another workload than the one in hand.
+    pub(super) fn request_of(
+        &mut self,
+        workload: usize,
+        key: String,
+        step: Option<String>,
+        request: Request,
+    ) -> Result<Id, Illegal> {
         if self.outstanding.len() >= limits::OUTSTANDING {
             return Err(Illegal::Limit("effects without an outcome"));
         }
@@ -44,6 +55,7 @@ impl Run {
             key,
             direction,
             step,
+            workload,
             request,
         };
         self.outstanding.insert(
@@ -90,6 +102,7 @@ impl Run {
     pub(super) fn stop_asking(&mut self) {
         self.gates.clear();
         self.look = super::state::Look::default();
+        self.reading = super::state::Look::default();
         self.outstanding
             .retain(|_, outstanding| outstanding.effect.request.changes());
     }
@@ -191,8 +204,11 @@ impl Run {
         if let Some(outstanding) = self.outstanding.get_mut(&effect.id) {
             outstanding.phase = Phase::Intended;
         }
-        if let Request::Change { change } = &effect.request {
-            self.will_change(effect, change);
+        match &effect.request {
+            Request::Change { change } if change.slot.is_stable() => {
+                self.will_change(effect, change);
+            }
+            request => self.will_write(request),
         }
         let attempt = (failures > 0).then_some(failures.saturating_add(1));
         let data = json!({"key": effect.key, "request": effect.request.kind()});
@@ -396,9 +412,22 @@ impl Run {
                 self.diagnosed(diagnosis);
                 Ok(())
             }
-            (Request::Claim { .. }, Done::Claimed) => self.claim_taken(),
-            (Request::Change { change }, Done::Changed) => self.change_made(effect, change),
-            (Request::Release, Done::Released) => self.released(),
+            (Request::Claim { .. }, Done::Claimed) => self.claim_taken(effect),
+            (Request::Change { change }, Done::Changed) if change.slot.is_stable() => {
+                self.change_made(effect, change)
+            }
+            (Request::Change { .. }, Done::Changed)
+            | (Request::Create { .. }, Done::Created)
+            | (Request::Remove { .. }, Done::Removed)
+            | (Request::Bound { .. }, Done::Bounded) => self.written_beside(effect),
+            (Request::Snapshot, Done::Snapped { snapshot, reading }) => {
+                self.snapped(effect, snapshot, reading)
+            }
+            (Request::Route { .. }, Done::Routed) | (Request::Unroute { .. }, Done::Unrouted) => {
+                self.routed(effect)
+            }
+            (Request::Reading, Done::Read { reading }) => self.read(effect.id, reading),
+            (Request::Release, Done::Released) => self.released(effect),
             (Request::Revise { .. }, Done::Revised { steps }) => {
                 self.revised(effect.id, steps.as_deref())
             }
@@ -450,7 +479,19 @@ impl Run {
                 Ok(())
             }
             Request::Claim { .. } => self.claim_failed(effect, failure),
-            Request::Change { .. } => self.change_failed(effect, failure),
+            Request::Change { change } if change.slot.is_stable() => {
+                self.change_failed(effect, failure)
+            }
+            Request::Route { .. } | Request::Unroute { .. } => self.shift_failed(effect, failure),
+            Request::Change { .. }
+            | Request::Create { .. }
+            | Request::Remove { .. }
+            | Request::Bound { .. }
+            | Request::Snapshot => self.write_failed(effect, failure),
+            Request::Reading => {
+                self.reading_failed(effect.id, failure);
+                Ok(())
+            }
             Request::Release => self.release_failed(effect, failure),
         }
     }

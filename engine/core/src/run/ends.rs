@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Run;
 use super::state::{End, Level, Mode, Obligation};
+use crate::plan::DueTask;
 use crate::time::{Span, Timestamp};
 
 impl Run {
@@ -20,7 +21,7 @@ impl Run {
             End::Superseded
         } else if self.past_point {
             End::StayedForward
-        } else if self.known.changed {
+        } else if self.changed() {
             End::RolledBack
         } else if back.cause.by.is_some() {
             End::Cancelled
@@ -74,7 +75,13 @@ impl Run {
             .filter(|task| task.on == which)
             .cloned()
             .collect::<Vec<_>>();
-        for (index, task) in due.into_iter().enumerate() {
+        let kept = self
+            .kept()
+            .filter(|_| end == End::Succeeded)
+            .collect::<Vec<_>>();
+        let kept = kept.into_iter().map(|(place, task)| (task, Some(place)));
+        let due = due.into_iter().map(|task| (task, None));
+        for (index, (task, removes)) in due.chain(kept).enumerate() {
             let number =
                 u32::try_from(first.saturating_add(index).saturating_add(1)).unwrap_or(u32::MAX);
             let at: Timestamp = self.now.plus(task.after);
@@ -88,9 +95,30 @@ impl Run {
                 number,
                 task: task.task,
                 due: at,
+                removes,
                 discharged: None,
             });
         }
+    }
+
+    /// What was taken out of service and is to be removed some time after the run, by its workload.
+    fn kept(&self) -> impl Iterator<Item = (usize, DueTask)> + '_ {
+        let places = self.plan.workloads.iter().enumerate();
+        places.filter_map(|(place, workload)| {
+            let known = if place == self.in_hand {
+                Some(&self.known)
+            } else {
+                self.parked.get(&place)
+            };
+            let after = known?.keep?;
+            let baseline = &workload.baseline;
+            let task = format!(
+                "remove Deployment {} of {}, which is kept with no pods",
+                workload.target.deployment, baseline.version
+            );
+            let on = "succeeded".to_owned();
+            Some((place, DueTask { after, task, on }))
+        })
     }
 
     /// How long the way back took, or has taken so far.

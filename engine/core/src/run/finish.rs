@@ -4,40 +4,87 @@ use serde_json::{Value, json};
 
 use super::limits;
 use super::state::{BackStage, Finish, Forward, Level, Mode};
+use super::words::describe;
 use super::{Illegal, Run};
-use crate::effect::{Change, Effect, Request};
+use crate::effect::{Change, Effect, Fields, Piece, Request};
 use crate::failure::Failure;
+use crate::strategy::Slot;
 
 impl Run {
     pub(super) fn finish_forward(&mut self) -> Result<(), Illegal> {
         self.stop_asking();
-        if !self.known.changed {
-            return self.release_target();
+        self.tidy()
+    }
+
+    /// Puts in order what the run leaves behind, one thing at a time and one workload after the other; then
+    /// lets go. On the way back only past the point of no return, where things stay as they are.
+    pub(super) fn tidy(&mut self) -> Result<(), Illegal> {
+        for place in 0..self.plan.workloads.len() {
+            self.take_in_hand(place);
+            if let Some((what, request)) = self.next_to_tidy() {
+                let key = match &self.mode {
+                    Mode::Back(back) => {
+                        format!("rollback/{}{what}/{}", self.prefix(), back.generation)
+                    }
+                    Mode::Forward(_) | Mode::Ended(_) => format!("finish/{}{what}", self.prefix()),
+                };
+                let effect = self.request(key, None, request)?;
+                self.set_finish(Finish::Tidying { effect });
+                return Ok(());
+            }
         }
-        let mut fields = self.known.owned.clone();
-        if fields.rollout.is_some() {
-            fields.rollout = Some(self.plan.baseline.settings.rollout.clone());
+        self.release_target()
+    }
+
+    fn next_to_tidy(&self) -> Option<(&'static str, Request)> {
+        let known = &self.known;
+        if known.changed && !known.unmarked {
+            let mut fields = known.owned.clone();
+            if fields.rollout.is_some() {
+                fields.rollout = Some(self.hand.baseline.settings.rollout.clone());
+            }
+            let forward = matches!(self.mode, Mode::Forward(_));
+            let change = Change {
+                slot: Slot::Stable,
+                fields,
+                uid: self.hand.baseline.uid.clone(),
+                expected_image: forward.then(|| known.image.clone()),
+                marked: false,
+            };
+            return Some(("unmark", Request::Change { change }));
         }
-        let change = Change {
-            fields,
-            uid: self.plan.baseline.uid.clone(),
-            expected_image: Some(self.known.image.clone()),
-            marked: false,
-        };
-        let effect = self.request("finish/unmark".to_owned(), None, Request::Change { change })?;
-        self.mode = Mode::Forward(Forward::Finishing(Finish::Unmarking { effect }));
-        Ok(())
+        if let (Some(minimum), Some(_)) = (self.recorded_minimum(), known.minimum) {
+            let slot = Slot::Stable;
+            return Some(("bound", Request::Bound { slot, minimum }));
+        }
+        if !known.promoted {
+            return None;
+        }
+        let slot = Slot::Candidate;
+        if let (Some(minimum), Some(asked)) = (self.recorded_minimum(), known.candidate_minimum)
+            && asked != minimum
+        {
+            return Some(("bound-candidate", Request::Bound { slot, minimum }));
+        }
+        if known.made.contains(&Piece::Deployment) && !known.candidate_unmarked {
+            let change = self.candidate_change(Fields::default(), false);
+            return Some(("unmark-candidate", Request::Change { change }));
+        }
+        let piece = Piece::Service;
+        let preview = known.pieces.contains(&piece);
+        preview.then_some(("remove-service", Request::Remove { slot, piece }))
     }
 
     /// Lets go of the target, on either way.
     pub(super) fn release_target(&mut self) -> Result<(), Illegal> {
-        let finish = if self.claimed {
+        let finish = if let Some(place) = self.claimed.last().copied() {
+            let suffix = self.suffix(place);
             let key = match &self.mode {
-                Mode::Back(back) => format!("rollback/release/{}", back.generation),
-                Mode::Forward(_) | Mode::Ended(_) => "finish/release".to_owned(),
+                Mode::Back(back) => format!("rollback/release/{}{suffix}", back.generation),
+                Mode::Forward(_) | Mode::Ended(_) => format!("finish/release{suffix}"),
             };
             Finish::Releasing {
-                effect: self.request(key, None, Request::Release)?,
+                effect: self.request_of(place, key, None, Request::Release)?,
             }
         } else {
             self.closing_notice()?;
@@ -55,12 +102,15 @@ impl Run {
         }
     }
 
-    pub(super) fn released(&mut self) -> Result<(), Illegal> {
-        self.claimed = false;
+    pub(super) fn released(&mut self, effect: &Effect) -> Result<(), Illegal> {
+        self.claimed.remove(&effect.workload);
         self.say("released", Level::Info, "let go of the target", Value::Null);
         if self.draining() {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
+        }
+        if !self.claimed.is_empty() {
+            return self.release_target();
         }
         if let Mode::Back(back) = &self.mode {
             // Whom it takes long to tell doesn't count.
@@ -108,11 +158,14 @@ impl Run {
     /// Ends without one of the last writes, which keeps failing.
     pub(super) fn finish_without(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.forget(effect.id);
-        if matches!(effect.request, Request::Change { .. }) {
+        if !matches!(effect.request, Request::Release) {
             self.say(
                 "marks-left",
                 Level::Warn,
-                "the run's marks and rollout settings stay on the Deployment",
+                format!(
+                    "the run's marks and settings stay on the objects: it could not {}",
+                    describe(&effect.request)
+                ),
                 Value::Null,
             );
             return self.release_target();

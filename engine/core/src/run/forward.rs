@@ -7,7 +7,7 @@ use super::words::in_words;
 use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::plan::{Action, Step};
-use crate::strategy::{Judged, StepOutcome};
+use crate::strategy::{Judged, Placement, Slot, StepOutcome};
 
 impl Run {
     /// One move forward, if there is one to make now.
@@ -46,7 +46,10 @@ impl Run {
             return self.finish_forward();
         }
         let until = now.plus(self.plan.people_timeout);
-        if !self.known.changed {
+        if let Some(place) = self.step(phase, step).map(|(_, step)| step.workload) {
+            self.take_in_hand(place);
+        }
+        if !self.changed() {
             self.gates.clear();
         }
         self.broken_since = None;
@@ -138,6 +141,33 @@ impl Run {
                 Ok(true)
             }
             Stage::Settling { .. } => Ok(false),
+            Stage::Proving { deadline } if now >= *deadline => {
+                let lacks = self
+                    .observation
+                    .as_ref()
+                    .and_then(|seen| self.unproven(&step, seen));
+                let lacks = lacks.unwrap_or_else(|| self.pods_in_words());
+                self.back_from(&step, format!("not safe by {deadline}: {lacks}"))?;
+                Ok(true)
+            }
+            Stage::Proving { .. } => Ok(false),
+            Stage::Following { taken, then, .. }
+                if self.followed(*taken, self.settle_time(&step)) =>
+            {
+                self.traffic_follows(&step, *then);
+                Ok(true)
+            }
+            Stage::Following { deadline, .. } if now >= *deadline => {
+                let asked = &self.known.traffic.split;
+                let reason =
+                    format!("the data plane has not followed by {deadline}: asked for {asked}");
+                self.back_from(&step, reason)?;
+                Ok(true)
+            }
+            Stage::Following { .. } => {
+                self.read_if_due()?;
+                Ok(false)
+            }
             Stage::Asking { deadline } => self.asking(&step, *deadline),
             Stage::Drifted { what, until, .. } if now >= *until => {
                 let reason = format!("{what}; nobody decided by {until}");
@@ -162,28 +192,31 @@ impl Run {
             in_words(&step.action),
             json!({"kind": step.action.kind()}),
         );
-        let baseline = &self.plan.baseline.settings;
-        let mut fields = Fields::default();
         match &step.action {
             Action::Deploy {
-                replicas,
-                surge,
-                unavailable,
+                placement: Placement::InPlace,
                 ..
-            } => {
-                fields.image = Some(self.plan.subject.image.clone());
-                let wanted = replicas.of(baseline.replicas);
-                fields.replicas = (wanted != self.known.replicas).then_some(wanted);
-                fields.rollout = super::write::rollout(
-                    &baseline.rollout,
-                    surge.as_deref(),
-                    unavailable.as_deref(),
-                );
-                self.change(step, fields, force, Then::Finish)
+            } => self.write_stable(step, force),
+            // Less of stable, or nothing: only once the other side is seen to carry the rest.
+            Action::Scale {
+                slot: Slot::Stable, ..
+            } if !self.takes_from_stable(step) => self.write_stable(step, force),
+            Action::Scale {
+                slot: Slot::Stable, ..
             }
-            Action::Scale { replicas, .. } => {
-                fields.replicas = Some(replicas.of(baseline.replicas));
-                self.change(step, fields, force, Then::Finish)
+            | Action::Route { .. } => {
+                self.prove(step);
+                Ok(())
+            }
+            Action::Retire { .. } => {
+                self.prove(step);
+                Ok(())
+            }
+            Action::Deploy { .. } | Action::Scale { .. } => self.advance(step),
+            Action::Promote => {
+                self.known.promoted = true;
+                self.step_done();
+                Ok(())
             }
             Action::Check { .. } | Action::Soak { .. } => {
                 self.ask(step);
@@ -211,10 +244,57 @@ impl Run {
         }
     }
 
+    /// Asks for the write to stable's Deployment that the step is about.
+    pub(super) fn write_stable(&mut self, step: &Step, force: bool) -> Result<(), Illegal> {
+        let baseline = &self.hand.baseline.settings;
+        let mut fields = Fields::default();
+        match &step.action {
+            Action::Deploy {
+                replicas,
+                surge,
+                unavailable,
+                ..
+            } => {
+                fields.image = Some(self.hand.image.clone());
+                let wanted = replicas.of(baseline.replicas);
+                fields.replicas = (wanted != self.known.replicas).then_some(wanted);
+                fields.rollout = super::write::rollout(
+                    &baseline.rollout,
+                    surge.as_deref(),
+                    unavailable.as_deref(),
+                );
+            }
+            Action::Scale { replicas, .. } => {
+                fields.replicas = Some(replicas.of(baseline.replicas));
+            }
+            Action::Retire { .. } => fields.replicas = Some(0),
+            _ => {}
+        }
+        self.change(step, fields, force, Then::Finish)
+    }
+
+    /// Whether the step leaves stable fewer pods, while a candidate serves beside it.
+    fn takes_from_stable(&self, step: &Step) -> bool {
+        let Action::Scale { replicas, .. } = &step.action else {
+            return false;
+        };
+        let wanted = replicas.of(self.hand.baseline.settings.replicas);
+        wanted < self.known.replicas && self.known.candidate.is_some()
+    }
+
     pub(super) fn step_done(&mut self) {
-        self.past_point |= self
-            .current()
-            .is_some_and(|(_, step)| step.point_of_no_return);
+        if let Some((_, step)) = self.current() {
+            self.past_point |= step.point_of_no_return;
+            if let Action::Retire {
+                slot: Slot::Stable,
+                after,
+                remove: true,
+                ..
+            } = step.action
+            {
+                self.known.keep = Some(after);
+            }
+        }
         self.set_stage(Stage::Done);
     }
 

@@ -1,10 +1,14 @@
 //! What may never happen, checked on every transition. A transition that would break one is refused.
 
+mod plan;
+
+pub use plan::check_plan;
+
 use super::state::{Mode, Phase};
-use super::write::rollout;
-use super::{Illegal, Run};
-use crate::effect::{Action, Direction, Request};
-use crate::plan::{Action as Step, Plan};
+use super::{Illegal, Run, limits};
+use crate::effect::{Action, Change, Direction, Effect, Piece, Request};
+use crate::plan::Action as Step;
+use crate::strategy::{Placement, Slot, Split, WHOLE};
 use crate::verdict::Status;
 use crate::workload::Rollout;
 
@@ -53,68 +57,149 @@ impl Run {
     }
 
     /// 1, 3, 4 and 5: no write of ours takes away capacity that isn't declared, repeats itself, or brings back anything but the baseline.
-    fn write_is_safe(&self, effect: &crate::effect::Effect) -> Result<(), Broken> {
+    fn write_is_safe(&self, effect: &Effect) -> Result<(), Broken> {
         if effect.request.changes() && self.performed.contains(&effect.key) {
             return Err(broken(3, format!("{} took place already", effect.key)));
         }
-        let Request::Change { change } = &effect.request else {
-            return Ok(());
-        };
-        let baseline = &self.plan.baseline.settings;
-        if effect.direction == Direction::Back && !self.past_point {
-            let other_image = change
-                .fields
-                .image
-                .as_ref()
-                .is_some_and(|image| *image != baseline.image);
-            if other_image {
-                return Err(broken(
-                    4,
-                    "the way back leads to another version than the recorded one",
-                ));
+        match &effect.request {
+            Request::Change { change } if change.slot.is_stable() => {
+                match (effect.direction, self.past_point) {
+                    (Direction::Back, false) => self.leads_to_baseline(change),
+                    (Direction::Forward, _) => self.keeps_capacity(effect, change),
+                    (Direction::Back, true) => Ok(()),
+                }
             }
-            if change
-                .fields
-                .replicas
-                .is_some_and(|replicas| replicas < baseline.replicas)
-            {
-                return Err(broken(1, "the way back has less capacity than there was"));
-            }
+            Request::Route { split } => self.carries(split),
+            Request::Unroute { .. } => self.carries(&self.known.traffic.before),
+            Request::Remove { slot, piece } => self.may_go(*slot, *piece),
+            _ => Ok(()),
         }
-        if effect.direction == Direction::Forward && !self.declares_outage(effect.step.as_deref()) {
-            if change
-                .fields
-                .replicas
-                .is_some_and(|replicas| replicas < baseline.replicas.min(self.known.replicas))
-            {
-                return Err(broken(
-                    5,
-                    "replicas are taken away, and the step declares no outage",
-                ));
-            }
-            let rollout = change.fields.rollout.as_ref().unwrap_or(&baseline.rollout);
-            let replaces = change
-                .fields
-                .image
-                .as_ref()
-                .is_some_and(|image| *image != self.known.image);
-            let wanted = change.fields.replicas.unwrap_or(self.known.replicas);
-            if replaces && self.known.replicas > 0 && takes_all(rollout, wanted) {
-                return Err(broken(
-                    1,
-                    "every pod may be missing at once, and the step declares no outage",
-                ));
-            }
+    }
+
+    fn leads_to_baseline(&self, change: &Change) -> Result<(), Broken> {
+        let baseline = &self.hand.baseline.settings;
+        let image = change.fields.image.as_ref();
+        if image.is_some_and(|image| *image != baseline.image) {
+            let what = "the way back leads to another version than the recorded one";
+            return Err(broken(4, what));
+        }
+        let replicas = change.fields.replicas;
+        if replicas.is_some_and(|replicas| replicas < baseline.replicas) {
+            return Err(broken(1, "the way back has less capacity than there was"));
         }
         Ok(())
     }
 
+    fn keeps_capacity(&self, effect: &Effect, change: &Change) -> Result<(), Broken> {
+        let baseline = &self.hand.baseline.settings;
+        let step = effect.step.as_deref();
+        if self.declares_outage(step) || self.stands_down(effect, change) {
+            return Ok(());
+        }
+        let fewer = |replicas| replicas < baseline.replicas.min(self.known.replicas);
+        if change.fields.replicas.is_some_and(fewer) {
+            let what = "replicas are taken away, and the step declares no outage";
+            return Err(broken(5, what));
+        }
+        let rollout = change.fields.rollout.as_ref().unwrap_or(&baseline.rollout);
+        let image = change.fields.image.as_ref();
+        let replaces = image.is_some_and(|image| *image != self.known.image);
+        let wanted = change.fields.replicas.unwrap_or(self.known.replicas);
+        if replaces && self.known.replicas > 0 && takes_all(rollout, wanted) {
+            let what = "every pod may be missing at once, and the step declares no outage";
+            return Err(broken(1, what));
+        }
+        Ok(())
+    }
+
+    /// Whether the candidate has been seen to carry what the write takes from stable. The last write of a
+    /// run names again what it has written before.
+    fn stands_down(&self, effect: &Effect, change: &Change) -> bool {
+        let Some(wanted) = change.fields.replicas else {
+            return false;
+        };
+        if effect.step.is_none() && self.known.owned.replicas == Some(wanted) {
+            return true;
+        }
+        let whole = self.hand.baseline.settings.replicas;
+        let routed = self.hand.router.is_some();
+        let carries = !routed || self.candidate_weight() >= WHOLE;
+        let ready = self.seen_lately().map(|(_, candidate)| candidate);
+        carries && ready.is_some_and(|ready| ready.saturating_add(wanted) >= whole)
+    }
+
+    /// The ready pods of stable and candidate, if they were looked at within [`limits::PROOF_AGE`].
+    fn seen_lately(&self) -> Option<(u32, u32)> {
+        let seen = self.observation.as_ref()?;
+        let age = self.now.since(self.look.last.unwrap_or(seen.at));
+        let candidate = seen.beside.as_deref().map_or(0, |c| c.ready.min(c.updated));
+        (age <= limits::PROOF_AGE).then_some((seen.ready, candidate))
+    }
+
+    /// 1: nobody's share is raised beyond what its ready pods can carry.
+    fn carries(&self, split: &Split) -> Result<(), Broken> {
+        let before = &self.known.traffic.split;
+        let whole = self.hand.baseline.settings.replicas;
+        let Some((stable, candidate)) = self.seen_lately() else {
+            return Err(broken(
+                1,
+                "traffic is shifted to pods that nobody looked at",
+            ));
+        };
+        let raised = split.candidate_needs(whole) > before.candidate_needs(whole)
+            || split.candidate_weight > before.candidate_weight;
+        if raised && candidate < split.candidate_needs(whole) {
+            let needs = split.candidate_needs(whole);
+            let what = format!("the candidate gets traffic for {needs} pods and has {candidate}");
+            return Err(broken(1, what));
+        }
+        let lowered = split.candidate_weight < before.candidate_weight;
+        if lowered && stable < split.stable_needs(whole) {
+            let needs = split.stable_needs(whole);
+            let what = format!("stable gets traffic for {needs} pods and has {stable}");
+            return Err(broken(1, what));
+        }
+        Ok(())
+    }
+
+    /// 5: what is removed gets no traffic, and what is left can carry everything.
+    fn may_go(&self, slot: Slot, piece: Piece) -> Result<(), Broken> {
+        if piece != Piece::Deployment {
+            return Ok(());
+        }
+        if slot.is_stable() {
+            let carried = self.known.promoted && self.known.image != self.hand.image;
+            return if carried {
+                Ok(())
+            } else {
+                Err(broken(
+                    5,
+                    "stable is removed, and nothing has taken its place",
+                ))
+            };
+        }
+        if self.known.traffic.touched {
+            return Err(broken(5, "the candidate is removed while it gets traffic"));
+        }
+        if self.hand.router.is_some() {
+            return Ok(());
+        }
+        let whole = self.hand.baseline.settings.replicas;
+        match self.seen_lately() {
+            Some((stable, _)) if stable >= whole => Ok(()),
+            _ => Err(broken(
+                5,
+                "the candidate is removed before stable is at full strength",
+            )),
+        }
+    }
+
     /// A declared outage lasts from its step until the workload is at full strength again.
     fn declares_outage(&self, step: Option<&str>) -> bool {
-        let baseline = self.plan.baseline.settings.replicas;
+        let baseline = self.hand.baseline.settings.replicas;
         let steps = self.phases.iter().flat_map(|phase| &phase.steps);
         let mut outage = false;
-        for planned in steps {
+        for planned in steps.filter(|planned| planned.workload == self.in_hand) {
             outage |= planned.outage;
             if step == Some(planned.id.as_str()) {
                 return outage;
@@ -198,9 +283,16 @@ impl Run {
 /// Whether a step leaves the workload with all of its pods.
 fn at_strength(action: &Step, baseline: u32) -> bool {
     match action {
-        Step::Deploy { replicas, .. } | Step::Scale { replicas, .. } => {
-            replicas.of(baseline) >= baseline
+        Step::Deploy {
+            placement: Placement::InPlace,
+            replicas,
+            ..
         }
+        | Step::Scale {
+            slot: Slot::Stable,
+            replicas,
+            ..
+        } => replicas.of(baseline) >= baseline,
         _ => false,
     }
 }
@@ -237,67 +329,6 @@ fn pods(amount: &str, replicas: u32, up: bool) -> Option<u64> {
             })
         }
     }
-}
-
-/// Checks what can be seen of the invariants in a plan, before anything runs.
-///
-/// # Errors
-/// The first invariant that the plan would break.
-pub fn check_plan(plan: &Plan) -> Result<(), Broken> {
-    let baseline = &plan.baseline.settings;
-    let mut outage = false;
-    let mut deployed = false;
-    let mut replicas = baseline.replicas;
-    for (_, step) in plan.steps() {
-        outage |= step.outage;
-        match &step.action {
-            Step::Deploy {
-                replicas: amount,
-                unavailable,
-                surge,
-                ..
-            } => {
-                let wanted = amount.of(baseline.replicas);
-                if wanted < baseline.replicas {
-                    let what = format!("{} leaves {wanted} of {}", step.id, baseline.replicas);
-                    return Err(broken(5, format!("{what} replicas")));
-                }
-                let asked = rollout(&baseline.rollout, surge.as_deref(), unavailable.as_deref());
-                let rollout = asked.as_ref().unwrap_or(&baseline.rollout);
-                if !outage && replicas > 0 && takes_all(rollout, wanted) {
-                    let what = "lets every pod be missing at once and declares no outage";
-                    return Err(broken(1, format!("{} {what}", step.id)));
-                }
-                replicas = wanted;
-                deployed = true;
-            }
-            Step::Scale {
-                replicas: amount, ..
-            } => {
-                replicas = amount.of(baseline.replicas);
-                if replicas < baseline.replicas && !outage {
-                    let what = "takes replicas away and declares no outage";
-                    return Err(broken(5, format!("{} {what}", step.id)));
-                }
-            }
-            Step::Check { gates } | Step::Soak { gates, .. } => {
-                if let Some(gate) = gates.iter().find(|gate| !plan.gates.contains_key(*gate)) {
-                    let what = format!("asks the gate {gate}, which the plan doesn't have");
-                    return Err(broken(6, format!("{} {what}", step.id)));
-                }
-            }
-            Step::Approve { .. } | Step::Attest { .. } | Step::Notify { .. } => {}
-        }
-        outage &= !at_strength(&step.action, baseline.replicas);
-    }
-    if replicas < baseline.replicas {
-        let what = format!("the plan ends with {replicas} of {}", baseline.replicas);
-        return Err(broken(5, format!("{what} replicas")));
-    }
-    if !deployed {
-        return Err(broken(5, "the plan never deploys the new version"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

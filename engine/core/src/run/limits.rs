@@ -20,6 +20,8 @@ pub const BACKOFF_FIRST: Span = Span::from_secs(1);
 pub const BACKOFF_MOST: Span = Span::from_secs(30);
 /// The longest wait before the workload is looked at again where looking fails: a step's time goes on meanwhile.
 pub const LOOK_BACKOFF_MOST: Span = Span::from_secs(5);
+/// How old a look at both sides may be when traffic is shifted or something that serves is taken away.
+pub const PROOF_AGE: Span = Span::from_secs(30);
 /// How long the collecting of diagnostics may hold up the way back.
 pub const DIAGNOSIS_TIME: Span = Span::from_secs(10);
 /// Time a check may take beyond what its gates' policies need.

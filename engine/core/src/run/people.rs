@@ -69,6 +69,9 @@ impl Run {
                 (None, true) => illegal(
                     "somebody else changed the target: say `--drift adopt` or `--drift force`, or abort",
                 ),
+                (Some(DriftAnswer::Adopt), true) if !self.can_adopt() => illegal(
+                    "the candidate's Deployment is gone: say `--drift force` to make it again, or abort",
+                ),
                 (Some(DriftAnswer::Force), true) if !self.can_force() => illegal(
                     "somebody else changed the pod template, of which a run writes the image only: say `--drift adopt`, or abort",
                 ),
@@ -115,7 +118,7 @@ impl Run {
     }
 
     fn may_roll_back(&self) -> Result<(), Refusal> {
-        if !self.known.changed {
+        if !self.changed() {
             return Err(Refusal::new(
                 codes::ROLLBACK_IMPOSSIBLE,
                 "the run changed nothing",
@@ -303,7 +306,7 @@ impl Run {
         }
         let step = self.here().1;
         let finishing = matches!(self.mode, Mode::Forward(Forward::Finishing(_)));
-        if finishing && !self.claimed {
+        if finishing && self.claimed.is_empty() {
             // The target was let go of: it must be held again before anything is written.
             return self.go_back_after_success(Cause {
                 by: Some(by.clone()),

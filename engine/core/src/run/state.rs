@@ -1,14 +1,16 @@
 //! Where a run can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::effect::{Effect, Fields, Id};
+use crate::effect::{Effect, Fields, Id, Piece, Reading};
 use crate::event::Identity;
 use crate::judge::{GatePolicy, Judge};
+use crate::plan::Workload;
+use crate::strategy::Split;
 use crate::time::{Span, Timestamp};
 use crate::workload::Settings;
 
@@ -112,7 +114,7 @@ pub(super) enum Mode {
 pub(super) enum Forward {
     /// Nobody drives yet.
     Planned,
-    /// Taking hold of the target.
+    /// Taking hold of the targets, one after the other.
     Claiming { effect: Id, deadline: Timestamp },
     /// In a step.
     At(Cursor),
@@ -123,7 +125,8 @@ pub(super) enum Forward {
 /// The last things, on either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
-    Unmarking {
+    /// What the run leaves behind is put in order, one workload after the other.
+    Tidying {
         effect: Id,
     },
     Releasing {
@@ -159,6 +162,14 @@ pub(super) enum Stage {
     },
     /// The cluster follows the write.
     Settling { deadline: Timestamp, then: Then },
+    /// Both sides are looked at before traffic is shifted: each must be able to carry its share.
+    Proving { deadline: Timestamp },
+    /// The data plane follows a new split. `taken` is since when it says that it does.
+    Following {
+        deadline: Timestamp,
+        taken: Option<Timestamp>,
+        then: Then,
+    },
     /// Gates are asked.
     Asking { deadline: Timestamp },
     /// The strategy is asked for other remaining steps.
@@ -192,6 +203,10 @@ pub(super) enum Then {
 pub(super) struct Found {
     pub(super) settings: Settings,
     pub(super) template_digest: String,
+    /// The candidate's, where it has a Deployment.
+    pub(super) candidate: Option<Settings>,
+    /// How traffic is shared, where that is what somebody else changed.
+    pub(super) split: Option<Split>,
 }
 
 /// What a step waits for.
@@ -223,8 +238,6 @@ pub(super) struct Back {
     pub(super) after_success: bool,
     /// After success: nothing is taken back, since the target isn't the run's any more.
     pub(super) refused: bool,
-    /// Whether stable's settings were written back once.
-    pub(super) restored: bool,
 }
 
 /// Why a run goes back.
@@ -246,6 +259,8 @@ pub struct Cause {
 pub(super) enum BackStage {
     /// Takes hold of the target again, after success.
     Claiming { effect: Id },
+    /// Looks whether traffic is still shared as the run left it, after success.
+    Checking,
     /// A forward write is still under way: it must not arrive after its compensation.
     Draining,
     /// What can tell why pods fail is collected before they are gone.
@@ -254,6 +269,15 @@ pub(super) enum BackStage {
     Restoring { effect: Id },
     /// The cluster follows.
     Settling { deadline: Timestamp },
+    /// Traffic is put back.
+    Unrouting { effect: Id },
+    /// The data plane follows. `taken` is since when it says that it does.
+    Following {
+        deadline: Timestamp,
+        taken: Option<Timestamp>,
+    },
+    /// What the run made beside stable goes, and what it held is let go, one thing at a time.
+    Removing { effect: Id },
     /// The last things.
     Finishing(Finish),
 }
@@ -316,7 +340,7 @@ pub(super) struct Look {
     pub(super) measured: Span,
 }
 
-/// What the run owns of the target and last knew of it.
+/// What the run owns of a workload and last knew of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
     /// Fields that were asked to be written, with the values they were to have.
@@ -328,6 +352,79 @@ pub(super) struct Known {
     pub(super) image: String,
     pub(super) replicas: u32,
     pub(super) template_digest: String,
+    /// Pieces of the candidate that were ever asked to be made and are not known to be gone.
+    pub(super) pieces: BTreeSet<Piece>,
+    /// Of these, those that are there.
+    pub(super) made: BTreeSet<Piece>,
+    /// The candidate's image and wanted pods, as they were asked for last.
+    pub(super) candidate: Option<(String, u32)>,
+    /// The minima that were asked of the autoscalers, stable's and the candidate's.
+    pub(super) minimum: Option<u32>,
+    pub(super) candidate_minimum: Option<u32>,
+    pub(super) traffic: Traffic,
+    /// Whether the candidate's Deployment has become stable's.
+    pub(super) promoted: bool,
+    /// How long stable's objects are kept from the end of the run on, if they are to be removed.
+    pub(super) keep: Option<Span>,
+    /// Whether the run's marks were taken off stable's Deployment at the end, and off the candidate's.
+    pub(super) unmarked: bool,
+    pub(super) candidate_unmarked: bool,
+    /// On the way back: whether traffic was found as the run left it, stable's settings were written
+    /// back, stable was seen ready, and all is done.
+    pub(super) checked: bool,
+    pub(super) restored: bool,
+    pub(super) ready: bool,
+    pub(super) back: bool,
+}
+
+/// How the run shares a workload's traffic.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Traffic {
+    /// What the router needs to put it back.
+    pub(super) snapshot: Option<Value>,
+    /// How it was shared before the run.
+    pub(super) before: Split,
+    /// Whether the router was ever asked to share it otherwise, and not to put it back since.
+    pub(super) touched: bool,
+    /// What it was asked for last.
+    pub(super) split: Split,
+    /// What it says now, where it was asked.
+    pub(super) reading: Option<Reading>,
+    /// Attempts at the present shift that failed.
+    pub(super) failures: u32,
+}
+
+impl Known {
+    pub(super) fn of(workload: &Workload) -> Self {
+        let baseline = &workload.baseline;
+        Self {
+            owned: Fields::default(),
+            changed: false,
+            before: None,
+            image: baseline.settings.image.clone(),
+            replicas: baseline.settings.replicas,
+            template_digest: baseline.template_digest.clone(),
+            pieces: BTreeSet::new(),
+            made: BTreeSet::new(),
+            candidate: None,
+            minimum: None,
+            candidate_minimum: None,
+            traffic: Traffic::default(),
+            promoted: false,
+            keep: None,
+            unmarked: false,
+            candidate_unmarked: false,
+            checked: false,
+            restored: false,
+            ready: false,
+            back: false,
+        }
+    }
+
+    /// Whether anything of the workload may be other than before the run.
+    pub(super) fn touched(&self) -> bool {
+        self.changed || !self.pieces.is_empty() || self.minimum.is_some() || self.traffic.touched
+    }
 }
 
 /// What was owned before a write.
@@ -376,6 +473,9 @@ pub struct Obligation {
     pub task: String,
     /// When.
     pub due: Timestamp,
+    /// The workload, by its place in the plan, whose old Deployment is to be removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removes: Option<usize>,
     /// Who met it, and when.
     pub discharged: Option<(Identity, Timestamp)>,
 }

@@ -2,18 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::retreat::undoes;
 use super::state::{BackStage, Finish, Level, Mode, Phase, Stuck};
 use super::{Illegal, Run};
-use crate::effect::{Direction, Effect, Request, Severity};
+use crate::effect::{Direction, Effect, Piece, Request, Severity};
 
 impl Run {
     pub(super) fn stuck_at(&mut self, effect: &Effect, reason: String, decision: bool) {
         let step = match &effect.request {
-            Request::Release => "release",
-            Request::Claim { .. } => "claim",
+            Request::Release | Request::Claim { .. } => undoes(&effect.request),
             _ if effect.direction == Direction::Forward => "drain",
-            Request::Change { change } if !change.marked => "unmark",
-            _ => "restore",
+            request => undoes(request),
         };
         // A notice that can't be asked for any more must not hide that the run is stuck.
         if self.stuck(step, reason, decision).is_err() {
@@ -77,8 +76,17 @@ impl Run {
             BackStage::Claiming { .. } => self.claim_again(),
             // Goes on by itself.
             BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.restore(),
-            BackStage::Finishing(Finish::Unmarking { .. }) => self.unmark_back(None),
+            BackStage::Restoring { .. }
+            | BackStage::Settling { .. }
+            | BackStage::Checking
+            | BackStage::Unrouting { .. }
+            | BackStage::Following { .. }
+            | BackStage::Removing { .. } => {
+                self.known.restored = false;
+                self.known.ready = false;
+                self.retreat()
+            }
+            BackStage::Finishing(Finish::Tidying { .. }) => self.tidy(),
             BackStage::Finishing(_) => self.release_target(),
         }
     }
@@ -118,15 +126,33 @@ impl Run {
             BackStage::Draining if releasing => self.claim_again(),
             // Goes on by itself.
             BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Settling { .. } if !stuck.decision => self.unmark_back(None),
-            // The target stays as it is, so it isn't what it was before the run.
-            BackStage::Restoring { .. } | BackStage::Settling { .. } => self.hand_over(),
-            BackStage::Finishing(Finish::Unmarking { .. }) => self.release_target(),
+            BackStage::Settling { .. } if !stuck.decision && self.serves_alone() => {
+                self.known.ready = true;
+                self.retreat()
+            }
+            // Of the last things each can be left as it is.
+            BackStage::Removing { .. } => {
+                self.known.back = true;
+                self.retreat()
+            }
+            // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
+            BackStage::Restoring { .. }
+            | BackStage::Settling { .. }
+            | BackStage::Checking
+            | BackStage::Unrouting { .. }
+            | BackStage::Following { .. } => self.hand_over(),
+            BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
             BackStage::Finishing(_) => {
-                self.claimed = false;
+                self.claimed.pop_last();
                 self.release_target()
             }
         }
+    }
+
+    /// Whether nothing but stable can be serving, so that going on takes nothing away.
+    fn serves_alone(&self) -> bool {
+        let known = &self.known;
+        !known.traffic.touched && !known.pieces.contains(&Piece::Deployment)
     }
 
     fn releasing(&self) -> bool {
@@ -149,8 +175,10 @@ impl Run {
         let claiming = self
             .outstanding
             .values()
-            .any(|outstanding| matches!(outstanding.effect.request, Request::Claim { .. }));
-        self.claimed |= claiming;
+            .filter(|outstanding| matches!(outstanding.effect.request, Request::Claim { .. }))
+            .map(|outstanding| outstanding.effect.workload)
+            .collect::<Vec<_>>();
+        self.claimed.extend(claiming);
         self.outstanding
             .retain(|_, outstanding| matches!(outstanding.effect.request, Request::Notify { .. }));
     }

@@ -129,14 +129,19 @@ impl Run {
 
     /// Whether the run holds its target.
     #[must_use]
-    pub const fn holds_target(&self) -> bool {
-        self.claimed
+    pub fn holds_target(&self) -> bool {
+        !self.claimed.is_empty()
+    }
+
+    /// The places in the plan of the workloads whose targets it holds.
+    pub fn held(&self) -> impl Iterator<Item = usize> + '_ {
+        self.claimed.iter().copied()
     }
 
     /// Whether a write to the target was ever intended.
     #[must_use]
-    pub const fn changed_anything(&self) -> bool {
-        self.known.changed
+    pub fn changed_anything(&self) -> bool {
+        self.changed()
     }
 
     /// Where it is.
@@ -319,14 +324,49 @@ impl Run {
             Mode::Forward(_) if self.past_point => {
                 "stop here and stay forward: the point of no return is passed".to_owned()
             }
-            Mode::Forward(_) if self.known.changed => {
-                let settings = &self.plan.baseline.settings;
-                format!(
-                    "bring {} ({}) back with {} replicas, wait until it is ready, and let go of the target",
-                    subject.previous_version, settings.image, settings.replicas
-                )
-            }
+            Mode::Forward(_) if self.touches() => self.way_back_in_words(),
             Mode::Forward(_) => "stop; nothing has been changed".to_owned(),
         }
+    }
+
+    /// What the way back would do with each workload, the last one first.
+    fn way_back_in_words(&self) -> String {
+        let mut parts = Vec::new();
+        for (place, workload) in self.plan.workloads.iter().enumerate().rev() {
+            let known = if place == self.in_hand {
+                Some(&self.known)
+            } else {
+                self.parked.get(&place)
+            };
+            let Some(known) = known.filter(|known| known.touched()) else {
+                continue;
+            };
+            let settings = &workload.baseline.settings;
+            let version = &workload.baseline.version;
+            let mut doing = Vec::new();
+            if known.changed {
+                doing.push(format!(
+                    "bring {version} ({}) back with {} replicas, wait until it is ready",
+                    settings.image, settings.replicas
+                ));
+            }
+            if known.traffic.touched {
+                doing.push(format!("put traffic back to {version}"));
+            }
+            if !known.pieces.is_empty() {
+                let candidate = &self.plan.subject.version;
+                doing.push(format!("take the candidate {candidate} away"));
+            }
+            if doing.is_empty() {
+                doing.push("put the autoscaler back".to_owned());
+            }
+            let doing = doing.join(", ");
+            parts.push(if self.plan.workloads.len() > 1 {
+                format!("{}: {doing}", workload.name)
+            } else {
+                doing
+            });
+        }
+        format!("{}, and let go of the target", parts.join("; "))
     }
 }

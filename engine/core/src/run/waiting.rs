@@ -120,8 +120,20 @@ impl Run {
                 until,
             } => Some(opens.map_or(*until, |opens| opens.min(*until))),
             Stage::Waiting { until, .. } | Stage::Drifted { until, .. } => Some(*until),
+            Stage::Following {
+                deadline,
+                taken: Some(taken),
+                ..
+            } => {
+                let settle = self
+                    .step(cursor.phase, cursor.step)
+                    .map_or(Span::ZERO, |(_, step)| self.settle_time(step));
+                Some(taken.plus(settle).min(*deadline))
+            }
             Stage::Changing { deadline, .. }
             | Stage::Settling { deadline, .. }
+            | Stage::Proving { deadline }
+            | Stage::Following { deadline, .. }
             | Stage::Asking { deadline } => Some(*deadline),
             Stage::Revising { .. } | Stage::Done => None,
         };
@@ -130,10 +142,17 @@ impl Run {
             .phase_deadline(cursor)
             .filter(|_| cursor.stage != Stage::Done)
             .map(|(deadline, _)| deadline);
-        [stage, pause, phase, self.gates_wake(), self.look_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            stage,
+            pause,
+            phase,
+            self.gates_wake(),
+            self.look_wake(),
+            self.reading_wake(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// How often the workload is looked at in the present stage; none where it isn't.
@@ -142,10 +161,10 @@ impl Run {
             Mode::Back(back) => matches!(back.stage, super::state::BackStage::Settling { .. })
                 .then_some(SETTLE_INTERVAL),
             Mode::Forward(Forward::At(cursor)) => match &cursor.stage {
-                Stage::Settling { .. } => Some(SETTLE_INTERVAL),
+                Stage::Settling { .. } | Stage::Proving { .. } => Some(SETTLE_INTERVAL),
                 Stage::Asking { .. } => Some(self.soak_interval()),
                 Stage::Drifted { .. } => Some(limits::WATCH_INTERVAL),
-                Stage::Waiting { .. } | Stage::Done if self.known.changed => {
+                Stage::Waiting { .. } | Stage::Done if self.known.touched() => {
                     Some(limits::WATCH_INTERVAL)
                 }
                 _ => None,

@@ -1,18 +1,50 @@
 //! What is asked and done, in words.
 
-use crate::effect::{Change, Request};
+use crate::effect::{Change, Piece, Request};
 use crate::plan::Action;
-use crate::strategy::Amount;
+use crate::strategy::{Amount, Placement, Slot};
 
 /// A step in a few words.
 pub(super) fn in_words(action: &Action) -> String {
     match action {
         Action::Deploy {
-            replicas, timeout, ..
-        } => format!("deploy in place, {}, within {timeout}", amount(*replicas)),
-        Action::Scale { replicas, timeout } => {
-            format!("scale to {}, within {timeout}", amount(*replicas))
+            placement,
+            replicas,
+            timeout,
+            ..
+        } => {
+            let place = match placement {
+                Placement::InPlace => "in place",
+                Placement::Beside => "beside stable",
+            };
+            format!("deploy {place}, {}, within {timeout}", amount(*replicas))
         }
+        Action::Scale {
+            slot,
+            replicas,
+            timeout,
+        } => {
+            let whose = match slot {
+                Slot::Stable => "",
+                Slot::Candidate => "the candidate ",
+            };
+            format!("scale {whose}to {}, within {timeout}", amount(*replicas))
+        }
+        Action::Route { split, .. } if split.spares_candidate() => {
+            "all traffic to stable".to_owned()
+        }
+        Action::Route { split, .. } => format!("traffic: {split}"),
+        Action::Promote => "the candidate becomes stable".to_owned(),
+        Action::Retire {
+            slot: Slot::Candidate,
+            ..
+        } => "take the candidate away".to_owned(),
+        Action::Retire {
+            after,
+            remove: true,
+            ..
+        } => format!("take stable out of service, keep it for {after}"),
+        Action::Retire { .. } => "take stable out of service".to_owned(),
         Action::Check { gates } => format!("check {}", gates.join(", ")),
         Action::Soak {
             duration, gates, ..
@@ -45,7 +77,33 @@ pub(super) fn describe(request: &Request) -> String {
         Request::Revise { .. } => "ask the strategy".to_owned(),
         Request::Diagnose => "collect diagnostics".to_owned(),
         Request::Notify { notifier, notice } => format!("notify {notifier}: {}", notice.event),
-        Request::Change { change } => format!("write {}", fields(change)),
+        Request::Change { change } if change.slot.is_stable() => {
+            format!("write {}", fields(change))
+        }
+        Request::Change { change } => format!("write {} to the candidate", fields(change)),
+        Request::Create { create } if create.piece == Piece::Deployment => format!(
+            "make the candidate's Deployment: {} pods of {}",
+            create.replicas, create.image
+        ),
+        Request::Create { create } => format!("make the candidate's {}", create.piece.as_str()),
+        Request::Remove { slot, piece } => format!("remove {}'s {}", whose(*slot), piece.as_str()),
+        Request::Bound { slot, minimum } => {
+            format!(
+                "set the minimum of {}'s autoscaler to {minimum}",
+                whose(*slot)
+            )
+        }
+        Request::Snapshot => "keep how traffic is shared".to_owned(),
+        Request::Route { split } => format!("share traffic: {split}"),
+        Request::Reading => "read how traffic is shared".to_owned(),
+        Request::Unroute { .. } => "put traffic back".to_owned(),
+    }
+}
+
+const fn whose(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Stable => "stable",
+        Slot::Candidate => "the candidate",
     }
 }
 

@@ -9,7 +9,8 @@ use super::{Illegal, Run};
 use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
 use crate::plan::{Action, Step};
-use crate::time::Span;
+use crate::strategy::{Placement, Slot};
+use crate::time::{Span, Timestamp};
 use crate::workload::{Observation, Rollout};
 
 /// How long a pod may be seen unable to start before the step counts as failed: an image pull that
@@ -39,15 +40,16 @@ impl Run {
         };
         let expected_image = (!force).then(|| self.known.image.clone());
         let change = Change {
+            slot: Slot::Stable,
             fields,
-            uid: self.plan.baseline.uid.clone(),
+            uid: self.hand.baseline.uid.clone(),
             expected_image,
             marked: true,
         };
         // A write that people asked for again is another one than the first, which must not be found in its place.
         let key = format!("{}/change/{}", step.id, self.new_generation()?);
         let effect = self.request(key, Some(step.id.clone()), Request::Change { change })?;
-        let deadline = self.now.plus(self.time_for(step));
+        let deadline = self.step_deadline(step);
         self.set_stage(Stage::Changing {
             effect,
             deadline,
@@ -56,11 +58,19 @@ impl Run {
         Ok(())
     }
 
-    fn time_for(&self, step: &Step) -> Span {
+    pub(super) fn time_for(&self, step: &Step) -> Span {
         match &step.action {
-            Action::Deploy { timeout, .. } | Action::Scale { timeout, .. } => *timeout,
+            Action::Deploy { timeout, .. }
+            | Action::Scale { timeout, .. }
+            | Action::Route { timeout, .. }
+            | Action::Retire { timeout, .. } => *timeout,
             _ => self.plan.rollback.step_timeout,
         }
+    }
+
+    /// Until when what the step asks for now must have taken place.
+    pub(super) fn step_deadline(&self, step: &Step) -> Timestamp {
+        self.now.plus(self.time_for(step))
     }
 
     /// An intent to write: from now on its fields may be the run's.
@@ -111,7 +121,10 @@ impl Run {
         self.say("changed", Level::Info, words, json!({"key": effect.key}));
         match &self.mode {
             Mode::Back(_) => self.change_made_back(effect),
-            Mode::Forward(Forward::Finishing(Finish::Unmarking { .. })) => self.release_target(),
+            Mode::Forward(Forward::Finishing(Finish::Tidying { .. })) => {
+                self.known.unmarked = true;
+                self.tidy()
+            }
             Mode::Forward(_) => {
                 if let Some((cursor, step)) = self.current()
                     && let Stage::Changing { then, .. } = cursor.stage
@@ -180,7 +193,8 @@ impl Run {
                 return Ok(());
             }
             (Stage::Changing { .. }, _) => return Ok(()),
-            (Stage::Settling { then, .. }, _) => *then,
+            (Stage::Proving { .. }, _) => Then::Begin,
+            (Stage::Settling { then, .. } | Stage::Following { then, .. }, _) => *then,
             (Stage::Waiting { .. }, _) => Then::Begin,
             (_, Action::Check { .. } | Action::Soak { .. }) => Then::Ask,
             _ => Then::Finish,
@@ -200,27 +214,42 @@ impl Run {
             );
             self.adopt_replicas(seen.settings.replicas);
         }
-        if !matches!(cursor.stage, Stage::Settling { .. }) {
-            return Ok(());
+        match cursor.stage {
+            Stage::Proving { .. } => return self.proved(&step, seen),
+            Stage::Settling { .. } => {}
+            _ => return Ok(()),
         }
-        if seen.settled() {
-            let ready = format!("{} of {} pods ready", seen.ready, seen.settings.replicas);
+        let settled = match then {
+            Then::Finish => self.has_settled(&step, seen),
+            Then::Ask | Then::Begin => seen.settled(),
+        };
+        if settled {
+            let about = self.waited_for(&step, seen);
+            let ready = format!("{} of {} pods ready", about.ready, about.settings.replicas);
             self.say("settled", Level::Info, ready, Value::Null);
-            match then {
-                Then::Finish => self.step_done(),
-                Then::Ask => self.ask(&step),
-                Then::Begin => {
-                    let until = self.now.plus(self.plan.people_timeout);
-                    self.set_stage(Stage::Waiting { on: None, until });
-                }
-            }
+            self.go_on(&step, then);
             return Ok(());
         }
         self.cannot_settle(&step, seen)
     }
 
+    /// The Deployment that a step waits for: the candidate's, if the step is about it.
+    fn waited_for<'a>(&self, step: &Step, seen: &'a Observation) -> &'a Observation {
+        let about_candidate = match &step.action {
+            Action::Deploy { placement, .. } => *placement == Placement::Beside,
+            Action::Scale { slot, .. } => *slot == Slot::Candidate,
+            Action::Route { .. } => true,
+            _ => false,
+        };
+        match seen.beside.as_deref() {
+            Some(candidate) if about_candidate => candidate,
+            _ => seen,
+        }
+    }
+
     /// Whether the rollout has come to where waiting doesn't help.
-    fn cannot_settle(&mut self, step: &Step, seen: &Observation) -> Result<(), Illegal> {
+    pub(super) fn cannot_settle(&mut self, step: &Step, seen: &Observation) -> Result<(), Illegal> {
+        let seen = self.waited_for(step, seen);
         if seen.deadline_exceeded && seen.observed_generation >= seen.generation {
             return self.back_from(
                 step,

@@ -12,12 +12,14 @@ mod gate;
 mod load;
 mod phase;
 mod source;
+mod workload;
 
 pub use gate::{BandAction, Gate, GatePolicy, InconclusiveAction, OnInconclusive};
 pub use load::{Loaded, Overrides, load};
 pub(super) use load::{check_kind, environment_of};
 pub use phase::{Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
+pub use workload::{Colours, MAX_WAVE, Router, Workload};
 
 /// The environment of a release that names none.
 pub const DEFAULT_ENVIRONMENT: &str = "default";
@@ -53,8 +55,12 @@ pub struct Release {
     /// The Kubernetes namespace of the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// What is deployed.
-    pub workload: Workload,
+    /// What is deployed. Give either this or `workloads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// What is deployed, where it is several things: wave by wave, and in the order of this list within a wave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<Workload>,
     /// Where plugins come from, by the name used below. A built-in plugin needs no entry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub plugins: BTreeMap<String, PluginSource>,
@@ -84,6 +90,22 @@ pub struct Release {
     /// How long the run waits for people before it goes back.
     #[serde(default = "default_people_timeout")]
     pub people_timeout: Span,
+}
+
+impl Release {
+    /// What is deployed, in the order in which it is, each with its JSON pointer in the file.
+    #[must_use]
+    pub fn workloads(&self) -> Vec<(String, &Workload)> {
+        let one = self
+            .workload
+            .iter()
+            .map(|one| ("/workload".to_owned(), one));
+        let several = self.workloads.iter().enumerate();
+        let several = several.map(|(index, each)| (format!("/workloads/{index}"), each));
+        let mut all = one.chain(several).collect::<Vec<_>>();
+        all.sort_by_key(|(_, workload)| workload.wave);
+        all
+    }
 }
 
 /// `kind` of a release.
@@ -148,35 +170,6 @@ pub struct Kubernetes {
     /// The namespace; the release's own if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-}
-
-/// What is deployed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Workload {
-    /// The Deployment.
-    pub deployment: String,
-    /// The container in it whose image is replaced.
-    pub container: String,
-    /// The image; `{version}` stands for the release's version.
-    pub image: String,
-    /// The Service in front of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// ConfigMaps that belong to the workload and must exist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub config_maps: Vec<String>,
-    /// Secrets that belong to the workload and must exist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<String>,
-}
-
-impl Workload {
-    /// The image for a version.
-    #[must_use]
-    pub fn image_for(&self, version: &str) -> String {
-        self.image.replace(VERSION_PLACEHOLDER, version)
-    }
 }
 
 /// An approval that a phase waits for.

@@ -1,18 +1,16 @@
 //! What a release must be besides well-formed. Every fault is reported, not only the first.
 
 use crate::diagnostic::{Diagnostics, codes, listed};
-use crate::spec::Change;
 use crate::spec::check::{Checker, MAX_DURATION};
 use crate::spec::name;
-use crate::spec::release::{
-    Credential, Overrides, PluginSource, Release, SecretSource, Target, VERSION_PLACEHOLDER,
-};
+use crate::spec::release::{Credential, Overrides, PluginSource, Release, SecretSource, Target};
 use crate::time::Span;
 use crate::yaml::{Document, escape};
 
 mod config;
 mod gate;
 mod phases;
+mod workload;
 
 use config::config;
 
@@ -36,7 +34,7 @@ pub(super) fn release(
     sizes(c, release);
     version(c, release, overrides);
     environments(c, release, overrides);
-    workload(c, release);
+    workload::check(c, release, builtin);
     sources(c, release);
     gates(c, release, builtin);
     phases::check(c, release, builtin);
@@ -70,16 +68,7 @@ fn sizes(c: &mut Checker<'_>, release: &Release) {
             release.notifications.len(),
         ),
         ("/due", "due tasks", release.due.len()),
-        (
-            "/workload/configMaps",
-            "ConfigMaps",
-            release.workload.config_maps.len(),
-        ),
-        (
-            "/workload/secrets",
-            "Secrets",
-            release.workload.secrets.len(),
-        ),
+        ("/workloads", "workloads", release.workloads.len()),
     ] {
         c.bounded(pointer, what, length);
     }
@@ -213,77 +202,6 @@ fn target(c: &mut Checker<'_>, pointer: &str, target: &Target) {
                 );
             }
         }
-    }
-}
-
-fn workload(c: &mut Checker<'_>, release: &Release) {
-    let workload = &release.workload;
-    c.subdomain("/workload/deployment", "Deployment", &workload.deployment);
-    c.label("/workload/container", "container", &workload.container);
-    if let Some(service) = &workload.service {
-        c.label("/workload/service", "Service", service);
-    }
-    for (list, what, names) in [
-        ("configMaps", "ConfigMap", &workload.config_maps),
-        ("secrets", "Secret", &workload.secrets),
-    ] {
-        for (index, name) in names.iter().enumerate() {
-            c.subdomain(&format!("/workload/{list}/{index}"), what, name);
-        }
-    }
-    image(c, release);
-}
-
-/// The image must follow from the version: by the placeholder, or because a digest fixes it.
-fn image(c: &mut Checker<'_>, release: &Release) {
-    let image = release.workload.image.as_str();
-    let pointer = "/workload/image";
-    let (reference, digest) = match image.split_once('@') {
-        Some((reference, digest)) => (reference, Some(digest)),
-        None => (image, None),
-    };
-    if let Some(digest) = digest {
-        if !name::is_digest(digest) {
-            c.fault(
-                codes::INVALID_VALUE,
-                pointer,
-                |f| {
-                    f.expected("`sha256:` and 64 hexadecimal digits after `@`")
-                        .found(format!("`{digest}`"))
-                },
-                "the image's digest can't be one",
-            );
-        }
-        return;
-    }
-    let last = reference.rsplit('/').next().unwrap_or(reference);
-    let tag = last.split_once(':').map(|(_, tag)| tag);
-    let rest = reference.replace(VERSION_PLACEHOLDER, "");
-    let fault = match tag {
-        _ if rest.contains(['{', '}']) => Some("the image has a placeholder that is not known"),
-        None | Some("") => Some("the image has no tag"),
-        Some("latest") => Some("the tag `latest` names another image every time"),
-        // A change of configuration alone keeps the image that serves.
-        Some(_)
-            if !image.contains(VERSION_PLACEHOLDER) && release.change != Change::Configuration =>
-        {
-            Some("the image does not follow from the version")
-        }
-        Some(_) if reference.chars().any(char::is_whitespace) => {
-            Some("the image has a blank in it")
-        }
-        Some(_) => None,
-    };
-    if let Some(message) = fault {
-        c.fault(
-            codes::IMAGE_WITHOUT_VERSION,
-            pointer,
-            |f| {
-                f.expected("an image that ends in `:{version}`, or one with a digest")
-                    .found(format!("`{image}`"))
-            },
-            message,
-        );
     }
 }
 

@@ -4,18 +4,26 @@ use super::*;
 use crate::effect::{Change, Effect, Fields, Id};
 use crate::event::Event;
 use crate::plan::{Phase as PlanPhase, Step as PlanStep};
-use crate::strategy::{Amount, Judged, StepOutcome};
+use crate::strategy::{Amount, Judged, Placement, Slot, StepOutcome};
 use crate::workload::Rollout;
 
 fn scale(id: &str, replicas: Amount) -> PlanStep {
     let timeout = mins(5);
-    step(id, Step::Scale { replicas, timeout })
+    step(
+        id,
+        Step::Scale {
+            slot: Slot::Stable,
+            replicas,
+            timeout,
+        },
+    )
 }
 
 fn bring_up(replicas: Amount, surge: Option<&str>, unavailable: Option<&str>) -> PlanStep {
     step(
         "bring-up",
         Step::Deploy {
+            placement: Placement::InPlace,
             replicas,
             surge: surge.map(str::to_owned),
             unavailable: unavailable.map(str::to_owned),
@@ -125,13 +133,13 @@ fn plans_that_take_capacity_away_are_refused_unless_they_say_so() {
 #[test]
 fn a_workload_that_replaces_all_pods_at_once_has_an_outage_to_declare() {
     let mut plan = with_phases(vec![phase("deploy", vec![bring_up(ALL, None, None)])]);
-    plan.baseline.settings.rollout = Rollout::Recreate;
+    plan.workloads[0].baseline.settings.rollout = Rollout::Recreate;
     assert_eq!(check_plan(&plan).unwrap_err().number, 1);
     plan.phases[0].steps[0] = bring_up(ALL, Some("1"), Some("0"));
     check_plan(&plan).unwrap();
     // Nothing serves with no pods, so nothing is lost.
     plan.phases[0].steps[0] = bring_up(ALL, None, None);
-    plan.baseline.settings.replicas = 0;
+    plan.workloads[0].baseline.settings.replicas = 0;
     check_plan(&plan).unwrap();
 }
 
@@ -141,7 +149,7 @@ fn a_single_pod_without_surge_is_an_outage() {
         "deploy",
         vec![bring_up(ALL, Some("0"), Some("25%"))],
     )]);
-    plan.baseline.settings.replicas = 1;
+    plan.workloads[0].baseline.settings.replicas = 1;
     // Kubernetes makes one of two that come to nothing.
     assert_eq!(check_plan(&plan).unwrap_err().number, 1);
     plan.phases[0].steps[0] = bring_up(ALL, Some("25%"), Some("25%"));
@@ -165,12 +173,14 @@ fn soaking() -> Run {
 
 fn write(run: &Run, direction: Direction, step: Option<&str>, fields: Fields) -> Option<u8> {
     let effect = Effect {
+        workload: 0,
         id: Id(900),
         key: "a/new/key".to_owned(),
         direction,
         step: step.map(str::to_owned),
         request: Request::Change {
             change: Change {
+                slot: crate::strategy::Slot::Stable,
                 fields,
                 uid: UID.to_owned(),
                 expected_image: None,

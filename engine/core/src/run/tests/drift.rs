@@ -167,6 +167,7 @@ fn drift_while_the_strategy_thinks_is_not_forgotten() {
 fn somebody_elses_number_of_pods_is_kept() {
     let mut plan = rolling();
     plan.phases[1].steps[0].action = crate::plan::Action::Deploy {
+        placement: crate::strategy::Placement::InPlace,
         replicas: crate::strategy::Amount::Count(5),
         surge: None,
         unavailable: None,

@@ -18,8 +18,15 @@ fn undisturbed(plan: &Plan) -> usize {
     sim.records.len()
 }
 
-fn plans() -> [Plan; 3] {
-    [rolling(), recreate(), with_strategy()]
+fn plans() -> [Plan; 6] {
+    [
+        rolling(),
+        recreate(),
+        with_strategy(),
+        canary(),
+        canary_by_replicas(),
+        blue_green(),
+    ]
 }
 
 #[test]
@@ -88,7 +95,13 @@ fn an_abort_at_every_record_leads_back() {
 
 #[test]
 fn an_abort_at_every_record_and_a_death_at_every_later_one() {
-    for plan in [rolling(), recreate()] {
+    for plan in [
+        rolling(),
+        recreate(),
+        canary(),
+        canary_by_replicas(),
+        blue_green(),
+    ] {
         for number in 1..undisturbed(&plan) {
             let mut sim = Sim::new(plan.clone()).inject(number, Inject::Command("bob", abort()));
             sim.rest();
@@ -117,7 +130,13 @@ fn every_request_may_fail_once() {
         Fault::LostApplied,
         Fault::LostUnapplied,
     ];
-    for plan in [rolling(), recreate()] {
+    for plan in [
+        rolling(),
+        recreate(),
+        canary(),
+        canary_by_replicas(),
+        blue_green(),
+    ] {
         for abort_at in [None, Some(12), Some(25), Some(40)] {
             let mut calm = Sim::new(plan.clone());
             if let Some(number) = abort_at {

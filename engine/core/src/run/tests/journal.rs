@@ -59,6 +59,8 @@ fn observation() -> Observation {
             waiting: some("CrashLoopBackOff"),
             terminating: true,
         }],
+        autoscaler: None,
+        beside: None,
     }
 }
 
@@ -76,7 +78,7 @@ fn full_verdict() -> Verdict {
 }
 
 fn words() -> Vec<strategy::Step> {
-    with_strategy().phases[1].strategy.clone().unwrap().steps
+    with_strategy().phases[1].strategies[0].clone().steps
 }
 
 fn dones() -> Vec<Done> {
@@ -147,6 +149,7 @@ fn requests() -> Vec<Request> {
     };
     let change = |fields| Request::Change {
         change: Change {
+            slot: crate::strategy::Slot::Stable,
             fields,
             uid: UID.to_owned(),
             expected_image: None,
@@ -269,6 +272,7 @@ fn every_request_is_read_as_it_was_written() {
         ] {
             round(Event::Intended {
                 effect: Box::new(Effect {
+                    workload: 0,
                     id: Id(7),
                     key: "run/1".to_owned(),
                     direction,

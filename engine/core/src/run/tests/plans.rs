@@ -6,9 +6,9 @@ use crate::judge::GatePolicy;
 use crate::plan::*;
 use crate::spec::Change;
 use crate::spec::policy::Policy;
-use crate::strategy::{self, Amount, Placement};
+use crate::strategy::{self, Amount, Placement, Slot};
 use crate::time::Span;
-use crate::workload::{Baseline, Rollout, Settings, Target};
+use crate::workload::{Baseline, Beside, Rollout, Settings, Target};
 
 pub(in crate::run) const OLD: &str = "shop/api:1.4.0";
 pub(in crate::run) const NEW: &str = "shop/api:1.5.0";
@@ -52,16 +52,12 @@ pub(in crate::run) fn gate() -> Gate {
 }
 
 pub(in crate::run) fn step(id: &str, action: Action) -> Step {
-    Step {
-        id: id.to_owned(),
-        action,
-        outage: false,
-        point_of_no_return: false,
-    }
+    Step::new(id.to_owned(), action)
 }
 
 pub(in crate::run) fn deploy() -> Action {
     Action::Deploy {
+        placement: Placement::InPlace,
         replicas: Amount::Percent(100),
         surge: Some("25%".to_owned()),
         unavailable: Some("0".to_owned()),
@@ -89,7 +85,7 @@ pub(in crate::run) fn phase(name: &str, steps: Vec<Step>) -> Phase {
         steps,
         gates: vec!["health".to_owned(), "errors".to_owned()],
         timeout: None,
-        strategy: None,
+        strategies: Vec::new(),
     }
 }
 
@@ -130,29 +126,36 @@ pub(in crate::run) fn with_phases(phases: Vec<Phase>) -> Plan {
             previous_version: "1.4.0".to_owned(),
             environment: "production".to_owned(),
             change: Change::Minor,
+        },
+        workloads: vec![Workload {
+            name: "api".to_owned(),
             image: NEW.to_owned(),
-        },
-        target: Target {
-            cluster: "simulated".to_owned(),
-            namespace: "shop".to_owned(),
-            deployment: "api".to_owned(),
-            container: "api".to_owned(),
-            service: Some("api".to_owned()),
-            config_maps: Vec::new(),
-            secrets: Vec::new(),
-        },
-        baseline: Baseline {
-            uid: UID.to_owned(),
-            resource_version: "7".to_owned(),
-            revision: 3,
-            settings,
-            version: "1.4.0".to_owned(),
-            ready: 3,
-            autoscaler: None,
-            template_digest: "template".to_owned(),
-            self_healing: None,
-            labels: BTreeMap::new(),
-        },
+            router: None,
+            target: Target {
+                cluster: "simulated".to_owned(),
+                namespace: "shop".to_owned(),
+                workload: "api".to_owned(),
+                deployment: "api".to_owned(),
+                container: "api".to_owned(),
+                service: Some("api".to_owned()),
+                config_maps: Vec::new(),
+                secrets: Vec::new(),
+                beside: None,
+            },
+            baseline: Baseline {
+                uid: UID.to_owned(),
+                resource_version: "7".to_owned(),
+                revision: 3,
+                settings,
+                version: "1.4.0".to_owned(),
+                ready: 3,
+                autoscaler: None,
+                template_digest: "template".to_owned(),
+                self_healing: None,
+                labels: BTreeMap::new(),
+                idle: None,
+            },
+        }],
         plugins: BTreeMap::new(),
         gates: [("health".to_owned(), gate()), ("errors".to_owned(), gate())].into(),
         notifiers: [("chat".to_owned(), notifier(false, None))].into(),
@@ -200,6 +203,7 @@ pub(in crate::run) fn recreate() -> Plan {
     let mut down = step(
         "deploy/down",
         Action::Scale {
+            slot: Slot::Stable,
             replicas: Amount::Count(0),
             timeout: mins(5),
         },
@@ -212,6 +216,7 @@ pub(in crate::run) fn recreate() -> Plan {
             step(
                 "deploy/bring-up",
                 Action::Deploy {
+                    placement: Placement::InPlace,
                     replicas: Amount::Percent(100),
                     surge: None,
                     unavailable: None,
@@ -234,7 +239,14 @@ pub(in crate::run) fn with_strategy() -> Plan {
     plan.phases[1]
         .steps
         .push(step("deploy/last", check(&["health"])));
-    plan.phases[1].strategy = Some(PlannedBy {
+    for (step, origin) in plan.phases[1]
+        .steps
+        .iter_mut()
+        .zip(["bring-up", "soak", "last"])
+    {
+        step.origin = Some(origin.to_owned());
+    }
+    plan.phases[1].strategies = vec![PlannedBy {
         offer: offer("rolling"),
         steps: vec![
             words(
@@ -262,6 +274,121 @@ pub(in crate::run) fn with_strategy() -> Plan {
                 },
             ),
         ],
+    }];
+    plan
+}
+
+fn besides(replicas: u32) -> Action {
+    Action::Deploy {
+        placement: Placement::Beside,
+        replicas: Amount::Count(replicas),
+        surge: None,
+        unavailable: None,
+        timeout: mins(5),
+    }
+}
+
+fn scaled(slot: Slot, replicas: u32) -> Action {
+    Action::Scale {
+        slot,
+        replicas: Amount::Count(replicas),
+        timeout: mins(5),
+    }
+}
+
+fn routed(weight: u32) -> Action {
+    Action::Route {
+        split: strategy::Split::weight(weight),
+        settle: secs(5),
+        timeout: mins(2),
+    }
+}
+
+fn retire(slot: Slot) -> Action {
+    Action::Retire {
+        slot,
+        after: mins(60),
+        remove: true,
+        timeout: mins(5),
+    }
+}
+
+/// A plan of one phase, with a place for a candidate.
+pub(in crate::run) fn with_candidate(actions: Vec<(&str, Action)>, routed: bool) -> Plan {
+    let steps = actions
+        .into_iter()
+        .map(|(id, action)| step(&format!("deploy/{id}"), action));
+    let mut plan = with_phases(vec![phase("deploy", steps.collect())]);
+    let workload = &mut plan.workloads[0];
+    workload.target.beside = Some(Beside {
+        deployment: "api-candidate".to_owned(),
+        service: routed.then(|| "api-candidate".to_owned()),
+        live: None,
+        colour: None,
+        labels: BTreeMap::new(),
+        stable_selector: BTreeMap::new(),
+        candidate_selector: BTreeMap::new(),
+    });
+    workload.router = routed.then(|| Router {
+        offer: offer("router"),
+        features: strategy::RouterFeatures {
+            weights: true,
+            header_match: true,
+            mirror: true,
+        },
     });
     plan
+}
+
+/// A third of the traffic, then all of it, then stable's Deployment takes the new version.
+pub(in crate::run) fn canary() -> Plan {
+    let mut plan = with_candidate(
+        vec![
+            ("up", besides(1)),
+            ("a-third", routed(3000)),
+            ("soak", soak(mins(1), &["health"])),
+            ("full", scaled(Slot::Candidate, 3)),
+            ("all", routed(10_000)),
+            ("promote-stable", deploy()),
+            ("promote-route", routed(0)),
+            ("promote-retire", retire(Slot::Candidate)),
+        ],
+        true,
+    );
+    plan.workloads[0].baseline.autoscaler = Some(strategy::Autoscaler {
+        minimum: 2,
+        maximum: 6,
+    });
+    plan
+}
+
+/// Pod by pod, without a router.
+pub(in crate::run) fn canary_by_replicas() -> Plan {
+    with_candidate(
+        vec![
+            ("up", besides(1)),
+            ("two-left", scaled(Slot::Stable, 2)),
+            ("soak", soak(mins(1), &["health"])),
+            ("full", scaled(Slot::Candidate, 3)),
+            ("none-left", scaled(Slot::Stable, 0)),
+            ("promote-stable", deploy()),
+            ("promote-retire", retire(Slot::Candidate)),
+        ],
+        false,
+    )
+}
+
+/// All at once, and stable is kept for an hour.
+pub(in crate::run) fn blue_green() -> Plan {
+    with_candidate(
+        vec![
+            ("up", besides(3)),
+            ("preview", check(&["health"])),
+            ("switch", routed(10_000)),
+            ("soak", soak(mins(1), &["health"])),
+            ("promote", Action::Promote),
+            ("retire", retire(Slot::Stable)),
+        ],
+        true,
+    )
 }

@@ -35,7 +35,7 @@ fn rich() -> Plan {
             text: "there".to_owned(),
         },
     ));
-    plan.phases[1].strategy.as_mut().unwrap().steps.clear();
+    plan.phases[1].strategies[0].steps.clear();
     plan
 }
 

@@ -323,6 +323,7 @@ fn stable_restored_by_people_meanwhile_is_respected() {
 fn more_pods_than_there_were_are_not_taken_away_by_the_last_write() {
     let mut plan = rolling();
     plan.phases[1].steps[0].action = crate::plan::Action::Deploy {
+        placement: crate::strategy::Placement::InPlace,
         replicas: crate::strategy::Amount::Count(4),
         surge: None,
         unavailable: None,

@@ -273,7 +273,7 @@ fn past_the_point_of_no_return_an_abort_stays_forward() {
     assert!(sim.world.deployed());
     assert_eq!(
         sim.world.settings.rollout,
-        sim.run.plan().baseline.settings.rollout
+        sim.run.plan().workloads[0].baseline.settings.rollout
     );
     assert_eq!(sim.world.claim, None);
 }

@@ -11,7 +11,7 @@ use crate::event::{Command, Event, Identity, Record};
 use crate::failure::{Failure, Kind};
 use crate::plan::Plan;
 use crate::run::{End, Illegal, Line, Run, State};
-use crate::strategy;
+use crate::strategy::{self, Slot, Split};
 use crate::time::{Span, Timestamp};
 use crate::verdict::{Measurement, Status, Verdict};
 use crate::workload::{Diagnosis, Marks, Observation, Pod, Settings};
@@ -35,6 +35,23 @@ pub(in crate::run) type Judges = Rc<dyn Fn(&World, &str, u32) -> Result<Status, 
 pub(in crate::run) type Faults = Rc<dyn Fn(&World, &Effect) -> Option<Fault>>;
 pub(in crate::run) type Blind = Rc<dyn Fn(&World, &Effect) -> bool>;
 
+/// The candidate's Deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::run) struct Candidate {
+    pub settings: Settings,
+    /// Pods that are ready while those that were asked for last are not.
+    ready: u32,
+    settled_at: Timestamp,
+}
+
+impl Candidate {
+    fn resize(&mut self, replicas: u32, settled_at: Timestamp) {
+        self.ready = self.settings.replicas.min(replicas);
+        self.settings.replicas = replicas;
+        self.settled_at = settled_at;
+    }
+}
+
 #[derive(Clone)]
 pub(in crate::run) struct World {
     pub now: Timestamp,
@@ -43,6 +60,11 @@ pub(in crate::run) struct World {
     pub template_digest: String,
     pub marks: Marks,
     pub settled_at: Timestamp,
+    pub candidate: Option<Candidate>,
+    pub pieces: BTreeSet<Piece>,
+    /// The autoscalers' minima, stable's and the candidate's.
+    pub minima: BTreeMap<Slot, u32>,
+    pub traffic: Split,
     pub rollout_time: Span,
     /// The image whose pods never start, with what they wait for.
     pub broken: Option<(String, String)>,
@@ -69,10 +91,19 @@ impl World {
         Self {
             now,
             uid: UID.to_owned(),
-            settings: plan.baseline.settings.clone(),
-            template_digest: plan.baseline.template_digest.clone(),
+            settings: plan.workloads[0].baseline.settings.clone(),
+            template_digest: plan.workloads[0].baseline.template_digest.clone(),
             marks: Marks::default(),
             settled_at: now,
+            candidate: None,
+            pieces: BTreeSet::new(),
+            minima: plan.workloads[0]
+                .baseline
+                .autoscaler
+                .map(|autoscaler| (Slot::Stable, autoscaler.minimum))
+                .into_iter()
+                .collect(),
+            traffic: Split::default(),
             rollout_time: Span::from_secs(7),
             broken: None,
             broken_until: None,
@@ -106,15 +137,30 @@ impl World {
     }
 
     fn observe(&self) -> Observation {
-        let broken = self.broken.as_ref().filter(|(image, _)| {
-            *image == self.settings.image && self.broken_until.is_none_or(|until| self.now < until)
+        let mut seen = self.observe_side(&self.settings, self.settled_at);
+        seen.beside = self.candidate.as_ref().map(|candidate| {
+            let mut beside = self.observe_side(&candidate.settings, candidate.settled_at);
+            // There is nothing of an earlier version that could be ready meanwhile.
+            if beside.updated == 0 {
+                beside.ready = candidate.ready;
+                beside.available = candidate.ready;
+                beside.updated = candidate.ready;
+            }
+            Box::new(beside)
         });
-        let never = self.never_ready.as_ref() == Some(&self.settings.image);
-        let settled = self.now >= self.settled_at && broken.is_none() && !never;
-        let wanted = self.settings.replicas;
+        seen
+    }
+
+    fn observe_side(&self, settings: &Settings, settled_at: Timestamp) -> Observation {
+        let broken = self.broken.as_ref().filter(|(image, _)| {
+            *image == settings.image && self.broken_until.is_none_or(|until| self.now < until)
+        });
+        let never = self.never_ready.as_ref() == Some(&settings.image);
+        let settled = self.now >= settled_at && broken.is_none() && !never;
+        let wanted = settings.replicas;
         let pod = |waiting: Option<&String>| Pod {
             name: "api-1".to_owned(),
-            image: self.settings.image.clone(),
+            image: settings.image.clone(),
             ready: waiting.is_none(),
             restarts: 0,
             waiting: waiting.cloned(),
@@ -125,7 +171,7 @@ impl World {
             uid: self.uid.clone(),
             generation: 2,
             observed_generation: 2,
-            settings: self.settings.clone(),
+            settings: settings.clone(),
             template_digest: self.template_digest.clone(),
             total: if settled { wanted } else { wanted + 1 },
             updated: if settled { wanted } else { 0 },
@@ -137,6 +183,89 @@ impl World {
                 .then(|| pod(broken.map(|(_, reason)| reason)))
                 .into_iter()
                 .collect(),
+            autoscaler: None,
+            beside: None,
+        }
+    }
+
+    /// Nothing that serves may be taken away from traffic, whatever the engine asks.
+    fn check_traffic(&self) {
+        let share = self.traffic.candidate_weight;
+        let seen = self.observe();
+        let candidate = seen.beside.map_or(0, |beside| beside.ready);
+        assert!(share == 0 || candidate > 0, "{share} of traffic to nobody");
+        assert!(share == 10_000 || seen.ready > 0, "traffic to nobody");
+    }
+
+    fn beside(&mut self, effect: &Effect) -> Result<Done, Failure> {
+        let ready = self.now.plus(self.rollout_time);
+        let done = match &effect.request {
+            Request::Create { create } => {
+                self.pieces.insert(create.piece);
+                if create.piece == Piece::Deployment {
+                    let settings = Settings {
+                        image: create.image.clone(),
+                        replicas: create.replicas,
+                        rollout: self.settings.rollout.clone(),
+                    };
+                    self.candidate = Some(Candidate {
+                        settings,
+                        ready: 0,
+                        settled_at: ready,
+                    });
+                } else if create.piece == Piece::Autoscaler {
+                    self.minima.insert(Slot::Candidate, create.replicas);
+                }
+                Done::Created
+            }
+            Request::Remove { piece, .. } => {
+                self.pieces.remove(piece);
+                match piece {
+                    Piece::Deployment => self.candidate = None,
+                    Piece::Autoscaler => {
+                        self.minima.remove(&Slot::Candidate);
+                    }
+                    Piece::Service => {}
+                }
+                Done::Removed
+            }
+            Request::Bound { slot, minimum } => {
+                self.minima.insert(*slot, *minimum);
+                // The autoscaler follows at once.
+                if let (Slot::Candidate, Some(candidate)) = (slot, &mut self.candidate)
+                    && candidate.settings.replicas < *minimum
+                {
+                    candidate.resize(*minimum, ready);
+                }
+                Done::Bounded
+            }
+            Request::Change { change } => {
+                if let (Some(candidate), Some(replicas)) =
+                    (&mut self.candidate, change.fields.replicas)
+                {
+                    candidate.resize(replicas, ready);
+                }
+                Done::Changed
+            }
+            Request::Route { split } => {
+                self.traffic = split.clone();
+                Done::Routed
+            }
+            _ => {
+                self.traffic = Split::default();
+                Done::Unrouted
+            }
+        };
+        self.check_traffic();
+        *self.applied.entry(effect.key.clone()).or_default() += 1;
+        Ok(done)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            desired: self.traffic.clone(),
+            accepted: None,
+            settled: true,
         }
     }
 
@@ -191,7 +320,20 @@ impl World {
                 *self.applied.entry(effect.key.clone()).or_default() += 1;
                 Ok(Done::Released)
             }
-            Request::Change { change } => self.change(effect, change),
+            Request::Change { change } if change.slot.is_stable() => self.change(effect, change),
+            Request::Snapshot => Ok(Done::Snapped {
+                snapshot: serde_json::json!({"was": self.traffic}),
+                reading: self.reading(),
+            }),
+            Request::Reading => Ok(Done::Read {
+                reading: self.reading(),
+            }),
+            Request::Change { .. }
+            | Request::Create { .. }
+            | Request::Remove { .. }
+            | Request::Bound { .. }
+            | Request::Route { .. }
+            | Request::Unroute { .. } => self.beside(effect),
             Request::Observe => Ok(Done::Observed {
                 observation: Box::new(self.observe()),
             }),
@@ -258,6 +400,25 @@ impl World {
         let done = match &effect.request {
             Request::Claim { .. } => (self.claim.as_deref() == Some(RUN)).then_some(Done::Claimed),
             Request::Release => (self.claim.as_deref() != Some(RUN)).then_some(Done::Released),
+            Request::Create { .. }
+            | Request::Remove { .. }
+            | Request::Bound { .. }
+            | Request::Route { .. }
+            | Request::Unroute { .. } => {
+                let applied = self.applied.contains_key(&effect.key);
+                let done = match &effect.request {
+                    Request::Create { .. } => Done::Created,
+                    Request::Remove { .. } => Done::Removed,
+                    Request::Bound { .. } => Done::Bounded,
+                    Request::Route { .. } => Done::Routed,
+                    _ => Done::Unrouted,
+                };
+                applied.then_some(done)
+            }
+            Request::Change { change } if !change.slot.is_stable() => self
+                .applied
+                .contains_key(&effect.key)
+                .then_some(Done::Changed),
             Request::Change { change } => {
                 let marked = self.marks.effect.as_ref() == Some(&effect.key);
                 let fields = &change.fields;
@@ -643,21 +804,41 @@ impl Sim {
     /// What holds at every end.
     pub(in crate::run) fn check_end(&self) {
         let end = self.end();
-        let baseline = &self.run.plan().baseline.settings;
+        let baseline = &self.run.plan().workloads[0].baseline.settings;
         let story = || self.story();
         match end {
             End::Refused | End::Cancelled | End::RolledBack => {
                 assert_eq!(self.world.settings, *baseline, "{end}\n{}", story());
                 assert_eq!(self.world.settings.image, OLD);
+                assert_eq!(self.world.traffic, Split::default(), "{end}\n{}", story());
+                assert_eq!(self.world.candidate, None, "{end}\n{}", story());
+                assert_eq!(self.world.pieces, BTreeSet::new(), "{end}\n{}", story());
             }
             End::Succeeded => {
-                assert_eq!(self.world.settings.image, NEW, "{}", story());
-                assert_eq!(self.world.settings.replicas, baseline.replicas);
+                let serves = match &self.world.candidate {
+                    Some(candidate) => {
+                        assert_eq!(self.world.traffic, Split::weight(10_000));
+                        assert_eq!(self.world.settings.replicas, 0);
+                        &candidate.settings
+                    }
+                    None => {
+                        assert_eq!(self.world.traffic, Split::default());
+                        &self.world.settings
+                    }
+                };
+                assert_eq!(serves.image, NEW, "{}", story());
+                assert_eq!(serves.replicas, baseline.replicas);
                 if !self.said("marks-left") {
-                    assert_eq!(self.world.settings.rollout, baseline.rollout);
+                    assert_eq!(serves.rollout, baseline.rollout);
+                    assert!(!self.world.pieces.contains(&Piece::Service), "{}", story());
                 }
             }
             End::StayedForward | End::Superseded | End::RollbackStuck => {}
+        }
+        let recorded = self.run.plan().workloads[0].baseline.autoscaler;
+        if end != End::RollbackStuck && !self.said("marks-left") {
+            let minimum = self.world.minima.get(&Slot::Stable).copied();
+            assert_eq!(minimum, recorded.map(|a| a.minimum), "{end}\n{}", story());
         }
         if end != End::RollbackStuck && !self.said("claim-left") {
             assert_ne!(self.world.claim.as_deref(), Some(RUN), "{end}\n{}", story());

@@ -31,14 +31,6 @@ pub struct Loaded {
     pub namespace: String,
 }
 
-impl Loaded {
-    /// The image to bring up.
-    #[must_use]
-    pub fn image(&self) -> String {
-        self.release.workload.image_for(&self.version)
-    }
-}
-
 /// Reads and checks a release. `builtin` are the names of the plugins that ship with the engine.
 ///
 /// # Errors

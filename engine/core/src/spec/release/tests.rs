@@ -121,7 +121,7 @@ fn the_example_loads() {
         ),
         ("1.1.0", "default", "hello")
     );
-    assert_eq!(loaded.image(), "registry.example/hello:1.1.0");
+    assert_eq!(image(&loaded), "registry.example/hello:1.1.0");
     assert!(
         matches!(loaded.target, Target::Simulated(Simulated { scenario: Some(ref s), .. }) if s == "scenario.yaml")
     );
@@ -172,7 +172,7 @@ fn the_command_line_wins_over_the_file() {
     };
     let loaded = load("release.yaml", FULL.as_bytes(), &overrides, &BUILTIN).unwrap();
     assert_eq!(
-        (loaded.image().as_str(), loaded.namespace.as_str()),
+        (image(&loaded).as_str(), loaded.namespace.as_str()),
         ("registry.example:5000/shop:3.0.0", "shop-prod")
     );
     assert!(matches!(loaded.target, Target::Kubernetes(_)));
@@ -523,4 +523,9 @@ fn lists_have_limits() {
         .collect();
     let found = faults(&full_with("phases:\n", &format!("phases:\n{many}")));
     assert_eq!(found[0].0, codes::TOO_MANY, "{}", found[0].2);
+}
+
+fn image(loaded: &Loaded) -> String {
+    let workloads = loaded.release.workloads();
+    workloads[0].1.image_for(&loaded.version)
 }

@@ -1,0 +1,85 @@
+//! What is deployed, and what shares traffic in front of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::VERSION_PLACEHOLDER;
+
+/// The highest wave that a workload can be put into.
+pub const MAX_WAVE: u32 = 100;
+
+/// What is deployed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Workload {
+    /// Its name, where there are several; the Deployment's if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Workloads of a lower wave come first. A wave begins when the one before it is done.
+    #[serde(default = "super::one")]
+    pub wave: u32,
+    /// The Deployment. With colours, what their Deployments' names begin with: `shop` for `shop-blue` and `shop-green`.
+    pub deployment: String,
+    /// The container in it whose image is replaced.
+    pub container: String,
+    /// The image; `{version}` stands for the release's version.
+    pub image: String,
+    /// The Service in front of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Two Deployments that take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colours: Option<Colours>,
+    /// What shares traffic between the version that serves and the one that is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
+    /// ConfigMaps that belong to the workload and must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_maps: Vec<String>,
+    /// Secrets that belong to the workload and must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+}
+
+impl Workload {
+    /// The image for a version.
+    #[must_use]
+    pub fn image_for(&self, version: &str) -> String {
+        self.image.replace(VERSION_PLACEHOLDER, version)
+    }
+
+    /// The name by which the run calls it.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.deployment)
+    }
+}
+
+/// Two Deployments that take turns: the Service's selector says which of them serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Colours {
+    /// The label in the Service's selector whose value is the colour that serves.
+    pub label: String,
+    /// The two colours.
+    #[serde(default = "blue_and_green")]
+    pub values: [String; 2],
+}
+
+fn blue_and_green() -> [String; 2] {
+    ["blue".to_owned(), "green".to_owned()]
+}
+
+/// What shares traffic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Router {
+    /// The router plugin.
+    pub plugin: String,
+    /// Which of the plugin's routers, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<String>,
+    /// The router's own config.
+    #[serde(default = "super::empty_config")]
+    pub config: serde_json::Value,
+}

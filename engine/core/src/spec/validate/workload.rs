@@ -1,0 +1,182 @@
+//! What is deployed.
+
+use crate::diagnostic::codes;
+use crate::spec::Change;
+use crate::spec::check::Checker;
+use crate::spec::name;
+use crate::spec::release::{MAX_WAVE, Release, VERSION_PLACEHOLDER, Workload};
+
+/// Checks everything that a release deploys.
+pub(super) fn check(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
+    let found = match (&release.workload, release.workloads.is_empty()) {
+        (None, true) => Some("none"),
+        (Some(_), false) => Some("both"),
+        _ => None,
+    };
+    if let Some(found) = found {
+        let code = if found == "none" {
+            codes::MISSING_FIELD
+        } else {
+            codes::CONTRADICTION
+        };
+        c.fault(
+            code,
+            "",
+            |f| f.expected("`workload` or `workloads`").found(found),
+            "a release deploys one workload, or several",
+        );
+    }
+    let all = release.workloads();
+    for (pointer, workload) in &all {
+        one(c, release, builtin, pointer, workload);
+    }
+    c.distinct(
+        "workloads",
+        all.iter()
+            .map(|(pointer, workload)| (workload.called(), pointer.clone())),
+    );
+    c.distinct(
+        "Deployments",
+        all.iter()
+            .map(|(pointer, w)| (w.deployment.as_str(), format!("{pointer}/deployment"))),
+    );
+}
+
+fn one(
+    c: &mut Checker<'_>,
+    release: &Release,
+    builtin: &[&str],
+    pointer: &str,
+    workload: &Workload,
+) {
+    let at = |field: &str| format!("{pointer}/{field}");
+    if let Some(name) = &workload.name {
+        c.label(&at("name"), "workload", name);
+    }
+    if !(1..=MAX_WAVE).contains(&workload.wave) {
+        c.fault(
+            codes::INVALID_VALUE,
+            &at("wave"),
+            |f| {
+                f.expected(format!("a whole number from 1 to {MAX_WAVE}"))
+                    .found(workload.wave.to_string())
+            },
+            "there is no such wave",
+        );
+    }
+    c.subdomain(&at("deployment"), "Deployment", &workload.deployment);
+    c.label(&at("container"), "container", &workload.container);
+    if let Some(service) = &workload.service {
+        c.label(&at("service"), "Service", service);
+    }
+    for (list, what, names) in [
+        ("configMaps", "ConfigMap", &workload.config_maps),
+        ("secrets", "Secret", &workload.secrets),
+    ] {
+        c.bounded(&at(list), what, names.len());
+        for (index, name) in names.iter().enumerate() {
+            c.subdomain(&format!("{pointer}/{list}/{index}"), what, name);
+        }
+    }
+    if let Some(router) = &workload.router {
+        let pointer = at("router");
+        super::plugin(
+            c,
+            release,
+            builtin,
+            &format!("{pointer}/plugin"),
+            &router.plugin,
+        );
+        super::config(c, release, &format!("{pointer}/config"), &router.config);
+    }
+    beside(c, pointer, workload);
+    image(c, release, &at("image"), workload);
+}
+
+/// Colours and routers need a Service: the one says which colour serves, the others share its traffic.
+fn beside(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
+    let needs = [
+        ("colours", workload.colours.is_some()),
+        ("router", workload.router.is_some()),
+    ];
+    for (field, given) in needs {
+        if given && workload.service.is_none() {
+            c.fault(
+                codes::MISSING_FIELD,
+                &format!("{pointer}/{field}"),
+                |f| f.expected("a field `service` beside it").found("none"),
+                format!("`{field}` is given for a workload without a Service"),
+            );
+        }
+    }
+    if let Some(colours) = &workload.colours {
+        let [first, second] = &colours.values;
+        for (index, value) in colours.values.iter().enumerate() {
+            c.label(
+                &format!("{pointer}/colours/values/{index}"),
+                "colour",
+                value,
+            );
+        }
+        if first == second {
+            c.fault(
+                codes::CONTRADICTION,
+                &format!("{pointer}/colours/values"),
+                |f| f.expected("two colours").found(format!("`{first}` twice")),
+                "the colours are the same",
+            );
+        }
+    }
+}
+
+/// The image must follow from the version: by the placeholder, or because a digest fixes it.
+fn image(c: &mut Checker<'_>, release: &Release, pointer: &str, workload: &Workload) {
+    let image = workload.image.as_str();
+    let (reference, digest) = match image.split_once('@') {
+        Some((reference, digest)) => (reference, Some(digest)),
+        None => (image, None),
+    };
+    if let Some(digest) = digest {
+        if !name::is_digest(digest) {
+            c.fault(
+                codes::INVALID_VALUE,
+                pointer,
+                |f| {
+                    f.expected("`sha256:` and 64 hexadecimal digits after `@`")
+                        .found(format!("`{digest}`"))
+                },
+                "the image's digest can't be one",
+            );
+        }
+        return;
+    }
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    let rest = reference.replace(VERSION_PLACEHOLDER, "");
+    let fault = match tag {
+        _ if rest.contains(['{', '}']) => Some("the image has a placeholder that is not known"),
+        None | Some("") => Some("the image has no tag"),
+        Some("latest") => Some("the tag `latest` names another image every time"),
+        // A change of configuration alone keeps the image that serves.
+        Some(_)
+            if !image.contains(VERSION_PLACEHOLDER) && release.change != Change::Configuration =>
+        {
+            Some("the image does not follow from the version")
+        }
+        Some(_) if reference.chars().any(char::is_whitespace) => {
+            Some("the image has a blank in it")
+        }
+        Some(_) => None,
+    };
+    if let Some(message) = fault {
+        c.fault(
+            codes::IMAGE_WITHOUT_VERSION,
+            pointer,
+            |f| {
+                f.expected("an image that ends in `:{version}`, or one with a digest")
+                    .found(format!("`{image}`"))
+            },
+            message,
+        );
+    }
+}
