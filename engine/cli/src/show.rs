@@ -119,7 +119,7 @@ pub(crate) fn run(run: &Run, awake: &Run, driven: bool, marks: Marks) -> String 
         subject.version
     );
     put(&mut text, "state", &run.state().to_string());
-    put(&mut text, "target", &plan.target.to_string());
+    put(&mut text, "target", &plan.targets());
     put(
         &mut text,
         "started",

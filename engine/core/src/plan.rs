@@ -394,7 +394,17 @@ impl Plan {
         self.workloads.get(place)
     }
 
-    /// Every target, in the order in which they are claimed: that of their names, so that two runs never wait
+    /// Every target, as text.
+    #[must_use]
+    pub fn targets(&self) -> String {
+        let targets = self
+            .workloads
+            .iter()
+            .map(|workload| workload.target.to_string());
+        targets.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The places of all workloads, in the order in which their targets are claimed: that of their names, so that two runs never wait
     /// for each other.
     #[must_use]
     pub fn claims(&self) -> Vec<usize> {

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Change, Notice};
+use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Kind, Problem};
 use phasegate_core::plan::{Pin, Use};
-use phasegate_core::strategy::{Situation, Step, StepOutcome};
+use phasegate_core::strategy::{RouterFeatures, Situation, Slot, Split, Step, StepOutcome};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::verdict::{Question, Verdict};
-use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
+use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
-    Call, ChangeError, ClaimRecord, Cluster, Description, Head, Inboxed, Journal, JournalError,
-    Plugins, RunEntry, Stamp,
+    Call, ChangeError, ClaimRecord, Cluster, Description, Found, Head, Inboxed, Journal,
+    JournalError, Located, Plugins, RunEntry, Stamp,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -240,6 +240,56 @@ impl Cluster for FatedCluster {
         self.inner.baseline(target).await
     }
 
+    async fn locate(
+        &self,
+        target: &Target,
+        colours: Option<&Colours>,
+        routed: bool,
+    ) -> Result<Located, Failure> {
+        self.inner.locate(target, colours, routed).await
+    }
+
+    async fn create(
+        &self,
+        target: &Target,
+        create: &Create,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.create(target, create, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn remove(
+        &self,
+        target: &Target,
+        slot: Slot,
+        piece: Piece,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.remove(target, slot, piece, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn bound(
+        &self,
+        target: &Target,
+        slot: Slot,
+        minimum: u32,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.bound(target, slot, minimum, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn found(
+        &self,
+        target: &Target,
+        slot: Slot,
+        piece: Piece,
+    ) -> Result<Option<Found>, Failure> {
+        self.inner.found(target, slot, piece).await
+    }
+
     async fn observe(&self, target: &Target) -> Result<Observation, Failure> {
         self.inner.observe(target).await
     }
@@ -286,14 +336,16 @@ impl Cluster for FatedCluster {
 pub struct FaultyPlugins {
     inner: Arc<dyn Plugins>,
     faults: Mutex<Vec<(PluginFault, u32)>>,
+    fate: Arc<Fate>,
 }
 
 impl FaultyPlugins {
-    /// Over other plugins.
+    /// Over other plugins. The engine may die between a router's write and its answer.
     #[must_use]
-    pub fn new(inner: Arc<dyn Plugins>, faults: &[PluginFault]) -> Self {
+    pub fn new(inner: Arc<dyn Plugins>, faults: &[PluginFault], fate: Arc<Fate>) -> Self {
         Self {
             inner,
+            fate,
             faults: Mutex::new(faults.iter().map(|fault| (fault.clone(), 0)).collect()),
         }
     }
@@ -309,6 +361,13 @@ impl FaultyPlugins {
             }
         }
         None
+    }
+
+    async fn survive<T>(&self, call: &Call, answer: T) -> T {
+        if self.fate.after_write(&call.key) {
+            self.fate.end().await;
+        }
+        answer
     }
 
     async fn behave(&self, plugin: &str) -> Result<(), Failure> {
@@ -379,6 +438,32 @@ impl Plugins for FaultyPlugins {
     ) -> Result<Verdict, Failure> {
         self.behave(&gate.plugin).await?;
         self.inner.evaluate(gate, call, question).await
+    }
+
+    async fn supports(&self, router: &Use, call: &Call) -> Result<RouterFeatures, Failure> {
+        self.inner.supports(router, call).await
+    }
+
+    async fn snapshot(&self, router: &Use, call: &Call) -> Result<Value, Failure> {
+        self.behave(&router.plugin).await?;
+        self.inner.snapshot(router, call).await
+    }
+
+    async fn route(&self, router: &Use, call: &Call, split: &Split) -> Result<(), Failure> {
+        self.behave(&router.plugin).await?;
+        let answer = self.inner.route(router, call, split).await;
+        self.survive(call, answer).await
+    }
+
+    async fn reading(&self, router: &Use, call: &Call) -> Result<Reading, Failure> {
+        self.behave(&router.plugin).await?;
+        self.inner.reading(router, call).await
+    }
+
+    async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure> {
+        self.behave(&router.plugin).await?;
+        let answer = self.inner.unroute(router, call, snapshot).await;
+        self.survive(call, answer).await
     }
 
     async fn notify(

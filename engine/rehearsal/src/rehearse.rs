@@ -9,7 +9,7 @@ use phasegate_core::event::{Command, DriftAnswer, Identity, Record};
 use phasegate_core::plan::Plan;
 use phasegate_core::run::{Run, State};
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::spec::release::Loaded;
+use phasegate_core::spec::release::{self, Loaded};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::engine::{Engine, Error, Left, Nudge, Observer, Options};
 use phasegate_runtime::perform::World;
@@ -51,6 +51,14 @@ pub struct Stage<'a> {
     pub engine: Engine,
     /// Another, empty journal, for a second run that somebody begins elsewhere.
     pub elsewhere: Arc<dyn Journal>,
+}
+
+impl Stage<'_> {
+    /// The workload that a rehearsal is told by, where a release has several.
+    fn first_workload(&self) -> Option<&release::Workload> {
+        let workloads = self.loaded.release.workloads();
+        workloads.first().map(|(_, workload)| *workload)
+    }
 }
 
 /// What became of a rehearsal.
@@ -197,13 +205,16 @@ impl<'a> Player<'a> {
                 plugins: Arc::new(FaultyPlugins::new(
                     world.plugins.clone(),
                     &stage.scenario.plugins,
+                    fate.clone(),
                 )),
                 clock: world.clock.clone(),
             },
             journal: Arc::new(journal),
             leases: stage.engine.leases.clone(),
         };
-        let deployment = &stage.loaded.release.workload.deployment;
+        let deployment = stage
+            .first_workload()
+            .map_or("", |workload| &workload.deployment);
         let before = stage.cluster.with(|cluster| {
             cluster.record_history();
             Snapshot::of(cluster, &stage.loaded.namespace, deployment)
@@ -472,7 +483,7 @@ impl<'a> Player<'a> {
                 name,
                 merge,
             } => {
-                let namespace = namespace.as_deref().unwrap_or(&plan.target.namespace);
+                let namespace = namespace.as_deref().unwrap_or(&self.stage.loaded.namespace);
                 let Some(info) = crate::cluster::KINDS
                     .iter()
                     .find(|known| known.name == kind)
@@ -549,15 +560,24 @@ impl<'a> Player<'a> {
             .await
             .map(|(records, _)| records)
             .unwrap_or_default();
-        let workload = &stage.loaded.release.workload;
-        let claim = format!("phasegate-claim-{}", workload.deployment);
+        let workload = stage.first_workload();
+        let deployment = workload.map_or("", |workload| &workload.deployment);
+        let service = workload.and_then(|workload| workload.service.as_deref());
         let (history, requests, after, claimed) = stage.cluster.with(|cluster| {
             let namespace = &stage.loaded.namespace;
             (
                 cluster.history().to_vec(),
                 cluster.requests().to_vec(),
-                Snapshot::of(cluster, namespace, &workload.deployment),
-                cluster.get(Kind::ConfigMap, namespace, &claim).is_some(),
+                Snapshot::of(cluster, namespace, deployment),
+                stage
+                    .loaded
+                    .release
+                    .workloads()
+                    .iter()
+                    .any(|(_, workload)| {
+                        let claim = format!("phasegate-claim-{}", workload.deployment);
+                        cluster.get(Kind::ConfigMap, namespace, &claim).is_some()
+                    }),
             )
         });
         let exchanges = stage.network.exchanges();
@@ -601,7 +621,7 @@ impl<'a> Player<'a> {
             before: &self.before,
             after: &after,
             claimed,
-            service: workload.service.as_deref(),
+            service,
             namespace: &stage.loaded.namespace,
             end: &end,
             reason: &reason,
@@ -621,9 +641,7 @@ impl<'a> Player<'a> {
                 )
             }));
         }
-        let fewest_ready = workload
-            .service
-            .as_deref()
+        let fewest_ready = service
             .and_then(|service| observer::fewest_ready(&history, &stage.loaded.namespace, service));
         Rehearsal {
             story,

@@ -169,7 +169,7 @@ impl Engine {
         let entry = RunEntry {
             run: run.to_owned(),
             release: plan.subject.name.clone(),
-            target: targets(&plan),
+            target: plan.targets(),
             created: now,
             records: 1,
         };
@@ -689,15 +689,6 @@ impl Drive<'_> {
             .await?;
         Ok(())
     }
-}
-
-/// Every target of a plan, as text.
-fn targets(plan: &Plan) -> String {
-    let targets = plan
-        .workloads
-        .iter()
-        .map(|workload| workload.target.to_string());
-    targets.collect::<Vec<_>>().join(", ")
 }
 
 /// The target whose lease says who drives the run: the first that it claims.

@@ -48,11 +48,13 @@ fn target_of(named: &str) -> Result<Target, Fault> {
         return Ok(Target {
             cluster: (*cluster).to_owned(),
             namespace: (*namespace).to_owned(),
+            workload: (*deployment).to_owned(),
             deployment: (*deployment).to_owned(),
             container: String::new(),
             service: None,
             config_maps: Vec::new(),
             secrets: Vec::new(),
+            beside: None,
         });
     }
     if Path::new(named).is_file() {
@@ -62,7 +64,27 @@ fn target_of(named: &str) -> Result<Target, Fault> {
             policy: None,
         };
         let given = release::load(named, &inputs)?;
-        return Ok(planner::target_of(&given.loaded, SIMULATED));
+        let workloads = given.loaded.release.workloads();
+        let mut targets = workloads
+            .iter()
+            .map(|(_, workload)| planner::target_of(&given.loaded, workload, SIMULATED));
+        return match (targets.next(), targets.next()) {
+            (Some(target), None) => Ok(target),
+            (first, second) => {
+                let named = first.into_iter().chain(second).chain(targets);
+                let named = named.map(|target| target.to_string()).collect::<Vec<_>>();
+                Err(Diagnostic::new(
+                    codes::INVALID_VALUE,
+                    format!(
+                        "`{named_by}` deploys several workloads",
+                        named_by = given.loaded.release.metadata.name
+                    ),
+                )
+                .expected(format!("one of: {}", named.join(", ")))
+                .hint("name the target itself")
+                .into())
+            }
+        };
     }
     Err(
         Diagnostic::new(codes::INVALID_VALUE, format!("`{named}` is no target"))

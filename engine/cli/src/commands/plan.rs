@@ -78,9 +78,20 @@ pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> 
 
 /// What abort does once something was changed.
 fn abort_once_changed(plan: &Plan) -> String {
-    let settings = &plan.baseline.settings;
+    let back = plan.workloads.iter().rev().map(|workload| {
+        let settings = &workload.baseline.settings;
+        let what = format!(
+            "{} ({}) back with {} replicas",
+            workload.baseline.version, settings.image, settings.replicas
+        );
+        if workload.router.is_some() {
+            format!("{what}, all traffic on it, the candidate gone")
+        } else {
+            what
+        }
+    });
     format!(
-        "brings {} ({}) back with {} replicas and waits until it is ready",
-        plan.subject.previous_version, settings.image, settings.replicas
+        "brings {} and waits until it is ready",
+        back.collect::<Vec<_>>().join("; ")
     )
 }

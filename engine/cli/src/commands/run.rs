@@ -119,7 +119,11 @@ fn read_plan(file: &str) -> Result<Plan, Fault> {
 
 /// The saved plan, if the world, the release, its policy and its plugins are what they were.
 fn unchanged(saved: Plan, now: Plan) -> Result<Plan, Fault> {
-    let mut differences = planner::drift(&saved, &now.baseline);
+    let pairs = saved.workloads.iter().zip(&now.workloads);
+    let mut differences = pairs
+        .clone()
+        .flat_map(|(before, now)| planner::drift(before, &now.baseline))
+        .collect::<Vec<_>>();
     for (name, pin) in &saved.plugins {
         match now.plugins.get(name) {
             Some(found) if found.digest == pin.digest => {}
@@ -132,10 +136,11 @@ fn unchanged(saved: Plan, now: Plan) -> Result<Plan, Fault> {
     }
     if differences.is_empty() {
         // What changes by itself, such as the Deployment's resource version, is no drift.
-        let again = Plan {
-            baseline: saved.baseline.clone(),
-            ..now
-        };
+        let mut workloads = now.workloads.clone();
+        for (workload, before) in workloads.iter_mut().zip(&saved.workloads) {
+            workload.baseline.clone_from(&before.baseline);
+        }
+        let again = Plan { workloads, ..now };
         if again.digest() == saved.digest() {
             return Ok(saved);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::API_VERSION;
-use phasegate_core::spec::release::{DEFAULT_NAMESPACE, Loaded};
+use phasegate_core::spec::release::{self, DEFAULT_NAMESPACE, Loaded};
 use phasegate_core::time::Span;
 use phasegate_rehearsal::network::Network;
 use phasegate_rehearsal::scenario::{self, Scenario};
@@ -155,44 +155,18 @@ fn empty() -> Result<Scenario, Diagnostics> {
     Ok(scenario::load("empty.yaml", text.as_bytes())?.scenario)
 }
 
-/// A scenario in which the workload of a release is there at an earlier version, and nothing goes wrong.
+/// A scenario in which the workloads of a release are there at an earlier version, and nothing goes wrong.
 pub(super) fn scenario_for(loaded: &Loaded) -> Result<String, Diagnostic> {
-    let workload = &loaded.release.workload;
     let namespace = &loaded.namespace;
-    let name = &workload.deployment;
-    let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
-    let mut objects = vec![json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": REPLICAS,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": workload.container,
-                    "image": workload.image_for(EARLIER),
-                }]},
-            },
-        },
-    })];
+    let mut objects = Vec::new();
     if namespace != DEFAULT_NAMESPACE {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        objects.insert(0, namespace);
+        objects.push(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        );
     }
-    if let Some(service) = &workload.service {
-        let mut object = about("Service", service);
-        if let Some(fields) = object.as_object_mut() {
-            let spec =
-                json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
-            fields.insert("spec".to_owned(), spec);
-        }
-        objects.push(object);
+    for (_, workload) in loaded.release.workloads() {
+        objects.extend(objects_of(workload, namespace));
     }
-    objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
-    objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
     let scenario = json!({
         "apiVersion": API_VERSION,
         "kind": "Scenario",
@@ -201,6 +175,45 @@ pub(super) fn scenario_for(loaded: &Loaded) -> Result<String, Diagnostic> {
     // JSON is YAML too.
     serde_json::to_string_pretty(&scenario)
         .map_err(|e| internal("a scenario can't be written as JSON").caused_by(&e))
+}
+
+/// A Deployment, what stands in front of it, and what belongs to it. Of two colours the first one serves.
+fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
+    let mut labels = json!({"app": workload.deployment});
+    let mut name = workload.deployment.clone();
+    if let (Some(colours), Some(labels)) = (&workload.colours, labels.as_object_mut()) {
+        let [live, _] = &colours.values;
+        name = format!("{name}-{live}");
+        labels.insert(colours.label.clone(), live.as_str().into());
+    }
+    let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
+    let mut objects = vec![json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{
+                    "name": workload.container,
+                    "image": workload.image_for(EARLIER),
+                }]},
+            },
+        },
+    })];
+    if let Some(service) = &workload.service {
+        let mut object = about("Service", service);
+        if let Some(fields) = object.as_object_mut() {
+            let spec = json!({"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]});
+            fields.insert("spec".to_owned(), spec);
+        }
+        objects.push(object);
+    }
+    objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
+    objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
+    objects
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn view(seen: &Seen) -> View<'_> {
         finished: state::finished(run),
         driven: *driven,
         release: &plan.subject,
-        target: plan.target.to_string(),
+        target: plan.targets(),
         plan: run.digest(),
         started_by: run.started_by(),
         started_at: run.started_at().to_string(),

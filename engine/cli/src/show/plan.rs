@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use phasegate_core::plan::{Action, Phase, Plan, Requirement};
-use phasegate_core::strategy::Amount;
+use phasegate_core::plan::{Action, Phase, Plan, Requirement, Workload};
+use phasegate_core::strategy::{Amount, Placement, Slot};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::window::{self, Decision};
 use phasegate_core::workload::Rollout;
@@ -62,14 +62,26 @@ fn head(text: &mut String, plan: &Plan) {
         subject.change,
         subject.environment
     );
-    put(text, "target", &plan.target.to_string());
-    put(text, "image", &subject.image);
+    for workload in &plan.workloads {
+        put(text, "target", &workload.target.to_string());
+        put(text, "image", &workload.image);
+    }
     put(text, "plan", &short(&plan.digest()));
 }
 
 fn there(text: &mut String, plan: &Plan) {
-    let baseline = &plan.baseline;
-    text.push_str("\nthere now\n");
+    for workload in &plan.workloads {
+        if plan.workloads.len() > 1 {
+            let _ = write!(text, "\nthere now: {}\n", workload.name);
+        } else {
+            text.push_str("\nthere now\n");
+        }
+        there_of(text, workload);
+    }
+}
+
+fn there_of(text: &mut String, workload: &Workload) {
+    let baseline = &workload.baseline;
     put(text, "image", &baseline.settings.image);
     put(
         text,
@@ -90,11 +102,31 @@ fn there(text: &mut String, plan: &Plan) {
     if let Some(tool) = &baseline.self_healing {
         put(text, "kept by", tool);
     }
+    if let Some(autoscaler) = baseline.autoscaler {
+        let bounds = format!("{} to {} replicas", autoscaler.minimum, autoscaler.maximum);
+        put(text, "autoscaler", &bounds);
+    }
+    if let Some(router) = &workload.router {
+        put(text, "router", &router.offer.offer);
+    }
+    let Some(beside) = workload.target.beside.as_ref() else {
+        return;
+    };
+    if let Some(live) = &beside.live {
+        put(text, "live colour", live);
+    }
+    if let Some(idle) = &baseline.idle {
+        let kept = format!(
+            "{} with {} replicas of {}, which a candidate replaces",
+            beside.deployment, idle.replicas, idle.image
+        );
+        put(text, "kept beside", &kept);
+    }
 }
 
 fn phase(text: &mut String, plan: &Plan, phase: &Phase) {
     let mut title = phase.name.clone();
-    if let Some(strategy) = &phase.strategy {
+    if let Some(strategy) = phase.strategies.first() {
         let _ = write!(title, "  (strategy {})", strategy.offer.offer);
     }
     if let Some(timeout) = phase.timeout {
@@ -194,12 +226,17 @@ fn action(action: &Action) -> String {
     };
     match action {
         Action::Deploy {
+            placement,
             replicas,
             surge,
             unavailable,
             timeout,
         } => {
-            let mut text = format!("deploy in place, {}", amount(replicas));
+            let place = match placement {
+                Placement::InPlace => "in place",
+                Placement::Beside => "beside stable",
+            };
+            let mut text = format!("deploy {place}, {}", amount(replicas));
             if let Some(surge) = surge {
                 let _ = write!(text, ", surge {surge}");
             }
@@ -209,9 +246,39 @@ fn action(action: &Action) -> String {
             let _ = write!(text, ", ready within {timeout}");
             text
         }
-        Action::Scale { replicas, timeout } => {
-            format!("scale to {}, ready within {timeout}", amount(replicas))
+        Action::Scale {
+            slot,
+            replicas,
+            timeout,
+        } => {
+            let whose = match slot {
+                Slot::Stable => "",
+                Slot::Candidate => "the candidate ",
+            };
+            format!(
+                "scale {whose}to {}, ready within {timeout}",
+                amount(replicas)
+            )
         }
+        Action::Route { split, settle, .. } => {
+            let split = if split.spares_candidate() {
+                "all to stable".to_owned()
+            } else {
+                split.to_string()
+            };
+            format!("traffic: {split}; then {settle} for the data plane")
+        }
+        Action::Promote => "the candidate becomes stable".to_owned(),
+        Action::Retire {
+            slot: Slot::Candidate,
+            ..
+        } => "take the candidate away".to_owned(),
+        Action::Retire {
+            after,
+            remove: true,
+            ..
+        } => format!("scale stable to nothing; its removal is due after {after}"),
+        Action::Retire { .. } => "scale stable to nothing".to_owned(),
         Action::Check { gates } => format!("check {}", gates.join(", ")),
         Action::Soak {
             duration,

@@ -28,13 +28,8 @@ impl Run {
             Pair::new("previous version", &subject.previous_version),
             Pair::new("environment", &subject.environment),
             Pair::new("started by", &self.started_by.name),
-            Pair::new("target", self.targets_in_words()),
+            Pair::new("target", self.plan.targets()),
         ]
-    }
-
-    fn targets_in_words(&self) -> String {
-        let targets = self.plan.workloads.iter().map(|w| w.target.to_string());
-        targets.collect::<Vec<_>>().join(", ")
     }
 
     /// Tells everybody who wants to know of this event.

@@ -38,6 +38,7 @@ fn intent(seconds: u64, key: &str) -> Record {
         at: at(seconds),
         event: Event::Intended {
             effect: Box::new(Effect {
+                workload: 0,
                 id: Id(1),
                 key: key.to_owned(),
                 direction: Direction::Forward,

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Change, Notice};
+use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::failure::{Failure, Kind, Problem};
 use phasegate_core::plan::{Pin, Use};
-use phasegate_core::strategy::{Situation, Step, StepOutcome};
+use phasegate_core::strategy::{RouterFeatures, Situation, Slot, Split, Step, StepOutcome};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::verdict::{Question, Status, Verdict};
-use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Settings, Target};
+use phasegate_core::workload::{
+    Baseline, Colours, Diagnosis, Marks, Observation, Settings, Target,
+};
 use phasegate_runtime::ports::*;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -174,7 +176,37 @@ impl Cluster for Fakes {
             deadline_exceeded: false,
             marks: outside.marks.clone(),
             pods: Vec::new(),
+            autoscaler: None,
+            beside: None,
         })
+    }
+
+    async fn locate(
+        &self,
+        target: &Target,
+        _: Option<&Colours>,
+        _: bool,
+    ) -> Result<Located, Failure> {
+        Ok(Located {
+            deployment: target.deployment.clone(),
+            beside: Err(failure(Kind::Permanent)),
+        })
+    }
+
+    async fn create(&self, _: &Target, _: &Create, _: &Stamp) -> Result<(), ChangeError> {
+        Err(failure(Kind::Permanent).into())
+    }
+
+    async fn remove(&self, _: &Target, _: Slot, _: Piece, _: &Stamp) -> Result<(), ChangeError> {
+        Err(failure(Kind::Permanent).into())
+    }
+
+    async fn bound(&self, _: &Target, _: Slot, _: u32, _: &Stamp) -> Result<(), ChangeError> {
+        Err(failure(Kind::Permanent).into())
+    }
+
+    async fn found(&self, _: &Target, _: Slot, _: Piece) -> Result<Option<Found>, Failure> {
+        Ok(None)
     }
 
     async fn change(&self, _: &Target, change: &Change, stamp: &Stamp) -> Result<(), ChangeError> {
@@ -284,6 +316,26 @@ impl Plugins for Fakes {
     }
 
     async fn plan(&self, _: &Use, _: &Call, _: &Situation) -> Result<Vec<Step>, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn supports(&self, _: &Use, _: &Call) -> Result<RouterFeatures, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn snapshot(&self, _: &Use, _: &Call) -> Result<Value, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn route(&self, _: &Use, _: &Call, _: &Split) -> Result<(), Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn reading(&self, _: &Use, _: &Call) -> Result<Reading, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn unroute(&self, _: &Use, _: &Call, _: &Value) -> Result<(), Failure> {
         Err(failure(Kind::Permanent))
     }
 

@@ -18,7 +18,7 @@ use phasegate_core::plan::*;
 use phasegate_core::run::{End, Run, State};
 use phasegate_core::spec::Change;
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::strategy::Amount;
+use phasegate_core::strategy::{Amount, Placement};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Rollout, Settings, Target};
 use phasegate_runtime::engine::{Engine, Error, INBOX_POLL, Left, Nudge, Options, Unobserved};
@@ -38,16 +38,12 @@ pub(crate) fn ada() -> Identity {
 }
 
 fn step(id: &str, action: Action) -> Step {
-    Step {
-        id: id.to_owned(),
-        action,
-        outage: false,
-        point_of_no_return: false,
-    }
+    Step::new(id.to_owned(), action)
 }
 
 fn deploy(percent: u8) -> Step {
     let action = Action::Deploy {
+        placement: Placement::InPlace,
         replicas: Amount::Percent(percent),
         surge: Some("1".to_owned()),
         unavailable: Some("0".to_owned()),
@@ -89,6 +85,7 @@ fn baseline() -> Baseline {
         template_digest: "template".to_owned(),
         self_healing: None,
         labels: BTreeMap::new(),
+        idle: None,
     }
 }
 
@@ -117,18 +114,24 @@ fn plan(steps: Vec<Step>) -> Plan {
             previous_version: "1.4.0".to_owned(),
             environment: "production".to_owned(),
             change: Change::Minor,
+        },
+        workloads: vec![Workload {
+            name: "api".to_owned(),
             image: NEW.to_owned(),
-        },
-        target: Target {
-            cluster: "fake".to_owned(),
-            namespace: "shop".to_owned(),
-            deployment: "api".to_owned(),
-            container: "api".to_owned(),
-            service: None,
-            config_maps: Vec::new(),
-            secrets: Vec::new(),
-        },
-        baseline: baseline(),
+            target: Target {
+                cluster: "fake".to_owned(),
+                namespace: "shop".to_owned(),
+                workload: "api".to_owned(),
+                deployment: "api".to_owned(),
+                container: "api".to_owned(),
+                service: None,
+                config_maps: Vec::new(),
+                secrets: Vec::new(),
+                beside: None,
+            },
+            baseline: baseline(),
+            router: None,
+        }],
         plugins: BTreeMap::new(),
         gates: [("health".to_owned(), Gate { offer, policy })].into(),
         notifiers: BTreeMap::new(),
@@ -137,7 +140,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             steps,
             gates: vec!["health".to_owned()],
             timeout: None,
-            strategy: None,
+            strategies: Vec::new(),
         }],
         approvals: Vec::new(),
         calendar: Policy::default(),
