@@ -52,6 +52,8 @@ async fn both() -> anyhow::Result<Vec<Row>> {
         workload: "shop".to_owned(),
         replicas: 3,
         autoscaler: None,
+        live: None,
+        router: None,
         gates,
         actions: Vec::new(),
     };

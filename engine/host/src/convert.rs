@@ -1,9 +1,12 @@
 //! Between the core's types and those generated from the contracts. Generated types never leave this
 //! crate: their names are Rust's, not the contract's.
 
+use std::collections::BTreeMap;
+
 pub(crate) mod gate;
 pub(crate) mod meta;
 pub(crate) mod notifier;
+pub(crate) mod router;
 pub(crate) mod strategy;
 
 use phasegate_core::diagnostic::codes;
@@ -62,6 +65,23 @@ fn workload(call: &Call) -> Value {
     });
     if let (Some(service), Some(workload)) = (&target.service, workload.as_object_mut()) {
         workload.insert("service".into(), service.as_str().into());
+    }
+    let side = |deployment: &str, service: Option<&String>, labels: &BTreeMap<String, String>| {
+        json!({"deployment": deployment, "service": service, "labels": labels})
+    };
+    if let (Some(beside), Some(workload)) = (&target.beside, workload.as_object_mut()) {
+        let stable = side(
+            &target.deployment,
+            target.service.as_ref(),
+            &beside.stable_selector,
+        );
+        let candidate = side(
+            &beside.deployment,
+            beside.service.as_ref(),
+            &beside.candidate_selector,
+        );
+        workload.insert("stable".into(), stable);
+        workload.insert("candidate".into(), candidate);
     }
     json!({ "workload": workload })
 }

@@ -30,6 +30,7 @@ pub mod limits;
 mod meter;
 mod plugin;
 mod rights;
+mod route;
 mod schema;
 mod set;
 mod state;

@@ -162,6 +162,7 @@ pub(crate) fn offline(host: &Host, plugin: &Arc<str>) -> State {
     let scope = Scope {
         plugin: Arc::clone(plugin),
         key: String::new(),
+        effect: None,
     };
     State::new(
         scope,

@@ -222,6 +222,7 @@ mod tests {
 
     fn call() -> Call {
         Call {
+            epoch: 1,
             run: String::new(),
             name: String::new(),
             version: "1.0.0".into(),
@@ -238,6 +239,8 @@ mod tests {
                 service: None,
                 config_maps: Vec::new(),
                 secrets: Vec::new(),
+                workload: "shop".into(),
+                beside: None,
             },
             image: String::new(),
             deadline: phasegate_core::time::Timestamp::ZERO,

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::Notice;
+use phasegate_core::effect::{Notice, Reading};
 use phasegate_core::failure::{Failure, Kind as FailureKind, Problem};
 use phasegate_core::plan::{Pin, Use};
-use phasegate_core::strategy::{Situation, Step, StepOutcome};
+use phasegate_core::strategy::{RouterFeatures, Situation, Split, Step, StepOutcome};
 use phasegate_core::time::Timestamp;
+use phasegate_core::workload::Target;
 use phasegate_core::verdict::{Question, Verdict};
 use phasegate_runtime::plugin_ports::Grants;
-use phasegate_runtime::ports::{Call, Component, Description, Plugins};
+use phasegate_runtime::ports::{Call, Component, Description, Plugins, Stamp};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -30,7 +31,7 @@ use crate::{convert, fault, json, schema};
 
 /// The plugins of a release by the names that it gives them.
 pub struct PluginSet {
-    host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
     plugins: BTreeMap<String, Slot>,
     grants: Grants,
 }
@@ -67,7 +68,7 @@ impl PluginSet {
         join_all(loads).await.into_iter().flatten().collect()
     }
 
-    async fn plugin(&self, name: &str) -> Result<&Arc<Plugin>, Failure> {
+    pub(crate) async fn plugin(&self, name: &str) -> Result<&Arc<Plugin>, Failure> {
         let slot = self.plugins.get(name).ok_or_else(|| {
             Failure::new(
                 FailureKind::Misconfigured,
@@ -84,7 +85,7 @@ impl PluginSet {
     }
 
     /// What a call of this kind starts from: the rights, the clock and the limits of that kind.
-    fn start(
+    pub(crate) fn start(
         &self,
         plugin: &Plugin,
         kind: Kind,
@@ -112,6 +113,7 @@ impl PluginSet {
         let scope = Scope {
             plugin: Arc::clone(&plugin.name),
             key: call.key.clone(),
+            effect: writes(kind, call),
         };
         let ports = Arc::clone(&host.ports);
         Ok(Start {
@@ -132,11 +134,22 @@ impl PluginSet {
     }
 }
 
+/// The effect that a plugin performs, where its kind may write and the call is made in a run.
+fn writes(kind: Kind, call: &Call) -> Option<(Target, Stamp)> {
+    let writes = matches!(kind, Kind::Router | Kind::Action) && call.epoch > 0;
+    let stamp = || Stamp {
+        run: call.run.clone(),
+        epoch: call.epoch,
+        key: call.key.clone(),
+    };
+    writes.then(|| (call.target.clone(), stamp()))
+}
+
 /// What a call starts from.
-struct Start {
-    state: State,
-    until: Timestamp,
-    call: common::Call,
+pub(crate) struct Start {
+    pub(crate) state: State,
+    pub(crate) until: Timestamp,
+    pub(crate) call: common::Call,
 }
 
 /// The functions of a kind; an error where the plugin isn't of that kind.
@@ -150,6 +163,7 @@ macro_rules! exported {
         })
     };
 }
+pub(crate) use exported;
 
 #[async_trait]
 impl Plugins for PluginSet {
@@ -269,6 +283,26 @@ impl Plugins for PluginSet {
         .await?;
         convert::gate::verdict(verdict, self.host.limits.json_bytes)
             .map_err(|detail| fault::permanent(&plugin.name, &detail))
+    }
+
+    async fn supports(&self, router: &Use, call: &Call) -> Result<RouterFeatures, Failure> {
+        self.router_supports(router, call).await
+    }
+
+    async fn snapshot(&self, router: &Use, call: &Call) -> Result<Value, Failure> {
+        self.router_snapshot(router, call).await
+    }
+
+    async fn route(&self, router: &Use, call: &Call, split: &Split) -> Result<(), Failure> {
+        self.router_set(router, call, split).await
+    }
+
+    async fn reading(&self, router: &Use, call: &Call) -> Result<Reading, Failure> {
+        self.router_read(router, call).await
+    }
+
+    async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure> {
+        self.router_restore(router, call, snapshot).await
     }
 
     async fn notify(

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use phasegate_runtime::plugin_ports::{Credentials, LogSink};
-use phasegate_runtime::ports::{Clock, Http, Objects};
+use phasegate_core::workload::Target;
+use phasegate_runtime::ports::{Clock, Http, Objects, Stamp};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -36,6 +37,8 @@ pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
     /// The call's key; empty outside a run.
     pub(crate) key: String,
+    /// The effect of a run that the call performs, for kinds that may write.
+    pub(crate) effect: Option<(Target, Stamp)>,
 }
 
 /// The data of a store: one call's scope, rights, limits and handles.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phasegate_runtime::ports::{ObjectError, ObjectRef};
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Writer};
 use serde_json::Value;
 
 use crate::bindings::phasegate::host::kubernetes as wit;
@@ -70,10 +70,10 @@ impl wit::Host for State {
         if let Err(refusal) = self.allowed("apply", &named) {
             return Ok(Err(refusal));
         }
-        let manager = self.manager();
+        let writer = self.writer();
         let applied = Arc::clone(&self.ports)
             .objects
-            .apply(&manager, &object)
+            .apply(&writer, &object)
             .await;
         self.answer(applied)
     }
@@ -87,10 +87,10 @@ impl wit::Host for State {
             Ok(merge) => merge,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let manager = self.manager();
+        let writer = self.writer();
         let patched = Arc::clone(&self.ports)
             .objects
-            .patch(&manager, &reference(object), &merge)
+            .patch(&writer, &reference(object), &merge)
             .await;
         self.answer(patched)
     }
@@ -100,9 +100,10 @@ impl wit::Host for State {
         if let Err(refusal) = self.allowed("remove", &object) {
             return Ok(Err(refusal));
         }
+        let writer = self.writer();
         let removed = Arc::clone(&self.ports)
             .objects
-            .remove(&reference(object))
+            .remove(&writer, &reference(object))
             .await;
         Ok(removed.map_err(|error| self.object_error(error)))
     }
@@ -120,9 +121,12 @@ impl State {
         json::parse(text, self.limits.json_bytes).map_err(wit::KubernetesError::Invalid)
     }
 
-    /// The field manager: the plugin's name, told apart from the engine's own.
-    fn manager(&self) -> String {
-        format!("phasegate-plugin-{}", self.scope.plugin)
+    /// The field manager is the plugin's name, told apart from the engine's own.
+    fn writer(&self) -> Writer {
+        Writer {
+            manager: format!("phasegate-plugin-{}", self.scope.plugin),
+            effect: self.scope.effect.clone(),
+        }
     }
 
     fn answer(&mut self, object: Result<Value, ObjectError>) -> Answer<String> {

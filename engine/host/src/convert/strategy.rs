@@ -20,10 +20,15 @@ pub(crate) fn situation(call: common::Call, situation: &Situation) -> wit::Situa
             autoscaler: situation
                 .autoscaler
                 .map(|Autoscaler { minimum, maximum }| wit::Autoscaler { minimum, maximum }),
-            live: None,
+            live: situation.live.clone(),
             extra: "{}".into(),
         },
-        router: None,
+        router: situation.router.map(|router| wit::RouterFeatures {
+            weights: router.weights,
+            header_match: router.header_match,
+            mirror: router.mirror,
+            extra: "{}".into(),
+        }),
         gates: situation.gates.clone(),
         actions: situation.actions.clone(),
     }

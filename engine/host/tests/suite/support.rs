@@ -16,7 +16,7 @@ use phasegate_runtime::plugin_ports::{
     CompiledCache, CredentialError, CredentialHeader, Credentials, Grants, LogLine, LogSink, Secret,
 };
 use phasegate_runtime::ports::{
-    Call, Clock, Component, Http, HttpError, HttpRequest, HttpResponse, ObjectError, ObjectRef,
+    Call, Clock, Component, Http, HttpError, HttpRequest, HttpResponse, ObjectError, ObjectRef, Writer,
     Objects,
 };
 use serde_json::{Value, json};
@@ -135,20 +135,20 @@ impl Objects for World {
         Ok(found.take(limit).cloned().collect())
     }
 
-    async fn apply(&self, _manager: &str, object: &Value) -> Result<Value, ObjectError> {
+    async fn apply(&self, _writer: &Writer, object: &Value) -> Result<Value, ObjectError> {
         Ok(object.clone())
     }
 
     async fn patch(
         &self,
-        _manager: &str,
+        _writer: &Writer,
         object: &ObjectRef,
         _merge: &Value,
     ) -> Result<Value, ObjectError> {
         self.get(object).await
     }
 
-    async fn remove(&self, _object: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(&self, _writer: &Writer, _object: &ObjectRef) -> Result<(), ObjectError> {
         Ok(())
     }
 }
@@ -272,13 +272,16 @@ pub(crate) fn call() -> Call {
         target: Target {
             cluster: "simulated".into(),
             namespace: "shop".into(),
+            workload: "shop".into(),
             deployment: "shop".into(),
             container: "web".into(),
             service: Some("shop".into()),
             config_maps: Vec::new(),
             secrets: Vec::new(),
+            beside: None,
         },
         image: "registry.example/shop:1.4.1".into(),
+        epoch: 1,
         deadline: Timestamp::from_millis(START + 120_000),
         attempt: 1,
     }
@@ -289,6 +292,8 @@ pub(crate) fn situation() -> Situation {
         workload: "shop".into(),
         replicas: 3,
         autoscaler: None,
+        live: None,
+        router: None,
         gates: vec!["pods".into()],
         actions: Vec::new(),
     }
