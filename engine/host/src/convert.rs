@@ -11,6 +11,7 @@ pub(crate) mod strategy;
 
 use phasegate_core::diagnostic::codes;
 use phasegate_core::failure::{Failure, Kind, Problem};
+use phasegate_core::strategy::Slot;
 use phasegate_core::time::Span;
 use phasegate_core::verdict::{Link, Pair};
 use phasegate_runtime::ports::Call;
@@ -58,17 +59,19 @@ pub(crate) fn call(call: &Call, offer: &str, config: String) -> common::Call {
 
 fn workload(call: &Call) -> Value {
     let target = &call.target;
+    let deployment = match &target.beside {
+        Some(beside) if call.slot == Slot::Candidate => &beside.deployment,
+        _ => &target.deployment,
+    };
     let mut workload = json!({
-        "deployment": target.deployment,
+        "deployment": deployment,
         "container": target.container,
         "image": call.image,
     });
     if let (Some(service), Some(workload)) = (&target.service, workload.as_object_mut()) {
         workload.insert("service".into(), service.as_str().into());
     }
-    let side = |deployment: &str, service: Option<&String>, labels: &BTreeMap<String, String>| {
-        json!({"deployment": deployment, "service": service, "labels": labels})
-    };
+    let side = |deployment: &str, service: Option<&String>, labels: &BTreeMap<String, String>| json!({"deployment": deployment, "service": service, "labels": labels});
     if let (Some(beside), Some(workload)) = (&target.beside, workload.as_object_mut()) {
         let stable = side(
             &target.deployment,

@@ -223,6 +223,7 @@ mod tests {
     fn call() -> Call {
         Call {
             epoch: 1,
+            slot: phasegate_core::strategy::Slot::Stable,
             run: String::new(),
             name: String::new(),
             version: "1.0.0".into(),

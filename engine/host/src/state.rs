@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use phasegate_runtime::plugin_ports::{Credentials, LogSink};
 use phasegate_core::workload::Target;
+use phasegate_runtime::plugin_ports::{Credentials, LogSink};
 use phasegate_runtime::ports::{Clock, Http, Objects, Stamp};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};

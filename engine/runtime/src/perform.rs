@@ -76,6 +76,7 @@ impl Context {
             started_by: self.started_by.clone(),
             key: key.to_owned(),
             target: workload.target.clone(),
+            slot: Slot::Stable,
             image: workload.image.clone(),
             epoch: self.epoch,
             deadline: clock.now().plus(timeout),
@@ -130,7 +131,10 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 return unplanned("gate", gate);
             };
             let timeout = planned.policy.timeout;
-            let call = context.call(workload, &effect.key, &*world.clock, timeout);
+            let mut call = context.call(workload, &effect.key, &*world.clock, timeout);
+            if question.candidate.labels != question.stable.labels {
+                call.slot = Slot::Candidate;
+            }
             let answer = world.plugins.evaluate(&planned.offer, &call, question);
             read(within(world, timeout, answer).await, |verdict| {
                 Done::Judged {

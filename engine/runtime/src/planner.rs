@@ -10,7 +10,7 @@ use phasegate_core::planning::{self, Inputs};
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::{self, Loaded, Release};
 use phasegate_core::spec::tighten::{self, Effective};
-use phasegate_core::strategy::{Action, Placement, Step};
+use phasegate_core::strategy::{Action, Placement, Slot, Step};
 use phasegate_core::workload::{Baseline, Colours, Target};
 use phasegate_core::yaml::escape;
 
@@ -427,6 +427,7 @@ impl Asking<'_> {
             started_by: self.who.to_owned(),
             key: format!("{NO_RUN}/{what}"),
             target: workload.target.clone(),
+            slot: Slot::Stable,
             image: workload.image.clone(),
             epoch: 0,
             deadline: self.world.clock.now().plus(STRATEGY_TIMEOUT),

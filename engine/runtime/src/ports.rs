@@ -373,6 +373,8 @@ pub struct Call {
     pub key: String,
     /// The target.
     pub target: Target,
+    /// The version that the step is about.
+    pub slot: Slot,
     /// The image that is to run.
     pub image: String,
     /// The epoch of the engine that calls; 0 outside a run.

@@ -13,7 +13,7 @@ use crate::template;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http {
-    /// What is asked. `{namespace}`, `{service}` and `{version}` stand for those of the release.
+    /// What is asked. `{namespace}`, `{service}`, `{candidateService}` and `{version}` stand for those of the release.
     pub(crate) url: String,
     /// How it is asked. A gate changes nothing: POST is for queries.
     #[serde(default)]

@@ -14,7 +14,7 @@ use crate::template::Variables;
 pub(crate) struct Figure {
     /// JSON pointer to the value.
     pointer: String,
-    /// What it must be. `{namespace}`, `{service}` and `{version}` in a text stand for those of the
+    /// What it must be. `{namespace}`, `{service}`, `{candidateService}` and `{version}` in a text stand for those of the
     /// release.
     #[serde(default)]
     equals: Option<Value>,

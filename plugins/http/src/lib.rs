@@ -32,6 +32,7 @@ impl Gate for Http {
         let variables = Variables {
             namespace: &question.call.namespace,
             service: &question.call.service,
+            candidate_service: &question.candidate.service,
             version: &question.candidate.version,
         };
         let url = variables.in_url(&self.url);

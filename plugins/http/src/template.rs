@@ -4,16 +4,19 @@
 pub(crate) struct Variables<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) service: &'a str,
+    /// The Service that leads to the candidate's pods.
+    pub(crate) candidate_service: &'a str,
     pub(crate) version: &'a str,
 }
 
-const NAMES: &str = "{namespace}, {service} and {version}";
+const NAMES: &str = "{namespace}, {service}, {candidateService} and {version}";
 
 impl Variables<'_> {
     fn get(&self, name: &str) -> Option<&str> {
         match name {
             "namespace" => Some(self.namespace),
             "service" => Some(self.service),
+            "candidateService" => Some(self.candidate_service),
             "version" => Some(self.version),
             _ => None,
         }

@@ -1,5 +1,7 @@
 //! What every kind of plugin shares.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::{Error, Offer, config};
@@ -20,6 +22,29 @@ pub struct WorkloadNames {
     /// The Service in front of it, where there is one.
     #[serde(default)]
     pub service: String,
+    /// The version that served when the run began, where a candidate has objects of its own.
+    #[serde(default)]
+    pub stable: Option<SideNames>,
+    /// The version that is to serve, where it has objects of its own.
+    #[serde(default)]
+    pub candidate: Option<SideNames>,
+}
+
+/// One of the two versions, by its Kubernetes names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct SideNames {
+    /// Its Deployment.
+    pub deployment: String,
+    /// The Service that leads to it; empty where there is none.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub service: String,
+    /// What a Service must select to reach its pods.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

@@ -81,7 +81,7 @@ pub mod bindings;
 pub mod exported;
 
 pub use action::Action;
-pub use call::{Call, Link, Pair, Problem, Release, Split, WorkloadNames};
+pub use call::{Call, Link, Pair, Problem, Release, SideNames, Split, WorkloadNames};
 pub use config::Config;
 pub use duration::Duration;
 pub use error::{Error, Result};
@@ -89,7 +89,7 @@ pub use gate::{Gate, Measurement, Question, Status, Verdict};
 pub use migrator::Migrator;
 pub use notifier::{Notice, Notifier};
 pub use plugin::{Ask, Capability, Description, Offer, Plugin};
-pub use router::Router;
+pub use router::{Features as RouterFeatures, Reading, Router, Target as RouterTarget};
 pub use strategy::{Situation, Step, Strategy};
 
 /// The README's example is compiled with the doc tests.

@@ -16,8 +16,8 @@ use phasegate_runtime::plugin_ports::{
     CompiledCache, CredentialError, CredentialHeader, Credentials, Grants, LogLine, LogSink, Secret,
 };
 use phasegate_runtime::ports::{
-    Call, Clock, Component, Http, HttpError, HttpRequest, HttpResponse, ObjectError, ObjectRef, Writer,
-    Objects,
+    Call, Clock, Component, Http, HttpError, HttpRequest, HttpResponse, ObjectError, ObjectRef,
+    Objects, Writer,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -282,6 +282,7 @@ pub(crate) fn call() -> Call {
         },
         image: "registry.example/shop:1.4.1".into(),
         epoch: 1,
+        slot: phasegate_core::strategy::Slot::Stable,
         deadline: Timestamp::from_millis(START + 120_000),
         attempt: 1,
     }
