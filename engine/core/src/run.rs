@@ -31,6 +31,7 @@ mod ends;
 mod finish;
 mod forward;
 mod invariants;
+mod keeping;
 pub mod limits;
 mod notices;
 mod people;

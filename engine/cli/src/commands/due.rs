@@ -52,6 +52,7 @@ fn row(owed: &Owed) -> String {
         task,
         due,
         discharged,
+        ..
     } = &owed.obligation;
     let state = match discharged {
         Some((by, at)) => format!("done by {} at {}", by.name, show::moment(*at)),

@@ -341,6 +341,7 @@ impl Run {
         }
         self.observation = Some(seen.clone());
         match self.mode {
+            super::Mode::Forward(super::state::Forward::Keeping(_)) => self.keep_seen(seen),
             super::Mode::Forward(_) => self.seen_forward(seen),
             super::Mode::Back(_) => self.seen_back(seen),
             super::Mode::Ended(_) => Ok(()),

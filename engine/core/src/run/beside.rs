@@ -281,6 +281,7 @@ impl Run {
                     _ => Ok(()),
                 }
             }
+            Mode::Forward(Forward::Keeping(_)) => self.keep_removed(effect),
             Mode::Forward(_) | Mode::Ended(_) => Ok(()),
         }
     }
@@ -293,6 +294,9 @@ impl Run {
     ) -> Result<(), Illegal> {
         if matches!(self.mode, Mode::Back(_)) {
             return self.compensation_failed(effect, failure);
+        }
+        if self.keeping().is_some() {
+            return self.keep_write_failed(effect, failure);
         }
         let attempts = self.again(effect.id, failure);
         self.say_attempt(

@@ -49,6 +49,10 @@ impl Run {
             format!("holds {target}"),
             json!({"target": target}),
         );
+        if self.keeping().is_some() {
+            self.keep_claimed();
+            return Ok(());
+        }
         match &mut self.mode {
             Mode::Forward(_) if self.claimed.len() < self.plan.workloads.len() => {
                 self.start().map(|_| ())
@@ -77,6 +81,9 @@ impl Run {
         effect: &Effect,
         failure: &Failure,
     ) -> Result<(), Illegal> {
+        if self.keeping().is_some() {
+            return self.keep_write_failed(effect, failure);
+        }
         let after_success = match &self.mode {
             Mode::Back(back) => back.after_success,
             Mode::Forward(_) | Mode::Ended(_) => false,

@@ -340,6 +340,10 @@ impl Run {
                 self.stuck_at(effect, message.to_owned(), false);
                 Ok(())
             }
+            Mode::Forward(Forward::Keeping(_)) if failures > limits::WRITE_ATTEMPTS => {
+                self.forget(effect.id);
+                self.keep_failed(message)
+            }
             Mode::Forward(Forward::Finishing(_)) if failures > self.finish_attempts() => {
                 self.finish_without(effect)
             }

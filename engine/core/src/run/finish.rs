@@ -105,6 +105,10 @@ impl Run {
     pub(super) fn released(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.remove(&effect.workload);
         self.say("released", Level::Info, "let go of the target", Value::Null);
+        if self.keeping().is_some() {
+            self.keep_over();
+            return Ok(());
+        }
         if self.draining() {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
@@ -126,6 +130,9 @@ impl Run {
         effect: &Effect,
         failure: &Failure,
     ) -> Result<(), Illegal> {
+        if self.keeping().is_some() {
+            return self.keep_write_failed(effect, failure);
+        }
         if self.draining() {
             // The run turned back while it was letting go, and so it still holds the target.
             self.forget(effect.id);

@@ -29,6 +29,7 @@ impl Run {
             }
             Forward::Claiming { .. } => Ok(false),
             Forward::At(_) => self.at_step(),
+            Forward::Keeping(_) => self.keep_on(),
             Forward::Finishing(finish) => {
                 let finish = *finish;
                 self.finishing(finish)

@@ -57,7 +57,12 @@ impl Run {
                 Mode::Forward(_) | Mode::Back(_) => Ok(()),
             },
             Command::Pause { .. } if !forward => illegal("only the way forward can be paused"),
-            Command::Pause { .. } if matches!(self.mode, Mode::Forward(Forward::Finishing(_))) => {
+            Command::Pause { .. }
+                if matches!(
+                    self.mode,
+                    Mode::Forward(Forward::Finishing(_) | Forward::Keeping(_))
+                ) =>
+            {
                 illegal("every step is done")
             }
             Command::Pause { .. } if self.paused.is_some() => {
@@ -111,6 +116,16 @@ impl Run {
         let why = match owed {
             None => format!("the run owes nothing with number {obligation}"),
             Some(owed) if owed.discharged.is_some() => "that was done already".to_owned(),
+            Some(owed) if owed.removes.is_some() => match &self.mode {
+                Mode::Ended(End::Succeeded) if owed.due <= self.now => return Ok(()),
+                Mode::Ended(End::Succeeded) => {
+                    format!(
+                        "the old version is kept until {}, so that it can come back",
+                        owed.due
+                    )
+                }
+                _ => format!("the run is {}", self.state()),
+            },
             Some(_) => return Ok(()),
         };
         let hint = "`phasegate due` lists what is owed";
@@ -123,6 +138,14 @@ impl Run {
                 codes::ROLLBACK_IMPOSSIBLE,
                 "the run changed nothing",
                 "there is nothing to go back from",
+            ));
+        }
+        let removed = |known: &super::state::Known| known.removed;
+        if removed(&self.known) || self.parked.values().any(removed) {
+            return Err(Refusal::new(
+                codes::ROLLBACK_IMPOSSIBLE,
+                "the old version was removed, as it was due",
+                "release the old version as a new one",
             ));
         }
         if self.past_point {
@@ -242,7 +265,7 @@ impl Run {
             Command::Retry | Command::Skip { .. } | Command::HandOver { .. } => {
                 return self.helped(by, command);
             }
-            Command::Discharge { obligation } => self.discharge(by, *obligation),
+            Command::Discharge { obligation } => return self.discharge(by, *obligation),
         }
         Ok(())
     }
@@ -275,14 +298,23 @@ impl Run {
         }
     }
 
-    fn discharge(&mut self, by: &Identity, obligation: u32) {
+    fn discharge(&mut self, by: &Identity, obligation: u32) -> Result<(), Illegal> {
         let now = self.now;
+        let place = self
+            .obligations
+            .iter()
+            .find(|owed| owed.number == obligation)
+            .and_then(|owed| owed.removes);
+        if let Some(place) = place {
+            return self.keep(by, obligation, place);
+        }
         let mut owed = self.obligations.iter_mut();
         if let Some(owed) = owed.find(|owed| owed.number == obligation) {
             owed.discharged = Some((by.clone(), now));
             let words = format!("{} did: {}", by.name, owed.task);
             self.note(by, "discharged", Level::Info, words);
         }
+        Ok(())
     }
 
     fn note(&mut self, by: &Identity, kind: &'static str, level: Level, words: String) {
@@ -303,6 +335,9 @@ impl Run {
                 Value::Null,
             );
             return Ok(());
+        }
+        if self.keeping().is_some() {
+            return self.keep_failed(&reason);
         }
         let step = self.here().1;
         let finishing = matches!(self.mode, Mode::Forward(Forward::Finishing(_)));

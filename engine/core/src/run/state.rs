@@ -120,6 +120,29 @@ pub(super) enum Forward {
     At(Cursor),
     /// Every step is done: the marks come off, the target is let go, people are told.
     Finishing(Finish),
+    /// Long after success: something owed is done.
+    Keeping(Keeping),
+}
+
+/// An obligation under way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Keeping {
+    pub(super) by: Identity,
+    /// The obligation's number.
+    pub(super) number: u32,
+    pub(super) generation: u32,
+    pub(super) deadline: Timestamp,
+    pub(super) stage: Keep,
+    pub(super) removed: bool,
+}
+
+/// How far an obligation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Claiming { effect: Id },
+    Looking,
+    Removing { effect: Id },
+    Releasing { effect: Id },
 }
 
 /// The last things, on either way.
@@ -366,6 +389,8 @@ pub(super) struct Known {
     pub(super) promoted: bool,
     /// How long stable's objects are kept from the end of the run on, if they are to be removed.
     pub(super) keep: Option<Span>,
+    /// Whether stable's objects were removed since.
+    pub(super) removed: bool,
     /// Whether the run's marks were taken off stable's Deployment at the end, and off the candidate's.
     pub(super) unmarked: bool,
     pub(super) candidate_unmarked: bool,
@@ -412,6 +437,7 @@ impl Known {
             traffic: Traffic::default(),
             promoted: false,
             keep: None,
+            removed: false,
             unmarked: false,
             candidate_unmarked: false,
             checked: false,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::limits::{self, SETTLE_INTERVAL};
-use super::state::{Cursor, Forward, Level, Mode, Stage, Wait};
+use super::state::{Cursor, Forward, Keep, Level, Mode, Stage, Wait};
 use super::{Illegal, Run};
 use crate::effect::Severity;
 use crate::judge::Decision;
@@ -110,6 +110,11 @@ impl Run {
         if let Mode::Forward(Forward::Claiming { deadline, .. }) = &self.mode {
             return Some(*deadline);
         }
+        if let Some(keeping) = self.keeping() {
+            let releasing = matches!(keeping.stage, Keep::Releasing { .. });
+            let deadline = (!releasing).then_some(keeping.deadline);
+            return [deadline, self.look_wake()].into_iter().flatten().min();
+        }
         let cursor = self.cursor()?;
         let stage = match &cursor.stage {
             // Stopped by a pause or a gate, which have their own times.
@@ -169,6 +174,9 @@ impl Run {
                 }
                 _ => None,
             },
+            Mode::Forward(Forward::Keeping(keeping)) => {
+                (keeping.stage == Keep::Looking).then_some(SETTLE_INTERVAL)
+            }
             Mode::Forward(_) | Mode::Ended(_) => None,
         }
     }

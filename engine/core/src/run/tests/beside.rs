@@ -2,7 +2,8 @@
 
 use super::plans::*;
 use super::sim::*;
-use crate::run::End;
+use crate::event::Command;
+use crate::run::{End, Illegal};
 
 #[test]
 fn every_way_of_bringing_up_a_candidate_succeeds() {
@@ -13,4 +14,138 @@ fn every_way_of_bringing_up_a_candidate_succeeds() {
         sim.check_end();
         sim.check_replay();
     }
+}
+
+fn succeeded(plan: crate::plan::Plan) -> Sim {
+    let mut sim = Sim::new(plan);
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    sim
+}
+
+fn removal(sim: &Sim) -> Command {
+    let owed = sim
+        .run
+        .obligations()
+        .iter()
+        .find(|owed| owed.removes.is_some());
+    Command::Discharge {
+        obligation: owed.expect("a removal is owed").number,
+    }
+}
+
+/// A day later somebody comes by.
+fn come_by(sim: &mut Sim, what: Command) -> Result<(), Illegal> {
+    sim.drive();
+    sim.command("bob", what)?;
+    sim.rest();
+    Ok(())
+}
+
+#[test]
+fn the_old_version_is_kept_until_its_time_and_then_removed() {
+    let mut sim = succeeded(blue_green());
+    let removal = removal(&sim);
+    sim.world.now = sim.world.now.plus(mins(30));
+    assert!(come_by(&mut sim, removal.clone()).is_err());
+    assert!(!sim.world.stable_removed);
+    sim.world.now = sim.world.now.plus(mins(60));
+    come_by(&mut sim, removal.clone()).unwrap();
+    assert!(sim.world.stable_removed, "{}", sim.story());
+    assert_eq!(sim.world.claim, None);
+    assert_eq!(sim.end(), End::Succeeded);
+    // What is gone can't come back, and isn't removed twice.
+    assert!(come_by(&mut sim, Command::RollBack { reason: None }).is_err());
+    assert!(come_by(&mut sim, removal).is_err());
+    sim.check_replay();
+}
+
+#[test]
+fn an_old_version_that_somebody_uses_again_is_not_removed() {
+    let mut sim = succeeded(blue_green());
+    let removal = removal(&sim);
+    sim.world.now = sim.world.now.plus(mins(90));
+    sim.world.meddle(None, Some(2));
+    come_by(&mut sim, removal).unwrap();
+    assert!(!sim.world.stable_removed);
+    assert!(sim.said("due-failed"), "{}", sim.story());
+    assert_eq!(sim.world.claim, None);
+    assert!(
+        sim.run
+            .obligations()
+            .iter()
+            .any(|owed| owed.removes.is_some() && owed.discharged.is_none())
+    );
+}
+
+#[test]
+fn an_obligation_survives_the_death_of_the_engine_at_every_record() {
+    let mut whole = succeeded(blue_green());
+    let from = whole.records.len();
+    let removal = removal(&whole);
+    whole.world.now = whole.world.now.plus(mins(90));
+    let begun = whole.clone();
+    come_by(&mut whole, removal.clone()).unwrap();
+    for number in from + 2..whole.records.len() {
+        for before in [true, false] {
+            let mut sim = begun.clone();
+            if before {
+                sim.dies_before.insert(number);
+            } else {
+                sim.dies_after.insert(number);
+            }
+            come_by(&mut sim, removal.clone()).unwrap();
+            assert!(
+                sim.world.stable_removed,
+                "{number} {before}\n{}",
+                sim.story()
+            );
+            assert_eq!(sim.world.claim, None, "{number}\n{}", sim.story());
+            sim.check_writes();
+        }
+    }
+}
+
+#[test]
+fn after_success_every_candidate_can_be_taken_back() {
+    for plan in [canary(), canary_by_replicas(), blue_green()] {
+        let mut sim = succeeded(plan);
+        sim.world.now = sim.world.now.plus(mins(10));
+        come_by(&mut sim, Command::RollBack { reason: None }).unwrap();
+        assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        sim.check_end();
+        sim.check_replay();
+    }
+}
+
+#[test]
+fn after_success_traffic_that_somebody_has_shifted_since_is_left_alone() {
+    let mut sim = succeeded(blue_green());
+    sim.world.traffic = crate::strategy::Split::weight(5_000);
+    let before = sim.world.settings.clone();
+    come_by(&mut sim, Command::RollBack { reason: None }).unwrap();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert_eq!(sim.world.settings, before);
+    assert_eq!(sim.world.traffic, crate::strategy::Split::weight(5_000));
+    assert_eq!(sim.world.claim, None);
+}
+
+#[test]
+fn a_warm_rollback_scales_up_and_waits_before_it_switches() {
+    let mut sim = Sim::new(blue_green());
+    sim.until(|sim| sim.world.settings.replicas == 0);
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let at = |kind: &str| {
+        sim.lines
+            .iter()
+            .position(|line| line.message.contains(kind))
+    };
+    let (up, ready, back) = (
+        at("write replicas 3"),
+        at("serves again"),
+        at("put traffic back"),
+    );
+    assert!(up < ready && ready < back, "{}", sim.story());
+    sim.check_end();
 }

@@ -62,6 +62,7 @@ pub(in crate::run) struct World {
     pub settled_at: Timestamp,
     pub candidate: Option<Candidate>,
     pub pieces: BTreeSet<Piece>,
+    pub stable_removed: bool,
     /// The autoscalers' minima, stable's and the candidate's.
     pub minima: BTreeMap<Slot, u32>,
     pub traffic: Split,
@@ -97,6 +98,7 @@ impl World {
             settled_at: now,
             candidate: None,
             pieces: BTreeSet::new(),
+            stable_removed: false,
             minima: plan.workloads[0]
                 .baseline
                 .autoscaler
@@ -217,6 +219,16 @@ impl World {
                     self.minima.insert(Slot::Candidate, create.replicas);
                 }
                 Done::Created
+            }
+            Request::Remove { slot, piece } if slot.is_stable() => {
+                assert_eq!(
+                    self.settings.replicas, 0,
+                    "stable is removed while it has pods"
+                );
+                if *piece == Piece::Deployment {
+                    self.stable_removed = true;
+                }
+                Done::Removed
             }
             Request::Remove { piece, .. } => {
                 self.pieces.remove(piece);
