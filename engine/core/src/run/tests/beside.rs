@@ -149,3 +149,70 @@ fn a_warm_rollback_scales_up_and_waits_before_it_switches() {
     assert!(up < ready && ready < back, "{}", sim.story());
     sim.check_end();
 }
+
+#[test]
+fn several_workloads_come_one_after_the_other_and_nothing_is_retired_before_the_last() {
+    let sim = succeeded(three_services());
+    sim.check_end();
+    sim.check_replay();
+    let at = |what: &str| {
+        sim.lines
+            .iter()
+            .rposition(|line| line.message.contains(what))
+    };
+    assert!(
+        at("take stable out of service") > at("take the candidate away"),
+        "{}",
+        sim.story()
+    );
+    let held = |record: &crate::event::Record| format!("{:?}", record.event);
+    let claims = sim
+        .records
+        .iter()
+        .map(held)
+        .filter(|event| event.contains("Claimed"))
+        .count();
+    assert_eq!(claims, 3);
+}
+
+#[test]
+fn where_the_third_workload_fails_only_those_that_changed_go_back_the_last_first() {
+    let mut sim = Sim::new(three_services());
+    sim.others[1].never_ready = Some(NEW.to_owned());
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    let order: Vec<usize> = sim
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            crate::event::Event::Intended { effect }
+                if effect.direction == crate::effect::Direction::Back
+                    && effect.key.contains("/rollback/")
+                    && !effect.key.contains("/release/") =>
+            {
+                Some(effect.workload)
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
+    assert_eq!(order.first(), Some(&2));
+    assert_eq!(order.last(), Some(&0));
+}
+
+#[test]
+fn where_the_first_workload_fails_the_others_are_never_touched() {
+    let mut sim = Sim::new(three_services());
+    sim.world.never_ready = Some(NEW.to_owned());
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    sim.check_end();
+    for other in &sim.others {
+        let only_claims = other
+            .applied
+            .keys()
+            .all(|key| key.contains("claim") || key.contains("release"));
+        assert!(only_claims, "{:?}", other.applied);
+    }
+}

@@ -18,7 +18,7 @@ fn undisturbed(plan: &Plan) -> usize {
     sim.records.len()
 }
 
-fn plans() -> [Plan; 6] {
+fn plans() -> [Plan; 7] {
     [
         rolling(),
         recreate(),
@@ -26,6 +26,7 @@ fn plans() -> [Plan; 6] {
         canary(),
         canary_by_replicas(),
         blue_green(),
+        three_services(),
     ]
 }
 

@@ -392,3 +392,42 @@ pub(in crate::run) fn blue_green() -> Plan {
         true,
     )
 }
+
+/// Three services one after the other: in place, blue-green, and a canary. Stable of the second is taken out
+/// of service last.
+pub(in crate::run) fn three_services() -> Plan {
+    let mut plan = rolling();
+    plan.phases.truncate(1);
+    let mut steps = Vec::new();
+    for (place, (name, other)) in [("api", rolling()), ("web", blue_green()), ("pay", canary())]
+        .into_iter()
+        .enumerate()
+    {
+        let mut workload = other.workloads[0].clone();
+        workload.name = name.to_owned();
+        workload.target.workload = name.to_owned();
+        let last = other.phases.len() - 1;
+        for mut step in other.phases[last].steps.clone() {
+            step.workload = place;
+            step.id = format!("{name}/{}", step.id);
+            steps.push(step);
+        }
+        if place == 0 {
+            plan.workloads.clear();
+        }
+        plan.workloads.push(workload);
+    }
+    let retires = |step: &Step| {
+        matches!(
+            step.action,
+            Action::Retire {
+                slot: Slot::Stable,
+                ..
+            }
+        )
+    };
+    let (last, mut first): (Vec<_>, Vec<_>) = steps.into_iter().partition(retires);
+    first.extend(last);
+    plan.phases.push(phase("deploy", first));
+    plan
+}

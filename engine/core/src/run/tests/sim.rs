@@ -9,7 +9,7 @@ use crate::diagnostic::codes;
 use crate::effect::*;
 use crate::event::{Command, Event, Identity, Record};
 use crate::failure::{Failure, Kind};
-use crate::plan::Plan;
+use crate::plan::{Plan, Workload};
 use crate::run::{End, Illegal, Line, Run, State};
 use crate::strategy::{self, Slot, Split};
 use crate::time::{Span, Timestamp};
@@ -88,18 +88,18 @@ pub(in crate::run) struct World {
 }
 
 impl World {
-    fn new(plan: &Plan, now: Timestamp) -> Self {
+    fn new(workload: &Workload, now: Timestamp) -> Self {
         Self {
             now,
             uid: UID.to_owned(),
-            settings: plan.workloads[0].baseline.settings.clone(),
-            template_digest: plan.workloads[0].baseline.template_digest.clone(),
+            settings: workload.baseline.settings.clone(),
+            template_digest: workload.baseline.template_digest.clone(),
             marks: Marks::default(),
             settled_at: now,
             candidate: None,
             pieces: BTreeSet::new(),
             stable_removed: false,
-            minima: plan.workloads[0]
+            minima: workload
                 .baseline
                 .autoscaler
                 .map(|autoscaler| (Slot::Stable, autoscaler.minimum))
@@ -505,7 +505,10 @@ enum Job {
 
 #[derive(Clone)]
 pub(in crate::run) struct Sim {
+    /// The first workload's; gates and notifiers are here too.
     pub world: World,
+    /// The other workloads'.
+    pub others: Vec<World>,
     pub run: Run,
     pub records: Vec<Record>,
     pub lines: Vec<Line>,
@@ -523,7 +526,9 @@ pub(in crate::run) struct Sim {
 impl Sim {
     pub(in crate::run) fn new(plan: Plan) -> Self {
         let now = Timestamp::from_millis(1_790_000_000_000);
-        let world = World::new(&plan, now);
+        let world = World::new(&plan.workloads[0], now);
+        let others = plan.workloads.iter().skip(1);
+        let others = others.map(|workload| World::new(workload, now)).collect();
         let first = Record {
             at: now,
             event: Event::Planned {
@@ -535,6 +540,7 @@ impl Sim {
             run: Run::begin(RUN, &first).unwrap(),
             lines: Vec::new(),
             world,
+            others,
             records: vec![first],
             queue: VecDeque::new(),
             epoch: 0,
@@ -564,6 +570,21 @@ impl Sim {
     ) -> Self {
         self.world.faults = Rc::new(faults);
         self
+    }
+
+    /// The world that an effect is about; gates are asked and people told in the first one.
+    fn world_of(&mut self, effect: &Effect) -> &mut World {
+        let now = self.world.now;
+        let place = match effect.request {
+            Request::Evaluate { .. } | Request::Notify { .. } => 0,
+            _ => effect.workload,
+        };
+        let world = match place.checked_sub(1) {
+            None => &mut self.world,
+            Some(other) => &mut self.others[other],
+        };
+        world.now = now;
+        world
     }
 
     /// A new engine takes over.
@@ -677,7 +698,7 @@ impl Sim {
                 }
             }
             Some(Job::Perform(effect)) => {
-                let outcome = self.world.perform(&effect);
+                let outcome = self.world_of(&effect).perform(&effect);
                 if !self.run.wants(effect.id) {
                     return true;
                 }
@@ -692,7 +713,7 @@ impl Sim {
                 }
                 Event::Probed {
                     effect: effect.id,
-                    progress: self.world.probe(&effect),
+                    progress: self.world_of(&effect).probe(&effect),
                 }
             }
             None => {
@@ -815,55 +836,63 @@ impl Sim {
 
     /// What holds at every end.
     pub(in crate::run) fn check_end(&self) {
+        let worlds = [&self.world].into_iter().chain(&self.others);
+        for (world, workload) in worlds.zip(&self.run.plan().workloads) {
+            self.check_world(world, workload);
+        }
+        self.check_writes();
+    }
+
+    fn check_world(&self, world: &World, workload: &Workload) {
         let end = self.end();
-        let baseline = &self.run.plan().workloads[0].baseline.settings;
+        let baseline = &workload.baseline.settings;
         let story = || self.story();
         match end {
             End::Refused | End::Cancelled | End::RolledBack => {
-                assert_eq!(self.world.settings, *baseline, "{end}\n{}", story());
-                assert_eq!(self.world.settings.image, OLD);
-                assert_eq!(self.world.traffic, Split::default(), "{end}\n{}", story());
-                assert_eq!(self.world.candidate, None, "{end}\n{}", story());
-                assert_eq!(self.world.pieces, BTreeSet::new(), "{end}\n{}", story());
+                assert_eq!(world.settings, *baseline, "{end}\n{}", story());
+                assert_eq!(world.settings.image, OLD);
+                assert_eq!(world.traffic, Split::default(), "{end}\n{}", story());
+                assert_eq!(world.candidate, None, "{end}\n{}", story());
+                assert_eq!(world.pieces, BTreeSet::new(), "{end}\n{}", story());
             }
             End::Succeeded => {
-                let serves = match &self.world.candidate {
+                let serves = match &world.candidate {
                     Some(candidate) => {
-                        assert_eq!(self.world.traffic, Split::weight(10_000));
-                        assert_eq!(self.world.settings.replicas, 0);
+                        assert_eq!(world.traffic, Split::weight(10_000));
+                        assert_eq!(world.settings.replicas, 0);
                         &candidate.settings
                     }
                     None => {
-                        assert_eq!(self.world.traffic, Split::default());
-                        &self.world.settings
+                        assert_eq!(world.traffic, Split::default());
+                        &world.settings
                     }
                 };
                 assert_eq!(serves.image, NEW, "{}", story());
                 assert_eq!(serves.replicas, baseline.replicas);
                 if !self.said("marks-left") {
                     assert_eq!(serves.rollout, baseline.rollout);
-                    assert!(!self.world.pieces.contains(&Piece::Service), "{}", story());
+                    assert!(!world.pieces.contains(&Piece::Service), "{}", story());
                 }
             }
             End::StayedForward | End::Superseded | End::RollbackStuck => {}
         }
-        let recorded = self.run.plan().workloads[0].baseline.autoscaler;
+        let recorded = workload.baseline.autoscaler;
         if end != End::RollbackStuck && !self.said("marks-left") {
-            let minimum = self.world.minima.get(&Slot::Stable).copied();
+            let minimum = world.minima.get(&Slot::Stable).copied();
             assert_eq!(minimum, recorded.map(|a| a.minimum), "{end}\n{}", story());
         }
         if end != End::RollbackStuck && !self.said("claim-left") {
-            assert_ne!(self.world.claim.as_deref(), Some(RUN), "{end}\n{}", story());
+            assert_ne!(world.claim.as_deref(), Some(RUN), "{end}\n{}", story());
             if !self.said("marks-left") {
-                assert_eq!(self.world.marks, Marks::default(), "{end}\n{}", story());
+                assert_eq!(world.marks, Marks::default(), "{end}\n{}", story());
             }
         }
-        self.check_writes();
     }
 
     /// Each key changed the world at most once, and none did without an intent before.
     pub(in crate::run) fn check_writes(&self) {
-        for (key, times) in &self.world.applied {
+        let worlds = [&self.world].into_iter().chain(&self.others);
+        for (key, times) in worlds.flat_map(|world| &world.applied) {
             assert_eq!(*times, 1, "{key}\n{}", self.story());
             let intended = self.records.iter().any(
                 |record| matches!(&record.event, Event::Intended { effect } if effect.key == *key),
