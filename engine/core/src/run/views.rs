@@ -321,9 +321,16 @@ impl Run {
             }
             Mode::Forward(_) if self.known.changed => {
                 let settings = &self.plan.baseline.settings;
+                // The way back writes the run's own fields only: a number of pods that isn't one stays as it is.
+                let replicas = match self.known.owned.replicas {
+                    None if self.known.replicas != settings.replicas => {
+                        format!("the {} replicas that it has now", self.known.replicas)
+                    }
+                    _ => format!("{} replicas", settings.replicas),
+                };
                 format!(
-                    "bring {} ({}) back with {} replicas, wait until it is ready, and let go of the target",
-                    subject.previous_version, settings.image, settings.replicas
+                    "bring {} ({}) back with {replicas}, wait until it is ready, and let go of the target",
+                    subject.previous_version, settings.image
                 )
             }
             Mode::Forward(_) => "stop; nothing has been changed".to_owned(),
