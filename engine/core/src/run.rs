@@ -130,6 +130,8 @@ pub struct Run {
     notices: u32,
     known: Known,
     claimed: bool,
+    /// Until when a claim that nobody answered may still arrive, whatever a probe has said.
+    claim_arrives: Option<Timestamp>,
     gates: Gates,
     look: Look,
     broken_since: Option<Timestamp>,
@@ -189,6 +191,7 @@ impl Run {
             generation: 0,
             notices: 0,
             claimed: false,
+            claim_arrives: None,
             gates: Gates::new(),
             look: Look::default(),
             broken_since: None,

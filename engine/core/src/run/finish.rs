@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{BackStage, Finish, Forward, Level, Mode};
+use super::state::{BackStage, Finish, Forward, Level, Mode, Phase};
 use super::{Illegal, Run};
-use crate::effect::{Change, Effect, Request};
+use crate::effect::{Change, Effect, Id, Request};
 use crate::failure::Failure;
+use crate::time::Timestamp;
 
 impl Run {
     pub(super) fn finish_forward(&mut self) -> Result<(), Illegal> {
@@ -29,22 +30,46 @@ impl Run {
         Ok(())
     }
 
-    /// Lets go of the target, on either way.
+    /// Lets go of the target, on either way. A claim that was sent and not answered is let go of as well,
+    /// and not before it can't arrive any more: it would be left behind.
     pub(super) fn release_target(&mut self) -> Result<(), Illegal> {
-        let finish = if self.claimed {
+        let finish = if self.claimed || self.claim_arrives.is_some() {
             let key = match &self.mode {
                 Mode::Back(back) => format!("rollback/release/{}", back.generation),
                 Mode::Forward(_) | Mode::Ended(_) => "finish/release".to_owned(),
             };
-            Finish::Releasing {
-                effect: self.request(key, None, Request::Release)?,
+            let effect = self.request(key, None, Request::Release)?;
+            if let Some(until) = self.claim_arrives.filter(|until| *until > self.now) {
+                self.release_waits(effect, until);
             }
+            Finish::Releasing { effect }
         } else {
             self.closing_notice()?;
             Finish::Closing
         };
         self.set_finish(finish);
         Ok(())
+    }
+
+    fn release_waits(&mut self, effect: Id, until: Timestamp) {
+        let waiting = Phase::Waiting {
+            until,
+            probe: false,
+        };
+        self.set_phase(effect, waiting);
+        self.is_back();
+        let words = format!(
+            "a claim that was not answered may arrive until {until}; the target is let go of then"
+        );
+        self.say("release-waits", Level::Info, words, json!({"until": until}));
+    }
+
+    /// The way back is done but for what doesn't count: waiting for a claim that may arrive, and whom it takes long to tell.
+    fn is_back(&mut self) {
+        if let Mode::Back(back) = &self.mode {
+            let took = self.now.since(back.since);
+            self.rollback_took.get_or_insert(took);
+        }
     }
 
     pub(super) fn set_finish(&mut self, finish: Finish) {
@@ -62,10 +87,8 @@ impl Run {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
         }
-        if let Mode::Back(back) = &self.mode {
-            // Whom it takes long to tell doesn't count.
-            self.rollback_took = Some(self.now.since(back.since));
-        }
+        self.is_back();
+        self.claim_arrives = None;
         self.closing_notice()?;
         self.set_finish(Finish::Closing);
         Ok(())

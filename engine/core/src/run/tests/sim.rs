@@ -25,6 +25,8 @@ pub(in crate::run) enum Fault {
     Fails(Failure),
     LostApplied,
     LostUnapplied,
+    /// No answer comes, and the request arrives so much later.
+    Late(Span),
 }
 
 pub(in crate::run) fn failure(kind: Kind) -> Failure {
@@ -62,6 +64,8 @@ pub(in crate::run) struct World {
     pub applied: BTreeMap<String, u32>,
     pub told: Vec<(String, String)>,
     pub failing_notifiers: BTreeSet<String>,
+    /// Requests that are still to arrive, and when.
+    pub late: Vec<(Timestamp, Effect)>,
 }
 
 impl World {
@@ -87,6 +91,7 @@ impl World {
             applied: BTreeMap::new(),
             told: Vec::new(),
             failing_notifiers: BTreeSet::new(),
+            late: Vec::new(),
         }
     }
 
@@ -237,6 +242,10 @@ impl World {
         match fault {
             Some(Fault::Fails(failure)) => Outcome::Failed { failure },
             Some(Fault::LostUnapplied) => lost(),
+            Some(Fault::Late(by)) => {
+                self.late.push((self.now.plus(by), effect.clone()));
+                lost()
+            }
             Some(Fault::LostApplied) => match self.answer(effect) {
                 Ok(_) => lost(),
                 Err(failure) => Outcome::Failed { failure },
@@ -245,6 +254,19 @@ impl World {
                 Ok(done) => Outcome::Done(done),
                 Err(failure) => Outcome::Failed { failure },
             },
+        }
+    }
+
+    /// What was under way for long takes place.
+    fn arrives(&mut self) {
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.late = later;
+        let due: Vec<(Timestamp, Effect)> = due;
+        for (_, effect) in due {
+            self.answer(&effect).ok();
         }
     }
 
@@ -494,6 +516,12 @@ impl Sim {
     /// One thing happens. Returns whether there is anything left to happen.
     pub(in crate::run) fn step(&mut self) -> bool {
         self.world.now = self.world.now.plus(Span::from_millis(200));
+        if self.queue.is_empty()
+            && let Some(wake) = self.run.next_wake()
+        {
+            self.world.now = self.world.now.max(wake);
+        }
+        self.world.arrives();
         let event = match self.queue.pop_front() {
             Some(Job::Intend(effect)) => {
                 if !self.run.wants(effect.id) {
@@ -523,10 +551,9 @@ impl Sim {
                 }
             }
             None => {
-                let Some(wake) = self.run.next_wake() else {
+                if self.run.next_wake().is_none() {
                     return false;
-                };
-                self.world.now = self.world.now.max(wake);
+                }
                 let before = self.records.len();
                 self.record(Event::Woke);
                 // No busy loop: having been woken the run has asked for something, or waits for later.
