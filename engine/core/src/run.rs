@@ -27,6 +27,7 @@ mod claim;
 mod drift;
 mod effects;
 mod ends;
+mod fault;
 mod finish;
 mod forward;
 mod invariants;
@@ -295,6 +296,7 @@ impl Run {
                 }
                 self.commanded(by, command)?;
             }
+            Event::Faulted { reason } => self.faulted(reason)?,
             Event::Interrupted { .. } if self.driver.is_none() => {
                 return Err(self.illegal("an engine that doesn't drive leaves"));
             }

@@ -131,15 +131,16 @@ impl Fakes {
     /// An answer about the lease, if there is one now.
     async fn lease_answers(&self) -> Result<(), LeaseError> {
         let second = self.clock.elapsed().as_millis() / 1000;
-        let (fails, hangs) = {
+        let (fails, hangs, end) = {
             let outside = self.outside();
             let fails = outside.no_lease.contains(&second);
-            (fails, outside.no_answer.contains(&second))
+            let no_answer = &outside.no_answer;
+            (fails, no_answer.contains(&second), no_answer.end)
         };
         if hangs {
-            std::future::pending::<()>().await;
+            self.clock.second(end).await;
         }
-        if fails {
+        if fails || hangs {
             return Err(LeaseError::Failed(failure(Kind::Retryable)));
         }
         Ok(())

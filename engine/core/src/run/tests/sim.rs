@@ -425,6 +425,11 @@ impl Sim {
         self.record(event);
     }
 
+    /// Nothing that is under way is answered any more.
+    pub(in crate::run) fn unanswered(&mut self) {
+        self.queue.clear();
+    }
+
     fn die(&mut self) {
         let replayed = Run::replay(RUN, &self.records).unwrap();
         assert_eq!(replayed, self.run, "a replayed run is the run");
