@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phasegate_core::approval;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::failure::Failure;
 use phasegate_core::plan::{Pin, Plan, Use};
@@ -222,7 +223,7 @@ pub struct Prepared {
     pub effective: Effective,
 }
 
-/// Makes the plan of a release.
+/// Makes the plan of a release that `who` starts.
 ///
 /// # Errors
 /// All faults that were found; the world is as it was.
@@ -281,6 +282,7 @@ pub async fn prepare(
         effective: &effective,
     };
     let plan = planning::assemble(&inputs)?;
+    approval::can_be_given(plan.requirements(), who)?;
     Ok(Prepared { plan, effective })
 }
 
