@@ -73,7 +73,7 @@ impl Context {
             key: key.to_owned(),
             target: self.plan.target.clone(),
             image: subject.image.clone(),
-            deadline: clock.now().plus(timeout),
+            deadline: clock.now().plus(clock.budget(timeout)),
             attempt: 1,
         }
     }
@@ -212,7 +212,7 @@ async fn within<T>(
     timeout: Span,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let deadline = world.clock.now().plus(timeout);
+    let deadline = world.clock.now().plus(world.clock.budget(timeout));
     tokio::select! {
         biased;
         answer = answer => answer,

@@ -340,7 +340,7 @@ fn call_of(
         key: format!("{NO_RUN}/{phase}"),
         target: target.clone(),
         image: subject.image,
-        deadline: world.clock.now().plus(STRATEGY_TIMEOUT),
+        deadline: world.clock.now().plus(world.clock.budget(STRATEGY_TIMEOUT)),
         attempt: 1,
     }
 }

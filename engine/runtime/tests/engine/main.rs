@@ -550,6 +550,20 @@ async fn a_run_that_writes_too_much_turns_back_while_there_is_room_for_that() {
     assert_eq!(test.fakes.image(), OLD);
 }
 
+/// A gate that takes two seconds of real time takes two minutes of a time that goes sixty times as fast.
+#[tokio::test(start_paused = true)]
+async fn a_plugin_has_its_time_in_real_time_too() {
+    for (scale, wanted) in [(60, End::Succeeded), (1, End::Refused)] {
+        let mut test = Test::new();
+        test.fakes.clock.scaled(scale);
+        test.fakes.outside().gate_takes = 120;
+        let driven = test
+            .start(plan(vec![check(), deploy(100)]), nothing())
+            .await;
+        assert_eq!(end(driven), wanted);
+    }
+}
+
 fn rival() -> Holder {
     Holder {
         engine: "engine-2".to_owned(),
