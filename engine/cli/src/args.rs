@@ -415,6 +415,9 @@ pub struct Simulate {
     /// End after this long without a request, in real time: `30m`. Never, if left out.
     #[arg(long, value_name = "DURATION")]
     pub idle_timeout: Option<phasegate_core::time::Span>,
+    /// What uids and names of pods follow from. They differ from process to process, if left out.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 /// `phasegate rehearse`

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::diagnostic::{Code, codes};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, codes};
 use crate::plan::Requirement;
 use crate::spec::Change;
 use crate::spec::policy::{DEFAULT_EXPIRES, Policy, applies};
@@ -108,6 +108,58 @@ pub fn requirement(
         starter_may_approve: policy.starter_may_approve,
         expires: expires.unwrap_or(DEFAULT_EXPIRES),
     }
+}
+
+/// Who may give an approval of a run that this person starts.
+#[must_use]
+pub fn approvers<'a>(requirement: &'a Requirement, starter: &str) -> Vec<&'a str> {
+    let people = requirement.people.iter().map(String::as_str);
+    people
+        .filter(|person| requirement.starter_may_approve || *person != starter)
+        .collect()
+}
+
+/// Whether the approvals that a plan asks for can be given at all if this person starts the run. Otherwise
+/// it would be noticed only when the run waits for people who can't come.
+///
+/// # Errors
+/// Every requirement that can't be met, who could meet it, and why that isn't enough.
+pub fn can_be_given<'a>(
+    requirements: impl IntoIterator<Item = &'a Requirement>,
+    starter: &str,
+) -> Result<(), Diagnostics> {
+    let mut faults = Diagnostics::new();
+    for asked in requirements {
+        let left = approvers(asked, starter);
+        let found = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        if found >= asked.count {
+            continue;
+        }
+        let why = if asked.people.iter().any(|person| person == starter) {
+            format!("{starter} starts the run, and who starts a run can't approve it; ")
+        } else {
+            String::new()
+        };
+        let left = if left.is_empty() {
+            "nobody else may".to_owned()
+        } else {
+            format!("only {} may", left.join(", "))
+        };
+        let fault = Diagnostic::new(
+            codes::APPROVAL_IMPOSSIBLE,
+            format!("the approval `{}` can't be given", asked.name),
+        )
+        .expected(format!(
+            "{} of {} ({})",
+            asked.count,
+            asked.roles.join(" or "),
+            asked.people.join(", ")
+        ))
+        .found(format!("{why}{left}"))
+        .hint("have somebody else start the run, add people to the role, or say `starterMayApprove: true` in the policy");
+        faults.push(fault);
+    }
+    faults.into_result(())
 }
 
 /// Whether one approval counts towards a requirement at `now`.

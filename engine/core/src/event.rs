@@ -16,6 +16,17 @@ pub struct Identity {
     pub verified_by: String,
 }
 
+impl Identity {
+    /// The engine, where it gives a command by itself.
+    #[must_use]
+    pub fn engine() -> Self {
+        Self {
+            name: "phasegate".to_owned(),
+            verified_by: "engine".to_owned(),
+        }
+    }
+}
+
 /// What a person may ask of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "command")]
@@ -154,11 +165,30 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inbox: Option<u64>,
     },
+    /// The way back can't go on, since its next move would break an invariant: people are called.
+    Faulted {
+        /// Which one, and how.
+        reason: String,
+    },
     /// The engine that drove is leaving; the run stays as it is.
     Interrupted {
         /// Why: a signal, a lost lease.
         cause: String,
     },
+}
+
+impl Event {
+    /// The engine turns the run back by itself.
+    #[must_use]
+    pub fn abort(reason: String) -> Self {
+        Self::Commanded {
+            by: Identity::engine(),
+            command: Command::Abort {
+                reason: Some(reason),
+            },
+            inbox: None,
+        }
+    }
 }
 
 /// An event with its time.

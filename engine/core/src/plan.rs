@@ -413,6 +413,16 @@ impl Plan {
         places
     }
 
+    /// The approvals that it asks for, before phases and as steps.
+    pub fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+        let phases = self.approvals.iter().map(|asked| &asked.requirement);
+        let steps = self.steps().filter_map(|(_, step)| match &step.action {
+            Action::Approve { requirement, .. } => Some(requirement),
+            _ => None,
+        });
+        phases.chain(steps)
+    }
+
     /// The steps of all phases, in order.
     pub fn steps(&self) -> impl Iterator<Item = (&Phase, &Step)> {
         self.phases

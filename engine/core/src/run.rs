@@ -28,6 +28,7 @@ mod claim;
 mod drift;
 mod effects;
 mod ends;
+mod fault;
 mod finish;
 mod forward;
 mod invariants;
@@ -143,6 +144,8 @@ pub struct Run {
     undid: bool,
     /// The workloads whose targets are held.
     claimed: BTreeSet<usize>,
+    /// Until when a claim that nobody answered may still arrive, by its workload and whatever a probe has said.
+    claim_arrives: BTreeMap<usize, Timestamp>,
     gates: Gates,
     look: Look,
     reading: Look,
@@ -205,6 +208,7 @@ impl Run {
             generation: 0,
             notices: 0,
             claimed: BTreeSet::new(),
+            claim_arrives: BTreeMap::new(),
             gates: Gates::new(),
             look: Look::default(),
             reading: Look::default(),
@@ -309,6 +313,7 @@ impl Run {
                 }
                 self.commanded(by, command)?;
             }
+            Event::Faulted { reason } => self.faulted(reason)?,
             Event::Interrupted { .. } if self.driver.is_none() => {
                 return Err(self.illegal("an engine that doesn't drive leaves"));
             }

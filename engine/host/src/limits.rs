@@ -15,7 +15,7 @@ pub const INSTANCES: usize = 256;
 pub const TABLE_ELEMENTS: usize = 100_000;
 /// Time that a plugin may compute within one call, in real time.
 pub const COMPUTE: Span = Span::from_secs(5);
-/// Time that one call may take with all that it waits for, in the world's time.
+/// Time that one call may take with all that it waits for: in the world's time, and no less in real time.
 pub const WALL: Span = Span::from_secs(60);
 /// Time that one call without a world (`describe`, `validate`) may take.
 pub const OFFLINE_WALL: Span = Span::from_secs(10);

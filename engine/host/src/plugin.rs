@@ -179,7 +179,8 @@ async fn describe(
     pre: &InstancePre<State>,
     exports: &Exports,
 ) -> Result<meta::Description, Failure> {
-    let until = host.ports.clock.now().plus(OFFLINE_WALL);
+    let clock = &host.ports.clock;
+    let until = clock.now().plus(clock.budget(OFFLINE_WALL));
     let exports = exports.clone();
     call::perform(
         host,

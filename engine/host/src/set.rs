@@ -118,7 +118,9 @@ impl PluginSet {
         let ports = Arc::clone(&host.ports);
         Ok(Start {
             state: State::new(scope, rights, ports, host.limits, surroundings),
-            until: call.deadline.min(clock.now().plus(host.limits.wall)),
+            until: call
+                .deadline
+                .min(clock.now().plus(clock.budget(host.limits.wall))),
             call: convert::call(call, &offer.offer, config),
         })
     }
@@ -179,7 +181,8 @@ impl Plugins for PluginSet {
             return Ok(found);
         }
         let host = &*self.host;
-        let until = host.ports.clock.now().plus(OFFLINE_WALL);
+        let clock = &host.ports.clock;
+        let until = clock.now().plus(clock.budget(OFFLINE_WALL));
         let state = offline(host, &plugin.name);
         let config = self.config(plugin, offer)?;
         let meta = plugin.exports.meta.clone();

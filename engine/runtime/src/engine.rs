@@ -19,18 +19,16 @@ use tokio::sync::mpsc;
 
 use crate::lease::Keeper;
 use crate::perform::{self, Context, World};
-use crate::ports::{
-    Clock, Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry,
-};
+use crate::ports::{Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry};
 
 /// How often the inbox is looked at.
 pub const INBOX_POLL: Span = Span::from_millis(500);
-/// How long to wait before an expired lease is asked for again.
-const LEASE_RETRY: Span = Span::from_secs(2);
 /// How long giving the lease back may take.
 const GIVE_BACK: Span = Span::from_secs(2);
 /// Records that one event may bring about before the loop gives up on itself.
 const MAX_CHAIN: usize = 10_000;
+/// Faults of the engine that one event may bring about: the run turns back, and people are called.
+const MAX_FAULTS: u8 = 3;
 /// Pages of commands that are looked through for one that has no answer.
 const MAX_INBOX_PAGES: usize = 1000;
 
@@ -202,7 +200,8 @@ impl Engine {
                 return Err(error.into());
             }
         };
-        self.go(begun, head, keeper, options, nudges, observer, guard)
+        Drive::new(self, begun, head, keeper, options, observer)
+            .through(nudges, guard)
             .await
     }
 
@@ -223,15 +222,18 @@ impl Engine {
         if replayed.resting() && !self.pending(&replayed).await? {
             return Ok((replayed, Left::Resting));
         }
-        let keeper = self
-            .lease(run, replayed.plan(), options, replayed.last_epoch())
-            .await?;
-        if let Err(error) = self.still_ours(&replayed).await {
-            keeper.give_back().await;
-            return Err(error);
+        let floor = replayed.last_epoch();
+        let holder = self.holder(run, options);
+        let target = leased(replayed.plan())?;
+        let none = Keeper::without(self.leases.clone(), target, holder, floor);
+        let mut drive = Drive::new(self, replayed, head, none, options, observer);
+        match drive.take_hold().await {
+            Ok(()) => drive.through(nudges, guard).await,
+            Err(error) => {
+                drive.keeper.give_back().await;
+                Err(error)
+            }
         }
-        self.go(replayed, head, keeper, options, nudges, observer, guard)
-            .await
     }
 
     /// A run whose claim another run has now must not write any more: somebody broke the claim.
@@ -262,19 +264,22 @@ impl Engine {
         options: &Options,
         floor: u64,
     ) -> Result<Keeper, LeaseError> {
-        let holder = Holder {
-            engine: options.engine.clone(),
-            seat: self.journal.seat(),
-            run: run.to_owned(),
-        };
         Keeper::acquire(
             self.leases.clone(),
             &*self.world.clock,
             leased(plan)?,
-            holder,
+            self.holder(run, options),
             floor,
         )
         .await
+    }
+
+    fn holder(&self, run: &str, options: &Options) -> Holder {
+        Holder {
+            engine: options.engine.clone(),
+            seat: self.journal.seat(),
+            run: run.to_owned(),
+        }
     }
 
     /// Whether there are commands that nobody has looked at.
@@ -296,50 +301,6 @@ impl Engine {
             "the run has more commands than an engine looks through".to_owned(),
         ))
     }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the parts of a drive, put together here"
-    )]
-    async fn go(
-        &self,
-        run: Run,
-        head: Head,
-        keeper: Keeper,
-        options: &Options,
-        nudges: mpsc::Receiver<Nudge>,
-        observer: &mut dyn Observer,
-        guard: Box<dyn Send + Sync>,
-    ) -> Result<(Run, Left), Error> {
-        let mut drive = Drive {
-            engine: self,
-            options,
-            plan: Arc::new(run.plan().clone()),
-            run,
-            head,
-            keeper,
-            under_way: FuturesUnordered::new(),
-            looked: 0,
-            inbox_due: Timestamp::ZERO,
-            observer,
-        };
-        let left = drive.round(nudges).await;
-        let Drive {
-            run,
-            keeper,
-            under_way,
-            ..
-        } = drive;
-        drop(under_way);
-        let clock = &*self.world.clock;
-        // A lease that can't be given back runs out; nobody waits for that.
-        tokio::select! {
-            () = keeper.give_back() => {}
-            () = clock.sleep_until(clock.now().plus(GIVE_BACK)) => {}
-        }
-        drop(guard);
-        left.map(|left| (run, left))
-    }
 }
 
 type UnderWay = FuturesUnordered<BoxFuture<'static, Event>>;
@@ -358,7 +319,84 @@ struct Drive<'a> {
     observer: &'a mut dyn Observer,
 }
 
-impl Drive<'_> {
+impl<'a> Drive<'a> {
+    fn new(
+        engine: &'a Engine,
+        run: Run,
+        head: Head,
+        keeper: Keeper,
+        options: &'a Options,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self {
+            engine,
+            options,
+            plan: Arc::new(run.plan().clone()),
+            run,
+            head,
+            keeper,
+            under_way: FuturesUnordered::new(),
+            looked: 0,
+            inbox_due: Timestamp::ZERO,
+            observer,
+        }
+    }
+
+    /// Takes the lease of a run that is in the journal, and sees whether the target is the run's still.
+    async fn take_hold(&mut self) -> Result<(), Error> {
+        self.settle_inbox().await?;
+        let (engine, floor) = (self.engine, self.run.last_epoch());
+        let (id, plan, options) = (self.run.id().to_owned(), self.plan.clone(), self.options);
+        let lease = engine.lease(&id, &plan, options, floor);
+        self.keeper = self.listening(lease).await??;
+        let run = self.run.clone();
+        self.listening(engine.still_ours(&run)).await?
+    }
+
+    /// Waits for the cluster, and takes commands meanwhile: what they ask for follows once it answers.
+    async fn listening<T>(&mut self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        let clock = self.engine.world.clock.clone();
+        let mut answer = std::pin::pin!(answer);
+        self.inbox_due = self.now().plus(self.options.inbox_poll);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    self.inbox_due = Timestamp::ZERO;
+                    return Ok(answer);
+                }
+                () = clock.sleep_until(self.inbox_due) => {}
+            }
+            self.inbox_due = Timestamp::ZERO;
+            self.look_into_inbox().await?;
+        }
+    }
+
+    /// Drives until the run rests or somebody wants the engine to leave, and gives the lease back.
+    async fn through(
+        mut self,
+        nudges: mpsc::Receiver<Nudge>,
+        guard: Box<dyn Send + Sync>,
+    ) -> Result<(Run, Left), Error> {
+        let left = self.round(nudges).await;
+        let Self {
+            engine,
+            run,
+            keeper,
+            under_way,
+            ..
+        } = self;
+        drop(under_way);
+        let clock = &*engine.world.clock;
+        // A lease that can't be given back runs out; nobody waits for that.
+        tokio::select! {
+            () = keeper.give_back() => {}
+            () = clock.sleep_until(clock.now().plus(GIVE_BACK)) => {}
+        }
+        drop(guard);
+        left.map(|left| (run, left))
+    }
+
     fn now(&self) -> Timestamp {
         self.engine.world.clock.now()
     }
@@ -374,7 +412,7 @@ impl Drive<'_> {
             }
             if self.head.seq >= RECORDS_FORWARD && self.turns_back() {
                 let reason = format!("the run has {} records and is not done", self.head.seq);
-                self.take(abort(reason)).await?;
+                self.take(Event::abort(reason)).await?;
                 continue;
             }
             if self.options.leave_when_waiting && self.only_people_help() {
@@ -388,23 +426,22 @@ impl Drive<'_> {
                 // What was under way counts as unanswered, and nothing is started until the lease is held again.
                 self.under_way.clear();
                 let clock = self.engine.world.clock.clone();
-                // Whoever wants the engine to leave need not wait for a cluster that doesn't answer.
-                let regained = tokio::select! {
+                // Whoever wants the engine to leave or the run to go back need not wait for a cluster that
+                // doesn't answer. What is journalled is journalled whole: only the asking is left off.
+                tokio::select! {
                     biased;
-                    nudge = nudges.recv(), if open => Err(nudge),
-                    regained = regain(&mut self.keeper, &*clock) => Ok(regained),
-                };
-                // Only asking for the lease may be broken off: what is journalled is journalled whole.
-                match regained {
-                    Err(nudge) => {
+                    nudge = nudges.recv(), if open => {
                         open = nudge.is_some();
                         if let Some(left) = self.nudged(nudge).await? {
                             return Ok(left);
                         }
                     }
-                    Ok(Ok(true)) => self.begin().await?,
-                    Ok(Ok(false)) => {}
-                    Ok(Err(taken)) => return self.leave(&taken.to_string()).await,
+                    regained = self.keeper.take_again(&*clock) => match regained {
+                        Ok(true) => self.begin().await?,
+                        Ok(false) => {}
+                        Err(taken) => return self.leave(&taken.to_string()).await,
+                    },
+                    () = clock.sleep_until(self.inbox_due) => {}
                 }
                 continue;
             }
@@ -497,12 +534,12 @@ impl Drive<'_> {
     /// Journals an event and does all that follows from it.
     async fn take(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
-        let mut at_fault = false;
+        let mut faults: u8 = 0;
         for _ in 0..MAX_CHAIN {
             let Some(event) = events.pop_front() else {
                 return Ok(());
             };
-            if self.overtaken(&event, at_fault) {
+            if self.overtaken(&event, faults > 0) {
                 continue;
             }
             let intended = match &event {
@@ -516,12 +553,20 @@ impl Drive<'_> {
                     }
                     self.start(actions, &mut events);
                 }
-                // A broken invariant is a fault of the engine. The way back doesn't depend on what is at fault forward.
-                Err(Error::Illegal(Illegal::Broken(broken))) if !at_fault && self.turns_back() => {
-                    at_fault = true;
-                    // What happened has happened: it is taken in once the run is on its way back, if it still matters then.
-                    events.push_front(event);
-                    events.push_front(abort(broken.to_string()));
+                // A broken invariant is a fault of the engine.
+                Err(Error::Illegal(Illegal::Broken(broken))) if faults < MAX_FAULTS => {
+                    faults = faults.saturating_add(1);
+                    let Some(instead) = self.run.instead(&event, &broken) else {
+                        return Err(Illegal::Broken(broken).into());
+                    };
+                    if matches!(instead.first(), Some(Event::Faulted { .. })) {
+                        // What was under way counts as unanswered.
+                        self.under_way.clear();
+                        events.clear();
+                    }
+                    for event in instead.into_iter().rev() {
+                        events.push_front(event);
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -676,7 +721,7 @@ impl Drive<'_> {
                 self.take(event).await?;
                 (self.run.inbox() < id).then(|| {
                     format!(
-                        "[{}] the engine is at fault and aborted the run by itself; `phasegate status` shows what became of it",
+                        "[{}] the engine is at fault and did not take the command; `phasegate status` shows what became of the run",
                         codes::INTERNAL
                     )
                 })
@@ -706,30 +751,4 @@ fn leased(plan: &Plan) -> Result<Target, LeaseError> {
                 "the plan releases nothing",
             ))
         })
-}
-
-/// The engine turns the run back by itself.
-fn abort(reason: String) -> Event {
-    Event::Commanded {
-        by: Identity {
-            name: "phasegate".to_owned(),
-            verified_by: "engine".to_owned(),
-        },
-        command: Command::Abort {
-            reason: Some(reason),
-        },
-        inbox: None,
-    }
-}
-
-/// Asks for a lease that ran out. Whether it is held again; where the cluster doesn't answer, not before a while.
-async fn regain(keeper: &mut Keeper, clock: &dyn Clock) -> Result<bool, LeaseError> {
-    match keeper.take_again(clock).await {
-        Ok(()) => Ok(true),
-        Err(LeaseError::Failed(_)) => {
-            clock.sleep_until(clock.now().plus(LEASE_RETRY)).await;
-            Ok(false)
-        }
-        Err(taken) => Err(taken),
-    }
 }

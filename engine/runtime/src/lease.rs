@@ -10,6 +10,10 @@ use crate::ports::{Clock, Grant, Holder, LeaseError, Leases};
 
 /// How long to wait after a renewal that got no answer.
 const RETRY: Span = Span::from_secs(1);
+/// How long to wait before an expired lease is asked for again.
+const TAKE_RETRY: Span = Span::from_secs(2);
+
+type Asking = BoxFuture<'static, Result<Grant, LeaseError>>;
 
 /// A third of the time that is left: two renewals may fail before it matters.
 fn renewal(now: Timestamp, grant: &Grant) -> Timestamp {
@@ -25,7 +29,10 @@ pub struct Keeper {
     /// No epoch up to this one may be used again, even where the cluster has forgotten about it.
     floor: u64,
     next: Timestamp,
-    renewing: Option<BoxFuture<'static, Result<Grant, LeaseError>>>,
+    renewing: Option<Asking>,
+    /// The lease has run out and is asked for again: at this time at the earliest.
+    take_at: Timestamp,
+    taking: Option<Asking>,
 }
 
 impl Keeper {
@@ -42,16 +49,29 @@ impl Keeper {
         floor: u64,
     ) -> Result<Self, LeaseError> {
         let grant = leases.acquire(&target, &holder).await?;
-        let next = renewal(clock.now(), &grant);
-        Ok(Self {
+        let mut keeper = Self::without(leases, target, holder, floor);
+        keeper.next = renewal(clock.now(), &grant);
+        keeper.grant = grant;
+        Ok(keeper)
+    }
+
+    /// No lease yet.
+    #[must_use]
+    pub fn without(leases: Arc<dyn Leases>, target: Target, holder: Holder, floor: u64) -> Self {
+        Self {
             leases,
             target,
             holder,
-            grant,
+            grant: Grant {
+                epoch: 0,
+                expires: Timestamp::ZERO,
+            },
             floor,
-            next,
+            next: Timestamp::ZERO,
             renewing: None,
-        })
+            take_at: Timestamp::ZERO,
+            taking: None,
+        }
     }
 
     /// The epoch that the lease gave.
@@ -105,23 +125,50 @@ impl Keeper {
         }
     }
 
-    /// Takes the lease anew after it ran out, with a new epoch.
+    /// Takes the lease anew after it ran out, with a new epoch. Returns whether it is held again; where the
+    /// cluster didn't answer it is asked again later, by the next call. Cancel-safe: a request that was
+    /// begun goes on at the next call.
     ///
     /// # Errors
-    /// As [`Keeper::acquire`].
-    pub async fn take_again(&mut self, clock: &dyn Clock) -> Result<(), LeaseError> {
+    /// [`LeaseError::Held`] where another engine has it now.
+    pub async fn take_again(&mut self, clock: &dyn Clock) -> Result<bool, LeaseError> {
         self.renewing = None;
-        let last = self.epoch();
-        self.grant = self.leases.acquire(&self.target, &self.holder).await?;
-        // Only now: an epoch that ran ahead of the lease's count would not be fenced by it.
-        self.floor = last;
-        self.next = renewal(clock.now(), &self.grant);
-        Ok(())
+        if self.taking.is_none() {
+            clock.sleep_until(self.take_at).await;
+            let (leases, target) = (self.leases.clone(), self.target.clone());
+            let holder = self.holder.clone();
+            self.taking = Some(Box::pin(
+                async move { leases.acquire(&target, &holder).await },
+            ));
+        }
+        let Some(taking) = self.taking.as_mut() else {
+            return Ok(false);
+        };
+        let answer = taking.await;
+        self.taking = None;
+        self.take_at = Timestamp::ZERO;
+        match answer {
+            Ok(grant) => {
+                // Only now: an epoch that ran ahead of the lease's count would not be fenced by it.
+                self.floor = self.epoch();
+                self.grant = grant;
+                self.next = renewal(clock.now(), &self.grant);
+                Ok(true)
+            }
+            Err(LeaseError::Failed(_)) => {
+                self.take_at = clock.now().plus(TAKE_RETRY);
+                Ok(false)
+            }
+            Err(taken) => Err(taken),
+        }
     }
 
     /// Gives the lease back. That it could not be is no fault: it runs out.
     pub async fn give_back(self) {
-        drop(self.renewing);
+        drop((self.renewing, self.taking));
+        if self.grant.expires == Timestamp::ZERO {
+            return;
+        }
         let _ = self
             .leases
             .release(&self.target, &self.holder, &self.grant)

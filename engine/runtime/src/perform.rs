@@ -79,7 +79,7 @@ impl Context {
             slot: Slot::Stable,
             image: workload.image.clone(),
             epoch: self.epoch,
-            deadline: clock.now().plus(timeout),
+            deadline: clock.now().plus(clock.budget(timeout)),
             attempt: 1,
         }
     }
@@ -303,7 +303,7 @@ async fn within<T>(
     timeout: Span,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let deadline = world.clock.now().plus(timeout);
+    let deadline = world.clock.now().plus(world.clock.budget(timeout));
     tokio::select! {
         biased;
         answer = answer => answer,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phasegate_core::approval;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::failure::Failure;
 use phasegate_core::plan::{Pin, Plan, Router, Use, Workload};
@@ -244,7 +245,7 @@ pub struct Prepared {
     pub effective: Effective,
 }
 
-/// Makes the plan of a release.
+/// Makes the plan of a release that `who` starts.
 ///
 /// # Errors
 /// All faults that were found; the world is as it was.
@@ -311,6 +312,7 @@ pub async fn prepare(
         effective: &effective,
     };
     let plan = planning::assemble(&inputs)?;
+    approval::can_be_given(plan.requirements(), who)?;
     Ok(Prepared { plan, effective })
 }
 
@@ -430,7 +432,11 @@ impl Asking<'_> {
             slot: Slot::Stable,
             image: workload.image.clone(),
             epoch: 0,
-            deadline: self.world.clock.now().plus(STRATEGY_TIMEOUT),
+            deadline: self
+                .world
+                .clock
+                .now()
+                .plus(self.world.clock.budget(STRATEGY_TIMEOUT)),
             attempt: 1,
         }
     }

@@ -24,6 +24,12 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Returns when it is `at` or later.
     async fn sleep_until(&self, at: Timestamp);
+    /// How much of this clock's time a budget is: itself, and more where this clock runs ahead of the one
+    /// on the wall. What a plugin computes and what the machine is busy with takes real time, so that a
+    /// budget must last at least as long on both.
+    fn budget(&self, span: Span) -> Span {
+        span
+    }
 }
 
 /// A request that could not be carried out.

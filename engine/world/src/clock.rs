@@ -128,6 +128,12 @@ impl Clock for ScaledClock {
             sleep(real.min(LONGEST_SLEEP)).await;
         }
     }
+
+    fn budget(&self, span: Span) -> Span {
+        let real = span.to_std().as_secs_f64() * self.scale;
+        let stretched = Duration::try_from_secs_f64(real).map_or(u64::MAX, millis);
+        span.max(Span::from_millis(stretched))
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -158,6 +164,17 @@ mod tests {
         let first = clock.now();
         assert!(first >= base);
         assert!(clock.now() >= first);
+    }
+
+    #[test]
+    fn a_budget_is_never_less_than_it_is_on_the_wall_nor_than_it_is_here() {
+        let second = Span::from_secs(1);
+        let at = |scale| ScaledClock::new(Timestamp::ZERO, scale).unwrap();
+        assert_eq!(at(60.0).budget(second), Span::from_mins(1));
+        assert_eq!(at(0.1).budget(second), second);
+        assert_eq!(SystemClock.budget(second), second);
+        let longest = Span::from_millis(u64::MAX);
+        assert_eq!(at(60.0).budget(longest), longest);
     }
 
     #[test]

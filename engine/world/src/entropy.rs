@@ -1,4 +1,4 @@
-//! Names that nobody else has: of runs and of engines.
+//! Names that nobody else has, of runs and of engines, and seeds.
 
 use std::fmt::Write as _;
 
@@ -48,18 +48,28 @@ pub fn engine_id() -> Result<String, Error> {
     Ok(format!("{host}-{}-{}", std::process::id(), random_hex()?))
 }
 
+/// A number that nobody can foresee.
+///
+/// # Errors
+/// Where the operating system gives no random bytes.
+pub fn seed() -> Result<u64, Error> {
+    Ok(u64::from_le_bytes(random()?))
+}
+
 fn random_hex() -> Result<String, Error> {
-    let mut random = [0_u8; RANDOM_BYTES];
+    let mut hex = String::with_capacity(2 * RANDOM_BYTES);
+    for byte in random::<RANDOM_BYTES>()? {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut random = [0_u8; N];
     let mut last = rustix::io::Errno::INTR;
     for _ in 0..ATTEMPTS {
         match getrandom(&mut random, GetRandomFlags::empty()) {
-            Ok(RANDOM_BYTES) => {
-                let mut hex = String::with_capacity(2 * RANDOM_BYTES);
-                for byte in random {
-                    let _ = write!(hex, "{byte:02x}");
-                }
-                return Ok(hex);
-            }
+            Ok(length) if length == N => return Ok(random),
             // Fewer bytes than asked for count as interrupted.
             Ok(_) => {}
             Err(error) => {

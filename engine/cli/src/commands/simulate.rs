@@ -12,6 +12,7 @@ use phasegate_rehearsal::server::{ScaledClock, ServeOptions, SharedCluster, serv
 use phasegate_rehearsal::web::Web;
 use phasegate_runtime::ports::Clock;
 use phasegate_world::clock::{MAX_SCALE, SystemClock};
+use phasegate_world::entropy;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,7 +54,12 @@ pub(super) async fn simulate(args: &Simulate, console: &Console) -> Outcome {
         None => empty()?,
     };
     let speed = speed(args.speed)?;
-    let cluster = scenario.cluster(scenario.seed)?;
+    // Two clusters are two, even if the one takes the place of the other: a run knows its target by the uid.
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => entropy::seed().map_err(|e| internal("there is no randomness").caused_by(&e))?,
+    };
+    let cluster = scenario.cluster(seed)?;
     let clock = ScaledClock::starting_at(scenario.start(), speed);
     let shared = SharedCluster::new(cluster, Arc::new(clock));
     let network = Network::new(shared.clone(), Web::new(&scenario));

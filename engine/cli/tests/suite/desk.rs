@@ -85,6 +85,23 @@ impl Ended {
     }
 }
 
+/// Asks the simulated cluster at this address something, without `phasegate`.
+pub(crate) fn ask(url: &str, method: &str, path: &str, content_type: &str, body: &str) -> Value {
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 20"), "{head}\n{body}");
+    serde_json::from_str(body).unwrap()
+}
+
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
 }
@@ -190,19 +207,15 @@ impl Desk {
     /// Asks the simulated cluster something, without `phasegate`.
     pub(crate) fn ask(&self, method: &str, path: &str, content_type: &str, body: &str) -> Value {
         let note = self.cluster().unwrap();
-        let address = note["url"].as_str().unwrap().trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 20"), "{head}\n{body}");
-        serde_json::from_str(body).unwrap()
+        ask(note["url"].as_str().unwrap(), method, path, content_type, body)
+    }
+
+    /// Ends the simulated cluster, so that the next command starts one anew.
+    pub(crate) fn end_cluster(&self) {
+        let pid = self.cluster().and_then(|note| note["pid"].as_i64());
+        let pid = Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        fs::remove_file(self.state().join("simulated.json")).unwrap();
     }
 
     /// The image that the Deployment asks for, by the cluster's own word.
@@ -279,6 +292,13 @@ impl Started {
                 return value;
             }
         }
+    }
+
+    /// Waits for its next line.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        serde_json::from_str(&line).unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, ask};
 
 const NEW: &str = "registry.example/hello:1.1.0";
 const OLD: &str = "registry.example/hello:1.0.0";
@@ -253,6 +253,37 @@ fn a_saved_plan_runs_unless_what_it_was_made_of_has_changed() {
     desk.run(&["run", "release.yaml", "--plan", "plan.json"])
         .expect(0);
     assert_eq!(desk.image(), NEW);
+}
+
+/// A run is bound to its target by the uid: a cluster that takes the place of another has other ones.
+#[test]
+fn a_simulated_cluster_that_was_started_anew_is_another_one() {
+    let desk = Desk::quick();
+    let uid = || {
+        desk.run(&["plan", "release.yaml"]).expect(0);
+        let path = "/apis/apps/v1/namespaces/hello/deployments/hello";
+        desk.ask("GET", path, "", "")["metadata"]["uid"].clone()
+    };
+    let first = uid();
+    assert!(first.is_string());
+    assert_eq!(uid(), first, "the same process");
+    desk.end_cluster();
+    assert_ne!(uid(), first);
+}
+
+#[test]
+fn a_seed_makes_a_simulated_cluster_what_it_was_before() {
+    let uid = |seed: &str| {
+        let desk = Desk::quick();
+        let scenario = "scenario.yaml";
+        let started = desk.start(&["simulate", "--scenario", scenario, "--seed", seed]);
+        let url = started.next()["url"].clone();
+        let path = "/apis/apps/v1/namespaces/hello/deployments/hello";
+        let deployment = ask(url.as_str().unwrap(), "GET", path, "", "");
+        deployment["metadata"]["uid"].clone()
+    };
+    assert_eq!(uid("7"), uid("7"));
+    assert_ne!(uid("7"), uid("8"));
 }
 
 const POLICY: &str = "\

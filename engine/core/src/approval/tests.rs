@@ -170,3 +170,28 @@ fn an_approval_is_bound_to_the_plan_and_expires() {
     };
     assert!(counts(major, &from_the_future, "x", PLAN, NOW).is_err());
 }
+
+#[test]
+fn an_approval_that_only_the_starter_could_give_is_refused_before_anybody_waits() {
+    let minor = required(&policy(), Change::Minor, "staging");
+    let fault = can_be_given(&minor, "paula").unwrap_err();
+    let text = fault.to_string();
+    for part in [
+        "PG0204",
+        "policy-2",
+        "1 of product-owner (paula)",
+        "paula starts the run",
+        "nobody else may",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(can_be_given(&minor, "tina").is_ok());
+    // Two directors are asked for, and one of the two starts the run.
+    let major = required(&policy(), Change::Major, "staging");
+    let text = can_be_given(&major, "dora").unwrap_err().to_string();
+    assert!(text.contains("only dirk may"), "{text}");
+    assert!(can_be_given(&major, "dan").is_ok());
+    // A hotfix may be approved by who starts it.
+    let hotfix = required(&policy(), Change::Hotfix, "production");
+    assert!(can_be_given(&hotfix, "otto").is_ok());
+}

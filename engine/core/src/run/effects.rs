@@ -118,6 +118,7 @@ impl Run {
 
     /// A new engine drives: what was under way has no outcome now.
     pub(super) fn recover(&mut self) {
+        let arrives = self.now.plus(limits::CLAIM_ARRIVES);
         for outstanding in self.outstanding.values_mut() {
             let notice = outstanding.is_notice();
             let unanswered = matches!(
@@ -128,6 +129,10 @@ impl Run {
                 // The write may have left before its engine died, and may still arrive.
                 let id = outstanding.effect.id;
                 self.known.before.take_if(|before| before.effect == id);
+                if matches!(outstanding.effect.request, Request::Claim { .. }) {
+                    self.claim_arrives
+                        .insert(outstanding.effect.workload, arrives);
+                }
             }
             outstanding.phase = match outstanding.phase {
                 Phase::Ready | Phase::Given => Phase::Ready,

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{BackStage, Finish, Forward, Level, Mode};
+use super::state::{BackStage, Finish, Forward, Level, Mode, Phase};
 use super::words::describe;
 use super::{Illegal, Run};
-use crate::effect::{Change, Effect, Fields, Piece, Request};
+use crate::effect::{Change, Effect, Fields, Id, Piece, Request};
 use crate::failure::Failure;
 use crate::strategy::Slot;
+use crate::time::Timestamp;
 
 impl Run {
     pub(super) fn finish_forward(&mut self) -> Result<(), Illegal> {
@@ -75,23 +76,54 @@ impl Run {
         preview.then_some(("remove-service", Request::Remove { slot, piece }))
     }
 
-    /// Lets go of the target, on either way.
+    /// Lets go of the target, on either way. A claim that was sent and not answered is let go of as well,
+    /// and not before it can't arrive any more: it would be left behind.
     pub(super) fn release_target(&mut self) -> Result<(), Illegal> {
-        let finish = if let Some(place) = self.claimed.last().copied() {
+        let arriving = self.claim_arrives.keys().next_back();
+        let finish = if let Some(place) = self.claimed.last().or(arriving).copied() {
             let suffix = self.suffix(place);
             let key = match &self.mode {
                 Mode::Back(back) => format!("rollback/release/{}{suffix}", back.generation),
                 Mode::Forward(_) | Mode::Ended(_) => format!("finish/release{suffix}"),
             };
-            Finish::Releasing {
-                effect: self.request_of(place, key, None, Request::Release)?,
-            }
+            let effect = self.request_of(place, key, None, Request::Release)?;
+            self.release_when_it_can(effect, place);
+            Finish::Releasing { effect }
         } else {
             self.closing_notice()?;
             Finish::Closing
         };
         self.set_finish(finish);
         Ok(())
+    }
+
+    /// A release waits until a claim that was not answered can't arrive any more.
+    pub(super) fn release_when_it_can(&mut self, effect: Id, place: usize) {
+        let arrives = self.claim_arrives.get(&place).copied();
+        if let Some(until) = arrives.filter(|until| *until > self.now) {
+            self.release_waits(effect, until);
+        }
+    }
+
+    fn release_waits(&mut self, effect: Id, until: Timestamp) {
+        let waiting = Phase::Waiting {
+            until,
+            probe: false,
+        };
+        self.set_phase(effect, waiting);
+        self.is_back();
+        let words = format!(
+            "a claim that was not answered may arrive until {until}; the target is let go of then"
+        );
+        self.say("release-waits", Level::Info, words, json!({"until": until}));
+    }
+
+    /// The way back is done but for what doesn't count: waiting for a claim that may arrive, and whom it takes long to tell.
+    fn is_back(&mut self) {
+        if let Mode::Back(back) = &self.mode {
+            let took = self.now.since(back.since);
+            self.rollback_took.get_or_insert(took);
+        }
     }
 
     pub(super) fn set_finish(&mut self, finish: Finish) {
@@ -113,13 +145,11 @@ impl Run {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
         }
-        if !self.claimed.is_empty() {
+        self.claim_arrives.remove(&effect.workload);
+        if !self.claimed.is_empty() || !self.claim_arrives.is_empty() {
             return self.release_target();
         }
-        if let Mode::Back(back) = &self.mode {
-            // Whom it takes long to tell doesn't count.
-            self.rollback_took = Some(self.now.since(back.since));
-        }
+        self.is_back();
         self.closing_notice()?;
         self.set_finish(Finish::Closing);
         Ok(())

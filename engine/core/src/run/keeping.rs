@@ -136,6 +136,7 @@ impl Run {
         };
         let key = format!("due/{}/release/{}", keeping.number, keeping.generation);
         let effect = self.request(key, None, Request::Release)?;
+        self.release_when_it_can(effect, self.in_hand);
         self.set_keep(Keep::Releasing { effect });
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Run {
         self.outstanding
             .retain(|_, outstanding| outstanding.is_notice());
         self.stop_asking();
-        if self.claimed.is_empty() {
+        if self.claimed.is_empty() && self.claim_arrives.is_empty() {
             self.keep_over();
             return Ok(());
         }
@@ -206,6 +207,7 @@ impl Run {
             Value::Null,
         );
         self.claimed.clear();
+        self.claim_arrives.clear();
         self.keep_over();
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Run {
                 self.refuse_rollback("the target is not known to be held; nothing was changed")
             }
             // Whether the target is still held is not known: it is taken hold of again.
-            BackStage::Draining if releasing => self.claim_again(),
+            BackStage::Draining if releasing.is_some() => self.claim_again(),
             // Goes on by itself.
             BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
             BackStage::Settling { .. } if !stuck.decision && self.serves_alone() => {
@@ -143,7 +143,11 @@ impl Run {
             | BackStage::Following { .. } => self.hand_over(),
             BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
             BackStage::Finishing(_) => {
-                self.claimed.pop_last();
+                let arriving = self.claim_arrives.keys().next_back();
+                if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
+                    self.claimed.remove(&place);
+                    self.claim_arrives.remove(&place);
+                }
                 self.release_target()
             }
         }
@@ -155,9 +159,11 @@ impl Run {
         !known.traffic.touched && !known.pieces.contains(&Piece::Deployment)
     }
 
-    fn releasing(&self) -> bool {
-        let mut effects = self.outstanding.values().map(|o| &o.effect.request);
-        effects.any(|request| matches!(request, Request::Release))
+    /// The workload whose target is being let go of.
+    fn releasing(&self) -> Option<usize> {
+        let mut effects = self.outstanding.values().map(|o| &o.effect);
+        let release = effects.find(|effect| matches!(effect.request, Request::Release))?;
+        Some(release.workload)
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {

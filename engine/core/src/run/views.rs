@@ -345,9 +345,16 @@ impl Run {
             let version = &workload.baseline.version;
             let mut doing = Vec::new();
             if known.changed {
+                // The way back writes the run's own fields only: a number of pods that isn't one stays as it is.
+                let replicas = match known.owned.replicas {
+                    None if known.replicas != settings.replicas => {
+                        format!("the {} replicas that it has now", known.replicas)
+                    }
+                    _ => format!("{} replicas", settings.replicas),
+                };
                 doing.push(format!(
-                    "bring {version} ({}) back with {} replicas, wait until it is ready",
-                    settings.image, settings.replicas
+                    "bring {version} ({}) back with {replicas}, wait until it is ready",
+                    settings.image
                 ));
             }
             if known.traffic.touched {

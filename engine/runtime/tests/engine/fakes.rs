@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -26,11 +27,22 @@ const BEGIN: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 const PAGE: usize = 100;
 
 /// The time of a test, which tokio lets pass as soon as everybody waits.
-pub(crate) struct Paused(Instant);
+pub(crate) struct Paused {
+    since: Instant,
+    /// How many times faster than the clock on the wall it says that it goes.
+    scale: AtomicU64,
+}
 
 impl Paused {
     pub(crate) fn begin() -> Self {
-        Self(Instant::now())
+        Self {
+            since: Instant::now(),
+            scale: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn scaled(&self, scale: u64) {
+        self.scale.store(scale, Ordering::SeqCst);
     }
 
     pub(crate) fn elapsed(&self) -> Span {
@@ -45,13 +57,17 @@ impl Paused {
 #[async_trait]
 impl Clock for Paused {
     fn now(&self) -> Timestamp {
-        let elapsed = self.0.elapsed().as_millis();
+        let elapsed = self.since.elapsed().as_millis();
         BEGIN.plus(Span::from_millis(u64::try_from(elapsed).unwrap()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is a clock")]
     async fn sleep_until(&self, at: Timestamp) {
         tokio::time::sleep(at.since(self.now()).to_std()).await;
+    }
+
+    fn budget(&self, span: Span) -> Span {
+        span.times(self.scale.load(Ordering::SeqCst))
     }
 }
 
@@ -75,6 +91,8 @@ pub(crate) struct Outside {
     pub(crate) lost_answer: bool,
     /// Another engine has written.
     pub(crate) fenced: bool,
+    /// Seconds that a gate takes to answer.
+    pub(crate) gate_takes: u64,
 }
 
 /// The cluster, the leases and the plugins.
@@ -101,6 +119,7 @@ impl Fakes {
                 no_answer: 0..0,
                 lost_answer: false,
                 fenced: false,
+                gate_takes: 0,
             }),
             baseline,
         }
@@ -133,15 +152,16 @@ impl Fakes {
     /// An answer about the lease, if there is one now.
     async fn lease_answers(&self) -> Result<(), LeaseError> {
         let second = self.clock.elapsed().as_millis() / 1000;
-        let (fails, hangs) = {
+        let (fails, hangs, end) = {
             let outside = self.outside();
             let fails = outside.no_lease.contains(&second);
-            (fails, outside.no_answer.contains(&second))
+            let no_answer = &outside.no_answer;
+            (fails, no_answer.contains(&second), no_answer.end)
         };
         if hangs {
-            std::future::pending::<()>().await;
+            self.clock.second(end).await;
         }
-        if fails {
+        if fails || hangs {
             return Err(LeaseError::Failed(failure(Kind::Retryable)));
         }
         Ok(())
@@ -352,6 +372,8 @@ impl Plugins for Fakes {
 
     async fn evaluate(&self, _: &Use, _: &Call, _: &Question) -> Result<Verdict, Failure> {
         self.asked("evaluate");
+        let takes = Span::from_secs(self.outside().gate_takes);
+        self.clock.sleep_until(self.clock.now().plus(takes)).await;
         Ok(Verdict {
             status: Status::Pass,
             reason: "all is well".to_owned(),

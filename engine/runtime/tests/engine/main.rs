@@ -330,6 +330,56 @@ async fn an_abort_without_the_lease_waits_for_it() {
     assert_eq!(test.fakes.image(), OLD);
 }
 
+/// The one request for the lease hangs all the time, and so does the abort's effect; the abort doesn't.
+#[tokio::test(start_paused = true)]
+async fn an_abort_is_taken_while_the_request_for_the_lease_hangs() {
+    let mut test = Test::new();
+    test.fakes.outside().no_answer = 4..80;
+    let (clock, journal) = (test.fakes.clock.clone(), test.journal.clone());
+    let meanwhile = async {
+        clock.second(50).await;
+        journal.put(Command::Abort { reason: None });
+        clock.second(52).await;
+        assert_eq!(journal.answer_to(1), Some(Ok(())));
+    };
+    let driven = test
+        .start(plan(vec![deploy(100), soak(600)]), meanwhile)
+        .await;
+    assert_eq!(end(driven), End::RolledBack);
+    assert_eq!(test.without_lease(), Vec::<String>::new());
+    assert_eq!(test.fakes.image(), OLD);
+    assert!(test.fakes.clock.elapsed() < Span::from_secs(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_is_taken_while_an_engine_that_resumes_waits_for_the_lease() {
+    let mut test = Test::new();
+    let nudge = test.nudge.clone();
+    let (clock, journal) = (test.fakes.clock.clone(), test.journal.clone());
+    let meanwhile = async {
+        clock.second(20).await;
+        nudge
+            .send(Nudge::Leave("SIGTERM".to_owned()))
+            .await
+            .unwrap();
+    };
+    let driven = test
+        .start(plan(vec![deploy(100), soak(600)]), meanwhile)
+        .await;
+    assert_eq!(driven.unwrap().1, Left::Interrupted);
+    test.fakes.outside().no_answer = 20..60;
+    let meanwhile = async {
+        clock.second(40).await;
+        journal.put(Command::Abort { reason: None });
+        clock.second(42).await;
+        assert_eq!(journal.answer_to(1), Some(Ok(())));
+    };
+    let (resumed, ()) = futures::join!(test.resume(), meanwhile);
+    assert!(matches!(resumed, Err(Error::Lease(LeaseError::Failed(_)))));
+    assert_eq!(end(test.resume().await), End::RolledBack);
+    assert_eq!(test.fakes.image(), OLD);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_comes_in_after_the_lease_ran_out_starts_nothing() {
     let mut test = Test::new();
@@ -486,7 +536,7 @@ async fn a_fault_of_the_engine_found_by_a_command_is_told_to_whoever_gave_it() {
     assert_eq!(end(driven), End::Cancelled);
     assert_eq!(test.journal.answer_to(pause), Some(Ok(())));
     let why = test.journal.answer_to(pause + 1).unwrap().unwrap_err();
-    assert!(why.contains("aborted the run by itself"), "{why}");
+    assert!(why.contains("did not take the command"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -501,6 +551,20 @@ async fn a_run_that_writes_too_much_turns_back_while_there_is_room_for_that() {
     assert!(reason.contains("the run has 150000 records"), "{reason}");
     assert_eq!(end(driven), End::RolledBack);
     assert_eq!(test.fakes.image(), OLD);
+}
+
+/// A gate that takes two seconds of real time takes two minutes of a time that goes sixty times as fast.
+#[tokio::test(start_paused = true)]
+async fn a_plugin_has_its_time_in_real_time_too() {
+    for (scale, wanted) in [(60, End::Succeeded), (1, End::Refused)] {
+        let mut test = Test::new();
+        test.fakes.clock.scaled(scale);
+        test.fakes.outside().gate_takes = 120;
+        let driven = test
+            .start(plan(vec![check(), deploy(100)]), nothing())
+            .await;
+        assert_eq!(end(driven), wanted);
+    }
 }
 
 fn rival() -> Holder {

@@ -21,9 +21,9 @@ codes! {
     example: "{zone: America/New_York, days: [tue, wed, thu], from: \"10:00\", to: \"14:00\"}";
     APPROVAL_IMPOSSIBLE = 204,
     title: "Approval nobody can give",
-    means: "An approval asks for more people than hold the roles it names.",
-    cause: "A count above the number of people, or a role without people.",
-    fix: "Lower `count`, or add people to the role.",
+    means: "An approval asks for more people than may give it: than hold the roles it names, not counting who starts the run where that person may not approve.",
+    cause: "A count above the number of people, a role without people, or a run that is started by one of the few who could approve it.",
+    fix: "Lower `count`, add people to the role, or have somebody else start the run.",
     example: "roles: {lead: [ada, grace]}\napprovals: [{roles: [lead], count: 2}]";
     APPROVAL_STALE = 205,
     title: "Approval of another plan",

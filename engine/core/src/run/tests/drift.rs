@@ -186,6 +186,40 @@ fn somebody_elses_number_of_pods_is_kept() {
 }
 
 #[test]
+fn what_abort_would_do_names_the_pods_that_it_leaves() {
+    // The plan sets no number of pods: theirs stays.
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    assert!(sim.run.abort_would().contains("back with 3 replicas"));
+    sim.world.meddle(None, Some(9));
+    sim.until_said("drift-adopted");
+    let would = sim.run.abort_would();
+    assert!(would.contains("the 9 replicas that it has now"), "{would}");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack);
+    assert_eq!(sim.world.settings.replicas, 9);
+
+    // The plan sets one: the recorded one comes back.
+    let mut plan = rolling();
+    plan.phases[1].steps[0].action = crate::plan::Action::Deploy {
+        placement: crate::strategy::Placement::InPlace,
+        replicas: crate::strategy::Amount::Count(5),
+        surge: None,
+        unavailable: None,
+        timeout: mins(5),
+    };
+    let mut sim = Sim::new(plan);
+    sim.until_step("deploy/soak");
+    sim.world.meddle(None, Some(9));
+    sim.until_said("drift-adopted");
+    assert!(sim.run.abort_would().contains("back with 3 replicas"));
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.world.settings.replicas, 3);
+}
+
+#[test]
 fn a_template_of_others_is_adopted_or_aborted_but_not_forced() {
     let mut sim = Sim::new(rolling());
     sim.until_step("deploy/soak");

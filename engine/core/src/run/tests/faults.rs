@@ -313,3 +313,44 @@ fn a_revision_that_drops_a_gate_or_shortens_a_soak_is_refused() {
         assert!(sim.run.steps().iter().any(|step| step.id == "deploy/last"));
     }
 }
+
+/// A claim that arrives after its probe has said that it isn't there, however the run ends.
+#[test]
+fn a_claim_that_arrives_late_is_not_left_behind() {
+    for late in [1, 5, 20, 50].map(secs) {
+        for abort_at in [None, Some(3), Some(4), Some(5), Some(6)] {
+            for every in [false, true] {
+                let mut sim = Sim::new(rolling()).faulty(move |world, effect| {
+                    let claims = effect.request.kind() == "claim";
+                    (claims && (every || world.performed == 0)).then_some(Fault::Late(late))
+                });
+                if let Some(number) = abort_at {
+                    sim = sim.inject(number, Inject::Command("bob", abort()));
+                }
+                sim.rest();
+                let case = format!("{late} {abort_at:?} {every}\n{}", sim.story());
+                assert!(sim.ended(), "{case}");
+                assert!(sim.world.late.is_empty(), "it has arrived: {case}");
+                assert_eq!(sim.world.claim, None, "{case}");
+                sim.check_replay();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_arrives_after_its_engine_died_is_not_left_behind() {
+    let mut sim = Sim::new(rolling())
+        .inject(3, Inject::Command("bob", abort()))
+        .faulty(|_, effect| (effect.request.kind() == "claim").then_some(Fault::Late(secs(40))));
+    sim.until(|sim| sim.records.len() == 3);
+    // The request is on its way when its engine dies.
+    sim.step();
+    sim.drive();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Cancelled, "{}", sim.story());
+    assert!(sim.said("release-waits"));
+    assert!(sim.world.late.is_empty());
+    assert_eq!(sim.world.claim, None);
+}

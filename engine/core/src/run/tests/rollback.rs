@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::plans::*;
 use super::sim::*;
 use crate::effect::Request;
-use crate::event::Command;
+use crate::event::{Command, Event};
 use crate::failure::Kind;
-use crate::run::{End, State};
+use crate::run::{End, Illegal, State};
 
 fn retry() -> Command {
     Command::Retry
@@ -349,4 +349,118 @@ fn a_rollback_is_not_done_while_nothing_serves() {
     sim.world.meddle(None, Some(0));
     sim.rest();
     assert!(sim.run.stuck_now().is_some(), "{}", sim.story());
+}
+
+/// A run that soaks, and whose restoration would break an invariant: its key is used up.
+fn at_fault() -> Sim {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.run
+        .performed
+        .insert(format!("{RUN}/rollback/restore/0"));
+    sim
+}
+
+/// Does what the runtime does with an event that would break an invariant.
+fn told(sim: &mut Sim, event: Event) -> usize {
+    let mut events = std::collections::VecDeque::from([event]);
+    let mut faults = 0;
+    while let Some(event) = events.pop_front() {
+        if faults > 0
+            && matches!(&event, Event::Commanded { by, command, .. } if sim.run.may(by, command).is_err())
+        {
+            continue;
+        }
+        match sim.try_record(event.clone()) {
+            Err(Illegal::Broken(broken)) => {
+                faults += 1;
+                let instead = sim.run.instead(&event, &broken).unwrap();
+                if matches!(instead.first(), Some(Event::Faulted { .. })) {
+                    sim.unanswered();
+                    events.clear();
+                }
+                for event in instead.into_iter().rev() {
+                    events.push_front(event);
+                }
+            }
+            other => other.unwrap(),
+        }
+    }
+    faults
+}
+
+fn commanded(who: &str, command: Command) -> Event {
+    Event::Commanded {
+        by: person(who),
+        command,
+        inbox: None,
+    }
+}
+
+#[test]
+fn an_invariant_that_breaks_on_the_way_back_calls_people() {
+    for help in [retry(), hand_over()] {
+        let mut sim = at_fault();
+        // The abort of a person breaks it, and so does the one of the engine.
+        assert_eq!(told(&mut sim, commanded("bob", abort())), 2);
+        let stuck = sim.run.stuck_now().unwrap().clone();
+        assert_eq!(stuck.step, "drain");
+        assert!(
+            stuck.reason.contains("invariant 3 would be broken"),
+            "{}",
+            stuck.reason
+        );
+        sim.rest();
+        assert_eq!(sim.end(), End::RollbackStuck);
+        assert!(sim.told("stuck") > 0, "loudly");
+        assert!(sim.world.deployed(), "nothing was written");
+        // A replay knows of no fault: what the journal says is enough.
+        sim.run.performed.clear();
+        let mut replayed = crate::run::Run::replay(RUN, &sim.records).unwrap();
+        replayed.performed.clear();
+        assert_eq!(replayed, sim.run);
+
+        sim.run
+            .performed
+            .insert(format!("{RUN}/rollback/restore/0"));
+        // Help that would break something itself is left out, and the run stays where it is.
+        let release = format!("{RUN}/rollback/release/0");
+        sim.run.performed.insert(release.clone());
+        assert_eq!(told(&mut sim, commanded("bob", hand_over())), 1);
+        assert_eq!(sim.run.stuck_now(), Some(&stuck));
+        sim.run.performed.remove(&release);
+
+        assert_eq!(told(&mut sim, commanded("bob", help.clone())), 0);
+        sim.rest();
+        if help == retry() {
+            assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        } else {
+            assert_eq!(sim.end(), End::RollbackStuck);
+            assert!(sim.run.stuck_now().is_none());
+        }
+        assert_eq!(sim.world.claim, None);
+    }
+}
+
+/// A write under way is found out about before anything else is written.
+#[test]
+fn a_fault_while_a_write_is_under_way_leaves_nothing_unknown() {
+    let mut sim = Sim::new(rolling());
+    sim.until(|sim| {
+        sim.run.outstanding.values().any(|o| {
+            o.effect.request.kind() == "change" && o.phase == super::super::state::Phase::Intended
+        })
+    });
+    sim.command("bob", abort()).unwrap();
+    let reason = "invariant 9 would be broken".to_owned();
+    sim.unanswered();
+    sim.record(Event::Faulted { reason });
+    sim.rest();
+    assert_eq!(sim.end(), End::RollbackStuck);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert!(sim.said("probed"), "{}", sim.story());
+    assert!(matches!(sim.end(), End::RolledBack | End::Cancelled));
+    sim.check_end();
+    sim.check_replay();
 }

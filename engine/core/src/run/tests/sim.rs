@@ -25,6 +25,8 @@ pub(in crate::run) enum Fault {
     Fails(Failure),
     LostApplied,
     LostUnapplied,
+    /// No answer comes, and the request arrives so much later.
+    Late(Span),
 }
 
 pub(in crate::run) fn failure(kind: Kind) -> Failure {
@@ -85,6 +87,8 @@ pub(in crate::run) struct World {
     pub applied: BTreeMap<String, u32>,
     pub told: Vec<(String, String)>,
     pub failing_notifiers: BTreeSet<String>,
+    /// Requests that are still to arrive, and when.
+    pub late: Vec<(Timestamp, Effect)>,
 }
 
 impl World {
@@ -120,6 +124,7 @@ impl World {
             applied: BTreeMap::new(),
             told: Vec::new(),
             failing_notifiers: BTreeSet::new(),
+            late: Vec::new(),
         }
     }
 
@@ -391,6 +396,10 @@ impl World {
         match fault {
             Some(Fault::Fails(failure)) => Outcome::Failed { failure },
             Some(Fault::LostUnapplied) => lost(),
+            Some(Fault::Late(by)) => {
+                self.late.push((self.now.plus(by), effect.clone()));
+                lost()
+            }
             Some(Fault::LostApplied) => match self.answer(effect) {
                 Ok(_) => lost(),
                 Err(failure) => Outcome::Failed { failure },
@@ -399,6 +408,19 @@ impl World {
                 Ok(done) => Outcome::Done(done),
                 Err(failure) => Outcome::Failed { failure },
             },
+        }
+    }
+
+    /// What was under way for long takes place.
+    fn arrives(&mut self) {
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.late = later;
+        let due: Vec<(Timestamp, Effect)> = due;
+        for (_, effect) in due {
+            self.answer(&effect).ok();
         }
     }
 
@@ -597,6 +619,11 @@ impl Sim {
         self.record(event);
     }
 
+    /// Nothing that is under way is answered any more.
+    pub(in crate::run) fn unanswered(&mut self) {
+        self.queue.clear();
+    }
+
     fn die(&mut self) {
         let replayed = Run::replay(RUN, &self.records).unwrap();
         assert_eq!(replayed, self.run, "a replayed run is the run");
@@ -688,6 +715,12 @@ impl Sim {
     /// One thing happens. Returns whether there is anything left to happen.
     pub(in crate::run) fn step(&mut self) -> bool {
         self.world.now = self.world.now.plus(Span::from_millis(200));
+        if self.queue.is_empty()
+            && let Some(wake) = self.run.next_wake()
+        {
+            self.world.now = self.world.now.max(wake);
+        }
+        self.world.arrives();
         let event = match self.queue.pop_front() {
             Some(Job::Intend(effect)) => {
                 if !self.run.wants(effect.id) {
@@ -717,10 +750,9 @@ impl Sim {
                 }
             }
             None => {
-                let Some(wake) = self.run.next_wake() else {
+                if self.run.next_wake().is_none() {
                     return false;
-                };
-                self.world.now = self.world.now.max(wake);
+                }
                 let before = self.records.len();
                 self.record(Event::Woke);
                 // No busy loop: having been woken the run has asked for something, or waits for later.
