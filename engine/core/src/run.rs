@@ -131,7 +131,8 @@ pub struct Run {
     notices: u32,
     known: Known,
     claimed: bool,
-    /// Until when a claim that nobody answered may still arrive, whatever a probe has said.
+    /// Claims that nobody answered and no probe has found, and until when they may still arrive.
+    claims_lost: u32,
     claim_arrives: Option<Timestamp>,
     gates: Gates,
     look: Look,
@@ -192,6 +193,7 @@ impl Run {
             generation: 0,
             notices: 0,
             claimed: false,
+            claims_lost: 0,
             claim_arrives: None,
             gates: Gates::new(),
             look: Look::default(),

@@ -97,6 +97,26 @@ impl Run {
         })
     }
 
+    /// A claim was sent and not answered.
+    pub(super) fn claim_lost(&mut self) {
+        self.claims_lost = self.claims_lost.saturating_add(1);
+        self.claim_arrives = Some(self.now.plus(limits::CLAIM_ARRIVES));
+    }
+
+    /// A probe has found one of those that were not answered: it won't arrive once more.
+    pub(super) fn claim_found(&mut self) {
+        self.claims_lost = self.claims_lost.saturating_sub(1);
+        if self.claims_lost == 0 {
+            self.claim_arrives = None;
+        }
+    }
+
+    /// None is to arrive any more.
+    pub(super) fn no_claim_arrives(&mut self) {
+        self.claims_lost = 0;
+        self.claim_arrives = None;
+    }
+
     /// The target was let go of: it must be held again before anything is written.
     pub(super) fn claim_again(&mut self) -> Result<(), Illegal> {
         let generation = self.new_generation()?;

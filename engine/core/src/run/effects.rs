@@ -105,7 +105,13 @@ impl Run {
 
     /// A new engine drives: what was under way has no outcome now.
     pub(super) fn recover(&mut self) {
-        let arrives = self.now.plus(limits::CLAIM_ARRIVES);
+        let claim_sent = self.outstanding.values().any(|outstanding| {
+            matches!(outstanding.effect.request, Request::Claim { .. })
+                && outstanding.phase == Phase::Intended
+        });
+        if claim_sent {
+            self.claim_lost();
+        }
         for outstanding in self.outstanding.values_mut() {
             let notice = outstanding.is_notice();
             let unanswered = matches!(
@@ -116,9 +122,6 @@ impl Run {
                 // The write may have left before its engine died, and may still arrive.
                 let id = outstanding.effect.id;
                 self.known.before.take_if(|before| before.effect == id);
-                if matches!(outstanding.effect.request, Request::Claim { .. }) {
-                    self.claim_arrives = Some(arrives);
-                }
             }
             outstanding.phase = match outstanding.phase {
                 Phase::Ready | Phase::Given => Phase::Ready,
@@ -259,6 +262,9 @@ impl Run {
                     format!("{what}: it had taken place"),
                     json!({"key": effect.key}),
                 );
+                if *done == Done::Claimed {
+                    self.claim_found();
+                }
                 self.succeeded(&effect, done)
             }
             Progress::NotDone => {

@@ -88,7 +88,7 @@ impl Run {
             return self.claim_again();
         }
         self.is_back();
-        self.claim_arrives = None;
+        self.no_claim_arrives();
         self.closing_notice()?;
         self.set_finish(Finish::Closing);
         Ok(())

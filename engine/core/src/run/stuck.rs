@@ -124,7 +124,7 @@ impl Run {
             BackStage::Finishing(Finish::Unmarking { .. }) => self.release_target(),
             BackStage::Finishing(_) => {
                 self.claimed = false;
-                self.claim_arrives = None;
+                self.no_claim_arrives();
                 self.release_target()
             }
         }

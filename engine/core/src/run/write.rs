@@ -84,7 +84,7 @@ impl Run {
     /// later write shuts it out, so that from now on there is something to undo.
     pub(super) fn may_have_changed(&mut self, effect: &Effect) {
         if matches!(effect.request, Request::Claim { .. }) {
-            self.claim_arrives = Some(self.now.plus(limits::CLAIM_ARRIVES));
+            self.claim_lost();
         }
         self.known.before.take_if(|b| b.effect == effect.id);
     }
