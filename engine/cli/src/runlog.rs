@@ -174,6 +174,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the test's own file")]
     fn lines(folder: &Path) -> Vec<Logged> {
         let text = std::fs::read_to_string(path(folder, "r-1")).unwrap();
         text.lines()
