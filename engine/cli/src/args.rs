@@ -329,6 +329,9 @@ pub struct History {
     pub command: Option<HistoryCommand>,
     /// The run, or the beginning of its name; a list of all runs if left out.
     pub run: Option<String>,
+    /// Print what its plugins logged instead. It is kept in `runs/RUN.plugins.log` of the state directory, up to 8 MiB, without what looks like a secret.
+    #[arg(long, requires = "run")]
+    pub plugins: bool,
 }
 
 /// A command about journals.

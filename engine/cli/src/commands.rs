@@ -79,7 +79,10 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         }
         Command::History(args) => match &args.command {
             Some(HistoryCommand::Verify(which)) => history::verify(which, state, console).await,
-            None => history::history(args.run.as_deref(), state, console).await,
+            None => match &args.run {
+                Some(run) if args.plugins => history::plugins(run, state, console).await,
+                run => history::history(run.as_deref(), state, console).await,
+            },
         },
         Command::Lock(args) => lock::lock(args, state, console).await,
         Command::Due(args) => match &args.command {

@@ -243,6 +243,7 @@ pub fn host_config(
 ) -> HostConfig {
     HostConfig {
         limits: narrowed(limits),
+        grants: limits.grants.clone(),
         cache,
         seed,
         ..HostConfig::default()
@@ -345,6 +346,7 @@ mod tests {
             timeout: Some(Span::from_secs(3)),
             compute: None,
             host_calls: Some(7),
+            ..PluginLimits::default()
         };
         let limits = narrowed(&policy);
         assert_eq!(limits.memory_bytes, 16 << 20);

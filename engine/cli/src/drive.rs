@@ -19,6 +19,7 @@ use crate::args::{Driving, OnCancel};
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome, internal};
 use crate::live::Live;
+use crate::runlog;
 use crate::show;
 use crate::state::State;
 use crate::stream;
@@ -176,6 +177,10 @@ pub(crate) async fn conclude(state: &State, console: &Console, run: &Run, left: 
     console.note(&show::run_end(run, &awake, left));
     if run.cause().is_some() && matches!(run.state(), RunState::Ended { .. }) {
         report(console, run);
+        let log = runlog::path(&state.folder, run.id());
+        if log.is_file() {
+            console.note(&format!("  what plugins logged: {}", log.display()));
+        }
     }
     Ok(exit)
 }

@@ -15,6 +15,7 @@ pub mod files;
 mod live;
 pub mod plugins;
 pub mod rehearsal;
+pub mod runlog;
 mod show;
 pub mod simulated;
 pub mod state;

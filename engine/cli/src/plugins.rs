@@ -160,8 +160,9 @@ pub fn keep(
 
 /// Forgets what was kept for a run that never came to be. Components stay: others may use them.
 pub fn forget(state: &Path, run: &str) {
-    // A file that stays is clutter, and no more.
+    // Files that stay are clutter, and no more.
     let _ = std::fs::remove_file(kept_path(state, run));
+    let _ = std::fs::remove_file(crate::runlog::path(state, run));
 }
 
 fn make(folder: &Path) -> Result<(), Diagnostic> {

@@ -70,6 +70,7 @@ async fn stage(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehear
     // Nothing else runs on this thread, so a plugin that computes must not give way to anything.
     let config = HostConfig {
         limits: narrowed(&inputs.policy.plugins),
+        grants: inputs.policy.plugins.grants.clone(),
         cache: inputs.cache,
         seed: inputs.seed,
         yields: false,

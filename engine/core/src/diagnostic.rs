@@ -30,7 +30,7 @@ mod suggest;
 
 pub use catalogue::{Page, codes, page, pages};
 pub use list::{Diagnostics, MAX_DIAGNOSTICS};
-pub use secret::{looks_secret, secret_value};
+pub use secret::{looks_secret, redacted, secret_value};
 pub use suggest::{listed, nearest};
 
 /// The longest text that one part of a diagnostic keeps, in characters. The rest is cut.

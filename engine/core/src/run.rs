@@ -144,8 +144,8 @@ pub struct Run {
     undid: bool,
     /// The workloads whose targets are held.
     claimed: BTreeSet<usize>,
-    /// Until when a claim that nobody answered may still arrive, by its workload and whatever a probe has said.
-    claim_arrives: BTreeMap<usize, Timestamp>,
+    /// By workload: how many claims nobody answered and no probe has found, and until when they may still arrive.
+    claim_arrives: BTreeMap<usize, (u32, Timestamp)>,
     gates: Gates,
     look: Look,
     reading: Look,

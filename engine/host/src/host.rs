@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use phasegate_core::failure::Failure;
+use phasegate_core::spec::policy::PluginGrant;
 use phasegate_runtime::plugin_ports::{CompiledCache, Grants};
 use phasegate_runtime::ports::Component;
 use wasmtime::Engine;
@@ -17,6 +18,8 @@ use crate::workshop::Workshop;
 pub struct HostConfig {
     /// What one call may use.
     pub limits: Limits,
+    /// What the policy grants to plugins that don't come with the engine.
+    pub grants: Vec<PluginGrant>,
     /// Where compiled plugins are kept; none compiles them at each start.
     pub cache: Option<Arc<dyn CompiledCache>>,
     /// What plugins' randomness follows from, with the key of the call: the scenario's seed in a
@@ -33,6 +36,7 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            grants: Vec::new(),
             cache: None,
             seed: 0,
             yields: true,
@@ -47,6 +51,7 @@ pub struct Host {
     pub(crate) ports: Arc<HostPorts>,
     pub(crate) cache: Option<Arc<dyn CompiledCache>>,
     pub(crate) limits: Limits,
+    pub(crate) grants: Vec<PluginGrant>,
     pub(crate) seed: u64,
     pub(crate) yields: bool,
 }
@@ -66,6 +71,7 @@ impl Host {
             ports: Arc::new(ports),
             cache: config.cache,
             limits: config.limits,
+            grants: config.grants,
             seed: config.seed,
             yields: config.yields,
         }))

@@ -23,6 +23,7 @@ mod compiled;
 mod convert;
 mod engine;
 mod fault;
+mod grants;
 mod host;
 mod json;
 mod kind;

@@ -133,6 +133,7 @@ impl Plugin {
             entitlement: Entitlement {
                 asks: description.asks.clone().into(),
                 grants: (!built_in).then(|| grants.into()),
+                digest: component.digest.as_str().into(),
             },
             name: plugin,
             description,

@@ -14,6 +14,8 @@ pub(crate) struct Entitlement {
     pub(crate) asks: Arc<[Capability]>,
     /// None where what is asked for counts as granted: plugins that come with the engine.
     pub(crate) grants: Option<Arc<[Capability]>>,
+    /// The digest of its bytes, which a grant is best bound to.
+    pub(crate) digest: Arc<str>,
 }
 
 /// The rights of one call.
@@ -190,18 +192,27 @@ impl Rights {
 
     /// The line of the policy that would grant it.
     fn grant_line(&self, capability: &Capability) -> String {
-        let plugin = &self.plugin;
-        let line = match capability {
-            Capability::Http { authority } => format!("http: \"{authority}\""),
-            Capability::HttpFromConfig { pointer } => format!("http-from-config: \"{pointer}\""),
+        // JSON is YAML too, and quotes whatever needs it.
+        let quoted = |text: &str| Value::from(text).to_string();
+        let right = match capability {
+            Capability::Http { authority } => format!("http: {}", quoted(authority)),
+            Capability::HttpFromConfig { pointer } => {
+                format!("httpFromConfig: {}", quoted(pointer))
+            }
             Capability::Kubernetes { group, kind, verbs } => format!(
-                "kubernetes: {{group: \"{group}\", kind: {kind}, verbs: [{}]}}",
+                "kubernetes: {{group: {}, kind: {}, verbs: [{}]}}",
+                quoted(group),
+                quoted(kind),
                 verbs.join(", ")
             ),
-            Capability::Run { program } => format!("run: \"{program}\""),
+            Capability::Run { program } => format!("run: {}", quoted(program)),
             Capability::Artifacts => "artifacts: true".into(),
         };
-        format!("to grant it, add to the policy under plugins.grants.{plugin}: `- {line}`")
+        format!(
+            "to grant it, add to the policy under plugins.grants: `- {{plugin: {}, digest: {}, may: [{{{right}}}]}}`",
+            quoted(&self.plugin),
+            quoted(&self.entitlement.digest)
+        )
     }
 }
 
@@ -215,6 +226,7 @@ mod tests {
         let entitlement = Entitlement {
             asks: asks.into(),
             grants: grants.map(Into::into),
+            digest: "sha256:0".into(),
         };
         let config = json!({"url": "http://shop.default.svc:8080/health"});
         Rights::of_call("probe".into(), kind, &call(), entitlement, &config)
@@ -288,7 +300,9 @@ mod tests {
         );
         let ungranted = denied(rights(asked.clone(), Some(vec![]), Kind::Gate));
         assert!(
-            ungranted.contains("plugins.grants.probe: `- http: \"*.sentry.io:443\"`"),
+            ungranted.contains(
+                r#"plugins.grants: `- {plugin: "probe", digest: "sha256:0", may: [{http: "*.sentry.io:443"}]}`"#
+            ),
             "{ungranted}"
         );
         assert!(denied(rights(vec![], Some(asked.clone()), Kind::Gate)).contains("does not ask"));

@@ -27,7 +27,7 @@ use crate::plugin::{Plugin, offline};
 use crate::rights::Rights;
 use crate::state::{Scope, State};
 use crate::wasi::Surroundings;
-use crate::{convert, fault, json, schema};
+use crate::{convert, fault, grants, json, schema};
 
 /// The plugins of a release by the names that it gives them.
 pub struct PluginSet {
@@ -77,9 +77,11 @@ impl PluginSet {
             )
         })?;
         slot.plugin
-            .get_or_try_init(|| {
-                let (host, grants) = (&self.host, self.grants.to(name));
-                host.workshop.plugin(host, &slot.component, grants)
+            .get_or_try_init(|| async {
+                let host = &self.host;
+                let mut granted = self.grants.to(name).to_vec();
+                granted.extend(grants::to(&host.grants, &slot.component)?);
+                host.workshop.plugin(host, &slot.component, &granted).await
             })
             .await
     }

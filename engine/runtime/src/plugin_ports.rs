@@ -63,7 +63,7 @@ pub struct LogLine {
     pub fields: Vec<Pair>,
 }
 
-/// Where plugins' log lines go. Must not block: it is called in the middle of a plugin's call.
+/// Where plugins' log lines go. Must wait for nothing but a local file: it is called in the middle of a plugin's call.
 pub trait LogSink: Send + Sync {
     /// Takes a line.
     fn write(&self, line: LogLine);

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use phasegate_core::diagnostic::Diagnostics;
+use phasegate_runtime::plugin_ports::Level;
 use phasegate_runtime::ports::{Journal, JournalError};
 use serde::Serialize;
 
 use crate::args::Which;
 use crate::console::Console;
 use crate::exit::{self, Exit, Fault, Outcome, internal};
+use crate::files;
 use crate::live;
+use crate::runlog::{self, Logged};
 use crate::show;
 use crate::state::{State, senseless};
 use crate::stream::{Replay, StreamLine, lines};
@@ -58,7 +61,67 @@ async fn print(state: &State, id: &str, console: &Console) -> Outcome {
             console.data(&live::text(line, console.colour))?;
         }
     }
+    if runlog::path(&state.folder, id).is_file() {
+        console.note(&format!(
+            "`phasegate history {id} --plugins` prints what plugins logged"
+        ));
+    }
     Ok(Exit::Succeeded)
+}
+
+/// Prints what the plugins of a run logged.
+pub(super) async fn plugins(named: &str, folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder)?;
+    let id = state.find(Some(named)).await?;
+    let path = runlog::path(&state.folder, &id);
+    if !path.exists() {
+        console.note("its plugins logged nothing");
+        return Ok(Exit::Succeeded);
+    }
+    let most = usize::try_from(runlog::MAX_BYTES).unwrap_or(usize::MAX);
+    let bytes = files::read_up_to(&path.display().to_string(), most)?;
+    for line in String::from_utf8_lossy(&bytes).lines() {
+        // A line of which an engine wrote half when it died is left out.
+        let Ok(logged) = serde_json::from_str::<Logged>(line) else {
+            continue;
+        };
+        if console.json() {
+            console.data(line)?;
+            continue;
+        }
+        let fields = logged.fields.iter();
+        let fields: String = fields
+            .filter_map(|(name, value)| Some(format!("  {name}={}", value.as_str()?)))
+            .collect();
+        let (time, level) = (show::moment(logged.time), word(logged.level));
+        console.data(&escaped(&format!(
+            "{time}  {level:<5}  {}: {}{fields}",
+            logged.plugin, logged.message
+        )))?;
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// What a plugin wrote must not move the terminal's cursor.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
 }
 
 async fn list(state: &State, console: &Console) -> Outcome {

@@ -20,6 +20,7 @@ use crate::compose::World;
 use crate::console::Console;
 use crate::drive::{self, Progress, Signals};
 use crate::exit::{self, Fault, Outcome, internal};
+use crate::runlog::RunLog;
 use crate::state::State;
 use crate::{files, plugins, simulated};
 
@@ -47,7 +48,9 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     };
     let given = release::load(&args.file, &inputs)?;
     release::check(&given).await?;
-    let world = release::world(&given, folder, console).await?;
+    let mut world = release::world(&given, folder, console).await?;
+    let log = RunLog::new(world.clock.clone());
+    world.log = log.clone();
     let state = State::open(folder)?;
     let ready = release::engine(&given, &world, state.journal.clone()).await?;
     let engine = &ready.parts.engine;
@@ -59,6 +62,7 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     let id = entropy::run_id(&plan.subject.name, world.clock.now())
         .map_err(|e| internal("the run can't be given a name").caused_by(&e))?;
     plugins::keep(folder, &id, &ready.components, &ready.kept)?;
+    log.open(folder, &id);
     let options = options(&world, args.driving)?;
     let (_signals, nudges) = Signals::listen(args.driving.on_cancel, console)?;
     let mut progress = Progress::new(console);
@@ -187,7 +191,10 @@ pub(super) async fn drive_on(
         return Ok(Driven::Here(exit));
     }
     let note = simulated::running(&state.folder).await?;
-    let world = release::world_at(&note).await?;
+    let mut world = release::world_at(&note).await?;
+    let log = RunLog::new(world.clock.clone());
+    log.open(&state.folder, id);
+    world.log = log;
     let parts = release::engine_of(&state.folder, &before, &world, state.journal.clone()).await?;
     let options = options(&world, driving)?;
     let mut last = None;

@@ -207,7 +207,13 @@ impl Desk {
     /// Asks the simulated cluster something, without `phasegate`.
     pub(crate) fn ask(&self, method: &str, path: &str, content_type: &str, body: &str) -> Value {
         let note = self.cluster().unwrap();
-        ask(note["url"].as_str().unwrap(), method, path, content_type, body)
+        ask(
+            note["url"].as_str().unwrap(),
+            method,
+            path,
+            content_type,
+            body,
+        )
     }
 
     /// Ends the simulated cluster, so that the next command starts one anew.

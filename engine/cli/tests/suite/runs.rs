@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use phasegate_cli::builtin;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -284,6 +285,70 @@ fn a_seed_makes_a_simulated_cluster_what_it_was_before() {
     };
     assert_eq!(uid("7"), uid("7"));
     assert_ne!(uid("7"), uid("8"));
+}
+
+/// A plugin from elsewhere may do nothing until the operator says so; the refusal says how.
+#[test]
+fn a_plugin_from_a_file_gets_what_the_policy_grants() {
+    let desk = Desk::quick();
+    let (_, bytes) = builtin::all()
+        .iter()
+        .find(|(name, _)| *name == "workload")
+        .unwrap();
+    fs::write(desk.path("mine.wasm"), bytes).unwrap();
+    desk.edit("release.yaml", "plugin: workload", "plugin: mine");
+    desk.edit(
+        "release.yaml",
+        "gates:\n",
+        "plugins:\n  mine: {path: mine.wasm}\ngates:\n",
+    );
+    desk.edit(
+        "release.yaml",
+        "timeout: 2m}",
+        "timeout: 2m, errorLimit: 0}",
+    );
+    let refused = desk.run(&["run", "release.yaml"]).expect(1);
+    let line = "add to the policy under plugins.grants: `- ";
+    let (_, rest) = refused.stderr.split_once(line).unwrap();
+    let (grant, _) = rest.split_once('`').unwrap();
+    assert!(
+        grant.contains("plugin: \"mine\", digest: \"sha256:"),
+        "{grant}"
+    );
+    assert_eq!(desk.image(), OLD);
+
+    // The line grants what was missing first; the plugin asks for two kinds of objects.
+    let policy = format!(
+        "apiVersion: phasegate.dev/v1alpha1\nkind: Policy\nplugins:\n  grants:\n    - {grant}\n    - plugin: mine\n      may:\n        - kubernetes: {{group: apps, kind: Deployment, verbs: [get, find]}}\n        - kubernetes: {{kind: Pod, verbs: [get, find]}}\n"
+    );
+    desk.write("policy.yaml", &policy);
+    desk.run(&["run", "release.yaml", "--policy", "policy.yaml"])
+        .expect(0);
+    assert_eq!(desk.image(), NEW);
+
+    // Other bytes than those that somebody looked at get nothing.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    desk.write("policy.yaml", &format!("apiVersion: phasegate.dev/v1alpha1\nkind: Policy\nplugins:\n  grants:\n    - {{plugin: mine, digest: \"{digest}\", may: [{{http: \"a:1\"}}]}}\n"));
+    desk.run(&["run", "release.yaml", "--policy", "policy.yaml"])
+        .refused(2, "PG0310");
+}
+
+/// Nobody is waited for who can't come.
+#[test]
+fn an_approval_that_only_the_starter_could_give_is_refused_at_once() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let me = account(&desk);
+    let policy = POLICY.replace("WHO", &me).replace("true", "false");
+    desk.write("policy.yaml", &policy);
+    for command in ["plan", "run"] {
+        let ended = desk
+            .run(&[command, "release.yaml", "--policy", "policy.yaml"])
+            .refused(2, "PG0204");
+        let why = format!("{me} starts the run");
+        assert!(ended.stderr.contains(&why), "{}", ended.stderr);
+    }
+    desk.only_run();
 }
 
 const POLICY: &str = "\

@@ -126,6 +126,28 @@ impl Run {
         })
     }
 
+    /// A claim was sent and not answered.
+    pub(super) fn claim_lost(&mut self, workload: usize) {
+        let until = self.now.plus(limits::CLAIM_ARRIVES);
+        let lost = self.claim_arrives.entry(workload).or_insert((0, until));
+        *lost = (lost.0.saturating_add(1), until);
+    }
+
+    /// A probe has found one of those that were not answered: it won't arrive once more.
+    pub(super) fn claim_found(&mut self, workload: usize) {
+        if let Some((count, _)) = self.claim_arrives.get_mut(&workload) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.no_claim_arrives(workload);
+            }
+        }
+    }
+
+    /// None is to arrive any more.
+    pub(super) fn no_claim_arrives(&mut self, workload: usize) {
+        self.claim_arrives.remove(&workload);
+    }
+
     /// The target was let go of: it must be held again before anything is written.
     pub(super) fn claim_again(&mut self) -> Result<(), Illegal> {
         let generation = self.new_generation()?;

@@ -118,7 +118,14 @@ impl Run {
 
     /// A new engine drives: what was under way has no outcome now.
     pub(super) fn recover(&mut self) {
-        let arrives = self.now.plus(limits::CLAIM_ARRIVES);
+        let claims_sent = self.outstanding.values().filter(|outstanding| {
+            matches!(outstanding.effect.request, Request::Claim { .. })
+                && outstanding.phase == Phase::Intended
+        });
+        let claims_sent = claims_sent.map(|outstanding| outstanding.effect.workload);
+        for workload in claims_sent.collect::<Vec<_>>() {
+            self.claim_lost(workload);
+        }
         for outstanding in self.outstanding.values_mut() {
             let notice = outstanding.is_notice();
             let unanswered = matches!(
@@ -129,10 +136,6 @@ impl Run {
                 // The write may have left before its engine died, and may still arrive.
                 let id = outstanding.effect.id;
                 self.known.before.take_if(|before| before.effect == id);
-                if matches!(outstanding.effect.request, Request::Claim { .. }) {
-                    self.claim_arrives
-                        .insert(outstanding.effect.workload, arrives);
-                }
             }
             outstanding.phase = match outstanding.phase {
                 Phase::Ready | Phase::Given => Phase::Ready,
@@ -276,6 +279,9 @@ impl Run {
                     format!("{what}: it had taken place"),
                     json!({"key": effect.key}),
                 );
+                if *done == Done::Claimed {
+                    self.claim_found(effect.workload);
+                }
                 self.succeeded(&effect, done)
             }
             Progress::NotDone => {

@@ -100,7 +100,7 @@ impl Run {
     /// A release waits until a claim that was not answered can't arrive any more.
     pub(super) fn release_when_it_can(&mut self, effect: Id, place: usize) {
         let arrives = self.claim_arrives.get(&place).copied();
-        if let Some(until) = arrives.filter(|until| *until > self.now) {
+        if let Some((_, until)) = arrives.filter(|(_, until)| *until > self.now) {
             self.release_waits(effect, until);
         }
     }
@@ -145,7 +145,7 @@ impl Run {
             // The run turned back while it was letting go: it must hold the target to write.
             return self.claim_again();
         }
-        self.claim_arrives.remove(&effect.workload);
+        self.no_claim_arrives(effect.workload);
         if !self.claimed.is_empty() || !self.claim_arrives.is_empty() {
             return self.release_target();
         }

@@ -146,7 +146,7 @@ impl Run {
                 let arriving = self.claim_arrives.keys().next_back();
                 if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
                     self.claimed.remove(&place);
-                    self.claim_arrives.remove(&place);
+                    self.no_claim_arrives(place);
                 }
                 self.release_target()
             }

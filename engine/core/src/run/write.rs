@@ -94,8 +94,7 @@ impl Run {
     /// later write shuts it out, so that from now on there is something to undo.
     pub(super) fn may_have_changed(&mut self, effect: &Effect) {
         if matches!(effect.request, Request::Claim { .. }) {
-            let arrives = self.now.plus(limits::CLAIM_ARRIVES);
-            self.claim_arrives.insert(effect.workload, arrives);
+            self.claim_lost(effect.workload);
         }
         self.known.before.take_if(|b| b.effect == effect.id);
     }

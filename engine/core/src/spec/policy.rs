@@ -11,9 +11,11 @@ use super::{ApiVersion, Change};
 use crate::time::Span;
 
 mod calendar;
+mod grants;
 mod load;
 
 pub use calendar::{Day, Freeze, Holiday, Moment, TimeOfDay, Window};
+pub use grants::{ObjectRight, PluginGrant, Right, Verb};
 pub use load::{Loaded, load};
 
 /// How long an approval holds where the policy says nothing.
@@ -179,7 +181,7 @@ pub struct AttestationRule {
     pub environments: Vec<String>,
 }
 
-/// What one call of a plugin may use. The engine's own limit holds for what is left out.
+/// What plugins may use and do. The engine's own limit holds for what is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PluginLimits {
@@ -195,6 +197,9 @@ pub struct PluginLimits {
     /// Requests to the outside world.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_calls: Option<u32>,
+    /// What plugins may do that don't come with the engine: of what they ask for, what is granted here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<PluginGrant>,
 }
 
 /// What a release's gates and soaks must at least be.

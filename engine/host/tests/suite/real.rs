@@ -106,7 +106,9 @@ async fn a_stranger_needs_a_grant_and_is_told_which() {
         (Kind::Denied, "PG0306")
     );
     assert!(
-        failure.message.contains("plugins.grants.workload"),
+        failure
+            .message
+            .contains("under plugins.grants: `- {plugin: \"workload\", digest: \"sha256:"),
         "{failure:?}"
     );
 

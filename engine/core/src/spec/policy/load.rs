@@ -83,6 +83,44 @@ fn all(c: &mut Checker<'_>, policy: &Policy) {
     }
     calendar(c, policy);
     limits(c, policy);
+    grants(c, policy);
+}
+
+fn grants(c: &mut Checker<'_>, policy: &Policy) {
+    let grants = &policy.plugins.grants;
+    c.bounded("/plugins/grants", "grants", grants.len());
+    for (index, grant) in grants.iter().enumerate() {
+        let pointer = format!("/plugins/grants/{index}");
+        if grant.plugin.is_some() == grant.source.is_some() {
+            c.fault(
+                codes::CONTRADICTION,
+                &pointer,
+                |f| f.expected("either `plugin` or `source`"),
+                "a grant is to one plugin",
+            );
+        }
+        let digest = grant.digest.as_deref();
+        if digest.is_some_and(|digest| !is_digest(digest)) {
+            c.fault(
+                codes::INVALID_VALUE,
+                &format!("{pointer}/digest"),
+                |f| f.expected("`sha256:` and 64 hexadecimal digits in lower case"),
+                "that is no digest",
+            );
+        }
+        let may = format!("{pointer}/may");
+        c.not_empty(&may, "`may`", grant.may.is_empty());
+        c.bounded(&may, "rights of one plugin", grant.may.len());
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
 }
 
 fn approvals(c: &mut Checker<'_>, policy: &Policy) {
