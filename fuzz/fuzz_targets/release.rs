@@ -8,6 +8,7 @@ use phasegate_core::spec::release::{Overrides, load};
 fuzz_target!(|bytes: &[u8]| {
     let builtin = [
         "blue-green",
+        "canary",
         "http",
         "recreate",
         "rolling",

@@ -197,7 +197,9 @@ fn lawful(situation: &Situation, before: &State, after: &State) -> Result<(), St
         };
     }
     let needs = |share: u32| u64::from(replicas * share).div_ceil(u64::from(ALL_TRAFFIC));
-    if u64::from(after.candidate) < needs(after.weight) {
+    // Copies are work as well.
+    let work = ALL_TRAFFIC.min(after.weight + after.mirror);
+    if u64::from(after.candidate) < needs(work) {
         return Err(format!(
             "the candidate is too small for its weight: {after:?}"
         ));
