@@ -3,6 +3,7 @@
 
 use phasegate_plugin::strategy::{Action, Amount, Deploy, Placement};
 use phasegate_plugin::{Duration, Problem, Result, Situation, Step, Strategy};
+use phasegate_plugins_shared::share::{Leeway, Rounding, Share};
 use phasegate_plugins_shared::tail::{self, Soak};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,32 +29,6 @@ pub struct Rolling {
     /// How long to hold afterwards and keep asking.
     #[serde(default)]
     soak: Option<Soak>,
-}
-
-/// A count (`2`) or a percentage (`"25%"`), as Kubernetes writes it.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Share {
-    Count(u32),
-    Percent(#[schemars(regex(pattern = "^(100|[0-9]{1,2})%$|^[0-9]+$"))] String),
-}
-
-impl Share {
-    /// As the contract carries it.
-    fn text(&self) -> String {
-        match self {
-            Self::Count(count) => count.to_string(),
-            Self::Percent(text) => text.clone(),
-        }
-    }
-
-    /// Whether it is nothing at all, which Kubernetes refuses for both at once; none where it
-    /// isn't a share.
-    fn is_zero(&self) -> Option<bool> {
-        let text = self.text();
-        let number: u32 = text.strip_suffix('%').unwrap_or(&text).parse().ok()?;
-        (!text.ends_with('%') || number <= 100).then_some(number == 0)
-    }
 }
 
 fn default_timeout() -> Duration {
@@ -88,7 +63,8 @@ impl Strategy for Rolling {
     }
 
     fn plan(&self, situation: &Situation) -> Result<Vec<Step>> {
-        let problems = self.validate();
+        let mut problems = self.validate();
+        problems.extend(self.outage(situation.workload.replicas));
         if !problems.is_empty() {
             return Err(problems.into());
         }
@@ -102,6 +78,22 @@ impl Strategy for Rolling {
         let mut steps = vec![Step::new("deploy", deploy)];
         steps.extend(tail::steps(situation, &self.gates, self.soak.as_ref())?);
         Ok(steps)
+    }
+}
+
+impl Rolling {
+    /// The fault of settings that let every pod be missing at once. Where the Deployment's own surge
+    /// holds, only what it can't change is looked at; the engine looks at the rest.
+    fn outage(&self, replicas: u32) -> Option<Problem> {
+        let unavailable = self.max_unavailable.as_ref()?;
+        let missing = match &self.max_surge {
+            Some(surge) => Leeway::of(replicas, surge, unavailable)?.missing,
+            None => unavailable.pods(replicas, Rounding::Down)?,
+        };
+        let message = format!(
+            "{missing} pods may be missing at once, and there are {replicas}: nothing would serve; allow fewer, or use the strategy `recreate`"
+        );
+        (replicas > 0 && missing >= replicas).then(|| Problem::new("/maxUnavailable", message))
     }
 }
 

@@ -112,6 +112,42 @@ fn impossible_settings_are_refused_where_they_stand() {
 }
 
 #[test]
+fn settings_that_leave_nothing_to_serve_are_refused() {
+    // (replicas, surge, unavailable, whether it is refused)
+    for row in [
+        (4, json!(1), json!("100%"), true),
+        (4, json!(1), json!(4), true),
+        (4, json!(1), json!(3), false),
+        // 99% of 4 are 3.96: 3.
+        (4, json!(1), json!("99%"), false),
+        // 25% of 1 are 0.25, so 0; with a surge of 0 one may be missing, and there is one.
+        (1, json!(0), json!("25%"), true),
+        // 25% of 1 above are 0.25, so 1.
+        (1, json!("25%"), json!("25%"), false),
+        // 33% of 2 are 0.66, so 0; with a surge of 0 one may be missing, and one is left.
+        (2, json!(0), json!("33%"), false),
+        // The Deployment's own surge holds.
+        (4, json!(null), json!("100%"), true),
+        (1, json!(null), json!("25%"), false),
+        // Nothing serves in any case.
+        (0, json!(1), json!("100%"), false),
+    ] {
+        let (replicas, surge, unavailable, refused) = row.clone();
+        let config = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
+        let mut situation = situation("rolling", config);
+        situation.workload.replicas = replicas;
+        match plan_in(&situation) {
+            Err(Error::Misconfigured(problems)) => {
+                assert!(refused, "{row:?}: {problems:?}");
+                assert_eq!(problems[0].pointer, "/maxUnavailable");
+                assert!(problems[0].message.contains("nothing would serve"));
+            }
+            other => assert!(other.is_ok() && !refused, "{row:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn validation_finds_what_planning_refuses() {
     let config = json!({ "maxSurge": 0, "maxUnavailable": 0 }).to_string();
     let problems = PLUGIN.validate("strategy", "rolling", &config);

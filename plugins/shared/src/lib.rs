@@ -1,3 +1,8 @@
 //! What several of the shipped plugins have in common. This crate is no plugin.
 
+pub mod gates;
+pub mod share;
 pub mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod traffic;

@@ -73,21 +73,7 @@ pub fn steps(situation: &Situation, gates: &[String], soak: Option<&Soak>) -> Re
 
 /// Refuses a gate that the phase doesn't have.
 fn known(situation: &Situation, pointer: &str, gates: &[String]) -> Result<()> {
-    let fault = |(index, gate): (usize, &String)| {
-        let has = match situation.gates.as_slice() {
-            [] => "none".to_owned(),
-            gates => gates.join(", "),
-        };
-        let message = format!("the phase has no gate `{gate}`; it has: {has}");
-        Problem::new(format!("{pointer}/{index}"), message)
-    };
-    let unknown = |(_, gate): &(usize, &String)| !situation.gates.contains(gate);
-    let problems: Vec<_> = gates
-        .iter()
-        .enumerate()
-        .filter(unknown)
-        .map(fault)
-        .collect();
+    let problems = crate::gates::unknown(situation, pointer, gates);
     if problems.is_empty() {
         return Ok(());
     }

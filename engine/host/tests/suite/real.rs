@@ -43,6 +43,55 @@ async fn rolling_plans_a_deploy_and_a_check() {
 }
 
 #[tokio::test]
+async fn canary_plans_pods_on_either_side_where_there_is_no_router() {
+    let plugins = World::new().load(built_in("canary"), Limits::default());
+    let config = json!({"weights": [50], "soak": "10m"});
+    let steps = plugins
+        .plan(&using("canary", config), &call(), &situation())
+        .await
+        .unwrap();
+    // Half of three are two of four.
+    let pods: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Deploy { replicas, .. } | Action::Scale { replicas, .. } => Some(*replicas),
+            _ => None,
+        })
+        .collect();
+    let expected = [Amount::Count(2), Amount::Count(2), Amount::Percent(100)];
+    assert_eq!(pods, expected, "{steps:?}");
+    assert!(
+        matches!(
+            steps.last().map(|step| &step.action),
+            Some(Action::Promote { .. })
+        ),
+        "{steps:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_steps_is_checked_by_schema_and_then_by_the_plugin() {
+    let plugins = World::new().load(built_in("canary"), Limits::default());
+    let problems = async |steps| {
+        let config = json!({"steps": steps});
+        let found = plugins
+            .validate("strategy", &using("canary", config))
+            .await;
+        found.unwrap()
+    };
+    let fine = json!([
+        {"setHeaderRoute": {"match": [{"headerName": "x-team", "headerValue": {"exact": "shop"}}]}},
+        {"setCanaryScale": {"matchTrafficWeight": true}},
+        {"pause": {}}, {"setWeight": 10}, {"pause": {"duration": "1h30m"}}, {"check": []}, {"mirror": 5},
+    ]);
+    assert_eq!(problems(fine).await, []);
+    let by_schema = problems(json!([{"setWeight": 101}])).await;
+    assert_eq!(by_schema.len(), 1, "{by_schema:?}");
+    let by_plugin = problems(json!([{"setWeight": 20}, {"setWeight": 10}])).await;
+    assert_eq!(by_plugin[0].pointer, "/steps/1/setWeight");
+}
+
+#[tokio::test]
 async fn a_config_is_checked_by_schema_and_then_by_the_plugin() {
     let plugins = World::new().load(built_in("rolling"), Limits::default());
     let problems = async |config| {
@@ -60,7 +109,15 @@ async fn a_config_is_checked_by_schema_and_then_by_the_plugin() {
 
 #[tokio::test]
 async fn every_plugin_says_what_it_is() {
-    let names = ["rolling", "recreate", "workload", "http", "webhook"];
+    let names = [
+        "rolling",
+        "recreate",
+        "blue-green",
+        "canary",
+        "workload",
+        "http",
+        "webhook",
+    ];
     let plugins = World::new()
         .host(settings(Limits::default()))
         .load(names.map(built_in).into(), Grants::default());
