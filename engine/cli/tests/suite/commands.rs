@@ -118,6 +118,8 @@ fn plugins_tell_what_they_are() {
     assert_eq!(
         names,
         [
+            "blue-green",
+            "canary",
             "gateway-api",
             "http",
             "recreate",
