@@ -5,10 +5,12 @@
 //! is due by a moment; [`Cluster::next_due`] says when there is something to do next. Time and
 //! randomness come in as data, so that the same configuration and the same calls give the same bytes.
 //!
-//! Start reading at [`Cluster`]; `api` is the front door, `writes` what every change goes through,
-//! and the controllers are in `deployment`, `replicaset`, `kubelet`, `job`, `endpoints` and `garbage`.
+//! Start reading at [`Cluster`]; `api` is the front door, `changes` what changes an object that is
+//! there, `writes` what every change goes through, and the controllers are in `deployment`,
+//! `replicaset`, `kubelet`, `job`, `endpoints` and `garbage`.
 
 mod api;
+mod changes;
 mod config;
 mod defaults;
 mod deployment;
@@ -29,8 +31,10 @@ mod observe;
 mod pods;
 mod queue;
 mod replicaset;
+mod request;
 mod request_log;
 mod rollout;
+mod scale;
 mod selector;
 mod status;
 mod store;
@@ -47,13 +51,13 @@ use std::sync::Arc;
 use phasegate_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-pub use self::api::{Answer, Body, Reply, Request};
 pub(crate) use self::config::glob;
 pub use self::config::{Config, Crash, PodRule, Pull};
 pub use self::endpoints::Endpoint;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
 pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub use self::request::{Answer, Body, Reply, Request};
 pub use self::request_log::LoggedRequest;
 pub use self::watch::WatchId;
 

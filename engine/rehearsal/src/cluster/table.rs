@@ -3,10 +3,10 @@
 use phasegate_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::Request;
 use super::json::{at, int, list, map, text};
 use super::kinds::Kind;
 use super::pods::label_text;
+use super::request::Request;
 use super::watch::is_leaving;
 
 /// Whether the client wants a table.
