@@ -9,12 +9,14 @@ use super::json::{at, set, text};
 use super::kinds::Info;
 use super::managers::{self, Writer};
 use super::request::{Answer, Request};
-use super::scale::{scale_of, with_scale};
+use super::scale::{applied_scale, scale_of, with_scale};
 use super::status::Failure;
 use super::writes::{Ownership, Written};
 use super::{Cluster, merge, yaml};
 
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+const CUSTOM_PATCHES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 /// What a field manager's name may have at most, as in the API server.
 const MANAGER_LIMIT: usize = 128;
 
@@ -109,6 +111,9 @@ impl Cluster {
         };
         match kind {
             "application/merge-patch+json" => merge::merge(&mut shown, &patch),
+            "application/strategic-merge-patch+json" if target.info.custom => {
+                return Err(Failure::unsupported_media(CUSTOM_PATCHES));
+            }
             "application/strategic-merge-patch+json" => {
                 merge::strategic(&mut shown, &patch).map_err(Failure::bad_request)?;
             }
@@ -140,7 +145,11 @@ impl Cluster {
             ));
         }
         let mut config = yaml::read(&request.body).map_err(Failure::bad_request)?;
-        check_type(&config, target.info)?;
+        if target.sub == "scale" {
+            config = applied_scale(&config)?;
+        } else {
+            check_type(&config, target.info)?;
+        }
         if !at(&config, &["metadata", "managedFields"]).is_null() {
             return Err(Failure::bad_request("metadata.managedFields must be nil"));
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::json::{at, int, set, take};
+use super::json::{at, int, set, take, text};
 use super::pods;
 use super::status::Failure;
 
@@ -30,6 +30,21 @@ pub(super) fn scale_of(object: &Value) -> Value {
         "spec": {"replicas": int(object, &["spec", "replicas"]).unwrap_or_default()},
         "status": {"replicas": int(object, &["status", "replicas"]).unwrap_or_default(), "selector": labels},
     })
+}
+
+/// What applying a Scale sets of the workload itself.
+pub(super) fn applied_scale(scale: &Value) -> Result<Value, Failure> {
+    let (version, kind) = (text(scale, &["apiVersion"]), text(scale, &["kind"]));
+    if version != "autoscaling/v1" || kind != "Scale" {
+        return Err(Failure::bad_request(format!(
+            "the API version in the data ({version}, Kind={kind}) does not match the expected API version (autoscaling/v1, Kind=Scale)"
+        )));
+    }
+    let mut config = json!({"metadata": at(scale, &["metadata"])});
+    if let Some(replicas) = int(scale, &["spec", "replicas"]) {
+        set(&mut config, &["spec", "replicas"], replicas);
+    }
+    Ok(config)
 }
 
 /// A workload with the size that a Scale says.

@@ -1,5 +1,7 @@
 //! Objects as tables, which `kubectl get` prints.
 
+mod policies;
+
 use phasegate_core::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -87,7 +89,7 @@ fn columns(kind: Kind) -> Vec<Column> {
             ("Endpoints", "string", false),
             AGE,
         ],
-        _ => &[AGE],
+        _ => policies::columns(kind),
     };
     std::iter::once(NAME)
         .chain(middle.iter().copied())
@@ -214,7 +216,7 @@ fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
                 age,
             ]
         }
-        _ => vec![name, age],
+        _ => policies::cells(kind, name, age, object),
     }
 }
 

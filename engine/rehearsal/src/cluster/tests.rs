@@ -1,5 +1,7 @@
 use super::*;
 
+mod objects;
+
 /// A cluster and a hand that asks it things at a moment that moves on.
 struct Hand {
     cluster: Cluster,
