@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Config, Fault, PodRule};
+use crate::cluster::{AutoscalerRule, Cluster, Config, Fault, PodRule};
 
 pub mod acts;
 pub mod expect;
@@ -104,6 +104,13 @@ pub struct ClusterPart {
     /// How long a pod takes to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Span>,
+    /// What the metrics of autoscalers call for; the first rule that fits counts. An autoscaler that none
+    /// fits keeps its target within bounds and no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autoscalers: Vec<AutoscalerRule>,
+    /// How often an autoscaler looks at its target. Default: 15 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler_sync: Option<Span>,
 }
 
 const fn one() -> u64 {
@@ -154,6 +161,7 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
     let counts = [
         ("/cluster/objects", scenario.cluster.objects.len()),
         ("/cluster/pods", scenario.cluster.pods.len()),
+        ("/cluster/autoscalers", scenario.cluster.autoscalers.len()),
         ("/http", scenario.http.len()),
         ("/faults", scenario.faults.len()),
         ("/plugins", scenario.plugins.len()),
@@ -177,6 +185,18 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
                 );
             }
         }
+    }
+    for (index, rule) in scenario.cluster.autoscalers.iter().enumerate() {
+        if !rule.wants.ascending() {
+            fault(
+                &format!("/cluster/autoscalers/{index}"),
+                "the points are not in the order of time".to_owned(),
+            );
+        }
+    }
+    if scenario.cluster.autoscaler_sync == Some(Span::ZERO) {
+        let message = "an autoscaler needs some time between two looks".to_owned();
+        fault("/cluster/autoscalerSync", message);
     }
     for (name, series) in &scenario.series {
         if !series.ascending() {
@@ -217,6 +237,8 @@ impl Scenario {
             default_ready: part.default_ready.unwrap_or(defaults.default_ready),
             termination: part.termination.unwrap_or(defaults.termination),
             pods: part.pods.clone(),
+            autoscalers: part.autoscalers.clone(),
+            autoscaler_sync: part.autoscaler_sync.unwrap_or(defaults.autoscaler_sync),
             ..defaults
         };
         let mut cluster = Cluster::new(config);

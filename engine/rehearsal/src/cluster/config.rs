@@ -4,6 +4,8 @@ use phasegate_core::time::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::autoscaler::AutoscalerRule;
+
 /// How a simulated cluster behaves. The same configuration and the same calls give the same bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -27,6 +29,11 @@ pub struct Config {
     pub default_completion: Span,
     /// From the deletion of a pod until it is gone.
     pub termination: Span,
+    /// How often an autoscaler looks at its target.
+    pub autoscaler_sync: Span,
+    /// What the metrics of autoscalers call for; the first rule that fits counts. Where none fits, they
+    /// call for what there is.
+    pub autoscalers: Vec<AutoscalerRule>,
     /// How many changes of each kind are kept for watches; older watches get 410.
     pub watch_history: usize,
     /// How many Events are kept; the oldest go first.
@@ -52,6 +59,8 @@ impl Default for Config {
             default_ready: Span::from_secs(2),
             default_completion: Span::from_secs(2),
             termination: Span::from_secs(3),
+            autoscaler_sync: Span::from_secs(15),
+            autoscalers: Vec::new(),
             watch_history: 2_000,
             events: 1_000,
             request_log: 50_000,

@@ -1,16 +1,18 @@
 //! The simulated Kubernetes cluster: a state machine without clock, threads or I/O.
 //!
 //! [`Cluster::handle`] answers API requests as `kube-apiserver` would; [`Cluster::advance`] lets the
-//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, garbage collector) and a kubelet do what
+//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, autoscaler, garbage collector) and a kubelet do what
 //! is due by a moment; [`Cluster::next_due`] says when there is something to do next. Time and
 //! randomness come in as data, so that the same configuration and the same calls give the same bytes.
 //!
 //! Start reading at [`Cluster`]; `api` is the front door, `changes` what changes an object that is
 //! there, `writes` what every change goes through, and the controllers are in `deployment`,
-//! `replicaset`, `kubelet`, `job`, `endpoints` and `garbage`.
+//! `replicaset`, `kubelet`, `job`, `endpoints`, `autoscaler` and `garbage`.
 
 mod api;
+mod autoscaler;
 mod changes;
+mod conditions;
 mod config;
 mod defaults;
 mod deployment;
@@ -51,6 +53,7 @@ use std::sync::Arc;
 use phasegate_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
+pub use self::autoscaler::{AutoscalerRule, Count};
 pub(crate) use self::config::glob;
 pub use self::config::{Config, Crash, PodRule, Pull};
 pub use self::endpoints::Endpoint;
@@ -81,6 +84,7 @@ pub struct Cluster {
     kubelet: kubelet::Kubelet,
     rollouts: BTreeMap<String, deployment::Memo>,
     routes: endpoints::Routes,
+    recommendations: autoscaler::Recommendations,
     recorder: events::Recorder,
     watches: watch::Watches,
     log: request_log::RequestLog,
@@ -112,6 +116,7 @@ impl Cluster {
             kubelet: kubelet::Kubelet::new(&config.pods),
             rollouts: BTreeMap::new(),
             routes: endpoints::Routes::default(),
+            recommendations: autoscaler::Recommendations::default(),
             recorder: events::Recorder::default(),
             watches: watch::Watches::default(),
             log: request_log::RequestLog::new(config.request_log),
@@ -167,6 +172,7 @@ impl Cluster {
             Work::Pod(key) => self.sync_pod(&key),
             Work::Endpoints(key) => self.sync_endpoints(&key),
             Work::Route(key) => self.sync_route(&key),
+            Work::Autoscaler(key) => self.sync_autoscaler(&key),
             Work::Orphans(uid) => self.collect_orphans(&uid),
             Work::Foreground(kind, key) => self.delete_dependents(kind, &key),
             Work::Namespace(name) => self.empty_namespace(&name),

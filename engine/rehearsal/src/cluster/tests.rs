@@ -1,5 +1,6 @@
 use super::*;
 
+mod autoscaler;
 mod objects;
 
 /// A cluster and a hand that asks it things at a moment that moves on.

@@ -52,6 +52,9 @@ impl Cluster {
         if kind == Kind::Deployment {
             self.rollouts.remove(&uid);
         }
+        if kind == Kind::HorizontalPodAutoscaler {
+            self.recommendations.forget(&uid);
+        }
         self.wake(kind, key, Some(&last), None);
         if self.store.owned_by(&uid).next().is_some() {
             self.react(Work::Orphans(uid));
@@ -106,6 +109,9 @@ impl Cluster {
                 self.wake_services(key, object);
             }
             Kind::Service => self.react(Work::Endpoints(key.clone())),
+            Kind::HorizontalPodAutoscaler => {
+                self.after(self.config.autoscaler_sync, Work::Autoscaler(key.clone()));
+            }
             _ => {}
         }
     }
