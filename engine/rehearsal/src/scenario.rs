@@ -104,6 +104,12 @@ pub struct ClusterPart {
     /// How long a pod takes to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Span>,
+    /// How long the status of a changed HTTPRoute takes to follow. Default: 200 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_status_lag: Option<Span>,
+    /// How long a changed HTTPRoute takes to reach the data plane. Default: 1 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_delay: Option<Span>,
     /// What the metrics of autoscalers call for; the first rule that fits counts. An autoscaler that none
     /// fits keeps its target within bounds and no more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -237,6 +243,8 @@ impl Scenario {
             default_ready: part.default_ready.unwrap_or(defaults.default_ready),
             termination: part.termination.unwrap_or(defaults.termination),
             pods: part.pods.clone(),
+            route_status_lag: part.route_status_lag.unwrap_or(defaults.route_status_lag),
+            route_delay: part.route_delay.unwrap_or(defaults.route_delay),
             autoscalers: part.autoscalers.clone(),
             autoscaler_sync: part.autoscaler_sync.unwrap_or(defaults.autoscaler_sync),
             ..defaults

@@ -55,8 +55,9 @@ impl Kubelet {
         self.rules.insert(0, (Arc::new(rule), 0));
     }
 
-    pub(super) fn forget(&mut self, key: &Key) {
-        self.runs.remove(key);
+    /// Says whether it was there.
+    pub(super) fn forget(&mut self, key: &Key) -> bool {
+        self.runs.remove(key).is_some()
     }
 
     /// Since when a pod is ready, if it is.
@@ -145,7 +146,9 @@ impl Kubelet {
 impl Cluster {
     pub(super) fn sync_pod(&mut self, key: &Key) {
         let Some(pod) = self.store.get(Kind::Pod, key).cloned() else {
-            self.kubelet.forget(key);
+            if self.kubelet.forget(key) {
+                self.plane_changed();
+            }
             return;
         };
         let uid = text(&pod, &["metadata", "uid"]);
@@ -157,6 +160,7 @@ impl Cluster {
             self.terminate(key, &pod, run);
             return;
         }
+        let before = run.serving();
         let mut notes = Vec::new();
         let image = list(&pod, &["spec", "containers"])
             .iter()
@@ -166,9 +170,9 @@ impl Cluster {
             let Some(due) = run.stage_ends(&self.config).filter(|due| *due <= self.now) else {
                 break;
             };
-            let before = run.stage;
+            let pending = run.stage == Stage::Pending;
             run.step(due, image, &mut notes);
-            if before == Stage::Pending {
+            if pending {
                 let message = format!(
                     "Successfully assigned {}/{} to node-{}",
                     key.namespace, key.name, run.node
@@ -208,6 +212,9 @@ impl Cluster {
             .min();
         let status = render(&pod, &run);
         let node = run.scheduled.map(|_| format!("node-{}", run.node));
+        if run.serving() != before {
+            self.plane_changed();
+        }
         self.kubelet.runs.insert(key.clone(), run);
         let bind = node.filter(|_| text(&pod, &["spec", "nodeName"]).is_empty());
         if bind.is_some() || at(&pod, &["status"]) != &status {

@@ -1,13 +1,14 @@
 //! The simulated Kubernetes cluster: a state machine without clock, threads or I/O.
 //!
 //! [`Cluster::handle`] answers API requests as `kube-apiserver` would; [`Cluster::advance`] lets the
-//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, autoscaler, garbage collector) and a kubelet do what
+//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, Gateway, autoscaler, garbage collector) and a kubelet do what
 //! is due by a moment; [`Cluster::next_due`] says when there is something to do next. Time and
 //! randomness come in as data, so that the same configuration and the same calls give the same bytes.
 //!
 //! Start reading at [`Cluster`]; `api` is the front door, `changes` what changes an object that is
 //! there, `writes` what every change goes through, and the controllers are in `deployment`,
-//! `replicaset`, `kubelet`, `job`, `endpoints`, `autoscaler` and `garbage`.
+//! `replicaset`, `kubelet`, `job`, `endpoints`, `gateway`, `autoscaler` and
+//! `garbage`.
 
 mod api;
 mod autoscaler;
@@ -22,6 +23,7 @@ mod events;
 mod faults;
 mod fields;
 mod garbage;
+mod gateway;
 mod ids;
 mod job;
 mod json;
@@ -36,6 +38,7 @@ mod replicaset;
 mod request;
 mod request_log;
 mod rollout;
+mod routing;
 mod scale;
 mod selector;
 mod status;
@@ -60,8 +63,10 @@ pub use self::endpoints::Endpoint;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
 pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub(crate) use self::request::parse_query;
 pub use self::request::{Answer, Body, Reply, Request};
 pub use self::request_log::LoggedRequest;
+pub(crate) use self::routing::{Asked, Routed};
 pub use self::watch::WatchId;
 
 use self::queue::{Queue, Work};
@@ -84,6 +89,9 @@ pub struct Cluster {
     kubelet: kubelet::Kubelet,
     rollouts: BTreeMap<String, deployment::Memo>,
     routes: endpoints::Routes,
+    routing: gateway::Routing,
+    /// Counts the changes of what the data plane does, or of the pods that it sends to.
+    plane: u64,
     recommendations: autoscaler::Recommendations,
     recorder: events::Recorder,
     watches: watch::Watches,
@@ -116,6 +124,8 @@ impl Cluster {
             kubelet: kubelet::Kubelet::new(&config.pods),
             rollouts: BTreeMap::new(),
             routes: endpoints::Routes::default(),
+            routing: gateway::Routing::default(),
+            plane: 0,
             recommendations: autoscaler::Recommendations::default(),
             recorder: events::Recorder::default(),
             watches: watch::Watches::default(),
@@ -173,10 +183,17 @@ impl Cluster {
             Work::Endpoints(key) => self.sync_endpoints(&key),
             Work::Route(key) => self.sync_route(&key),
             Work::Autoscaler(key) => self.sync_autoscaler(&key),
+            Work::Gateway(key) => self.sync_gateway(&key),
+            Work::RouteStatus(key) => self.sync_route_status(&key),
+            Work::RouteTable(key) => self.sync_route_table(&key),
             Work::Orphans(uid) => self.collect_orphans(&uid),
             Work::Foreground(kind, key) => self.delete_dependents(kind, &key),
             Work::Namespace(name) => self.empty_namespace(&name),
         }
+    }
+
+    fn plane_changed(&mut self) {
+        self.plane = self.plane.wrapping_add(1);
     }
 
     fn after(&mut self, delay: Span, work: Work) {

@@ -19,6 +19,12 @@ pub(super) enum Work {
     Route(Key),
     /// An autoscaler looks at its target.
     Autoscaler(Key),
+    /// A Gateway says that it is ready.
+    Gateway(Key),
+    /// The status of an HTTPRoute follows its spec.
+    RouteStatus(Key),
+    /// The data plane takes over what an HTTPRoute says.
+    RouteTable(Key),
     /// Dependents of an object that is gone, by its uid.
     Orphans(String),
     /// An object that waits for its dependents to go.

@@ -1,6 +1,7 @@
 use super::*;
 
 mod autoscaler;
+mod gateway;
 mod objects;
 
 /// A cluster and a hand that asks it things at a moment that moves on.

@@ -58,6 +58,11 @@ pub(super) struct Note {
 }
 
 impl Run {
+    /// Whether its container runs, and whether it is ready: what the data plane's requests meet.
+    pub(super) fn serving(&self) -> (bool, bool) {
+        (self.stage == Stage::Running, self.ready_since.is_some())
+    }
+
     fn crash(&self) -> Option<&Crash> {
         let crash = self.rule.as_ref()?.crash.as_ref()?;
         crash
