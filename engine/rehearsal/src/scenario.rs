@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Config, Fault, PodRule};
+use crate::cluster::{AutoscalerRule, Cluster, Config, Fault, PodRule};
 
 pub mod acts;
 pub mod expect;
@@ -104,6 +104,19 @@ pub struct ClusterPart {
     /// How long a pod takes to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Span>,
+    /// How long the status of a changed HTTPRoute takes to follow. Default: 200 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_status_lag: Option<Span>,
+    /// How long a changed HTTPRoute takes to reach the data plane. Default: 1 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_delay: Option<Span>,
+    /// What the metrics of autoscalers call for; the first rule that fits counts. An autoscaler that none
+    /// fits keeps its target within bounds and no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autoscalers: Vec<AutoscalerRule>,
+    /// How often an autoscaler looks at its target. Default: 15 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler_sync: Option<Span>,
 }
 
 const fn one() -> u64 {
@@ -154,6 +167,7 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
     let counts = [
         ("/cluster/objects", scenario.cluster.objects.len()),
         ("/cluster/pods", scenario.cluster.pods.len()),
+        ("/cluster/autoscalers", scenario.cluster.autoscalers.len()),
         ("/http", scenario.http.len()),
         ("/faults", scenario.faults.len()),
         ("/plugins", scenario.plugins.len()),
@@ -177,6 +191,18 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
                 );
             }
         }
+    }
+    for (index, rule) in scenario.cluster.autoscalers.iter().enumerate() {
+        if !rule.wants.ascending() {
+            fault(
+                &format!("/cluster/autoscalers/{index}"),
+                "the points are not in the order of time".to_owned(),
+            );
+        }
+    }
+    if scenario.cluster.autoscaler_sync == Some(Span::ZERO) {
+        let message = "an autoscaler needs some time between two looks".to_owned();
+        fault("/cluster/autoscalerSync", message);
     }
     for (name, series) in &scenario.series {
         if !series.ascending() {
@@ -217,6 +243,10 @@ impl Scenario {
             default_ready: part.default_ready.unwrap_or(defaults.default_ready),
             termination: part.termination.unwrap_or(defaults.termination),
             pods: part.pods.clone(),
+            route_status_lag: part.route_status_lag.unwrap_or(defaults.route_status_lag),
+            route_delay: part.route_delay.unwrap_or(defaults.route_delay),
+            autoscalers: part.autoscalers.clone(),
+            autoscaler_sync: part.autoscaler_sync.unwrap_or(defaults.autoscaler_sync),
             ..defaults
         };
         let mut cluster = Cluster::new(config);

@@ -1,8 +1,12 @@
 //! The simulated network outside the API server: what HTTP requests of plugins are answered.
 //!
-//! A scenario's rules come first. Where none fits and the host is that of a Service, an application
-//! answers for one of its ready endpoints - as the data plane sees them, in turn - with the version
-//! that the endpoint runs. Everything else is unreachable.
+//! A scenario's rules come first. Where none fits and the host is that of a Service, or of a route that
+//! leads to one, an application answers for one of its ready endpoints - as the data plane sees them,
+//! in turn - with the version that the endpoint runs. Everything else is unreachable.
+
+mod place;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,7 @@ use phasegate_core::verdict::Pair;
 use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
 use serde_json::json;
 
+use self::place::{Place, Turns};
 use crate::cluster::{Cluster, Endpoint, Kind, glob};
 use crate::scenario::web::Origin;
 use crate::scenario::{HttpRule, Scenario, Series};
@@ -53,6 +58,7 @@ pub struct Web {
     rules: Vec<(HttpRule, u32)>,
     series: BTreeMap<String, Series>,
     turns: BTreeMap<String, usize>,
+    routes: Turns,
     exchanges: Vec<Exchange>,
 }
 
@@ -65,6 +71,7 @@ impl Web {
             rules: scenario.http.iter().map(|rule| (rule.clone(), 0)).collect(),
             series: scenario.series.clone(),
             turns: BTreeMap::new(),
+            routes: Turns::default(),
             exchanges: Vec::new(),
         }
     }
@@ -111,13 +118,16 @@ impl Web {
             )));
         };
         let host = uri.host().unwrap_or_default().to_owned();
-        let service = service_of(cluster, &host);
-        let endpoint = service
-            .as_ref()
-            .and_then(|(namespace, name)| self.endpoint(cluster, namespace, name));
+        let place = self.routes.place(cluster, request, &host);
+        let endpoint = match &place {
+            Place::Service {
+                namespace, name, ..
+            } => self.endpoint(cluster, namespace, name),
+            Place::Elsewhere | Place::Refused(..) => None,
+        };
         let version = endpoint.as_ref().map(|endpoint| tag(&endpoint.image));
         // The application is asked only where a pod is there to answer for it.
-        let reachable = service.is_none() || endpoint.is_some();
+        let reachable = matches!(place, Place::Elsewhere) || endpoint.is_some();
         let wanted = Wanted {
             method: &request.method,
             host: &host,
@@ -128,32 +138,18 @@ impl Web {
         if reachable && let Some(rule) = self.rule(cluster.now(), &wanted) {
             return self.by_rule(cluster, &rule, request);
         }
-        match (service, version) {
-            (Some(_), Some(_)) if endpoint.is_some_and(|endpoint| !endpoint.alive) => {
-                Answer::Error(HttpError::Unreachable(
-                    "the pod is gone, and the data plane does not know it yet".to_owned(),
-                ))
-            }
-            (Some(_), Some(version)) => {
-                let body = json!({"status": "ok", "version": version}).to_string();
-                Answer::Response(
-                    response(
-                        200,
-                        &BTreeMap::new(),
-                        body.into_bytes(),
-                        request.max_body,
-                        LATENCY,
-                    ),
-                    LATENCY,
-                )
-            }
-            (Some((namespace, name)), None) => Answer::Error(HttpError::Unreachable(format!(
-                "no ready endpoint behind {name}.{namespace}"
-            ))),
-            (None, _) => Answer::Error(HttpError::Unreachable(format!(
+        let alive = endpoint.as_ref().is_some_and(|endpoint| endpoint.alive);
+        by_application(
+            &place,
+            version.filter(|_| alive),
+            endpoint.is_some(),
+            request,
+        )
+        .unwrap_or_else(|| {
+            Answer::Error(HttpError::Unreachable(format!(
                 "nothing answers at {authority}"
-            ))),
-        }
+            )))
+        })
     }
 
     fn rule(&mut self, now: Timestamp, wanted: &Wanted<'_>) -> Option<HttpRule> {
@@ -214,6 +210,47 @@ impl Web {
         *turn = turn.wrapping_add(1);
         chosen
     }
+}
+
+/// What the application answers, or whoever stands in front of it; none where nobody does. The version
+/// is that of the pod that is asked, if one answers.
+fn by_application(
+    place: &Place,
+    version: Option<String>,
+    sent: bool,
+    request: &HttpRequest,
+) -> Option<Answer> {
+    let answer = |status: u16, body: String| {
+        let headers = BTreeMap::new();
+        let body = body.into_bytes();
+        Answer::Response(
+            response(status, &headers, body, request.max_body, LATENCY),
+            LATENCY,
+        )
+    };
+    let (namespace, name, by_gateway) = match place {
+        Place::Elsewhere => return None,
+        Place::Refused(status, why) => return Some(answer(*status, why.clone())),
+        Place::Service {
+            namespace,
+            name,
+            by_gateway,
+        } => (namespace, name, *by_gateway),
+    };
+    if let Some(version) = version {
+        let body = json!({"status": "ok", "version": version});
+        return Some(answer(200, body.to_string()));
+    }
+    let why = if sent {
+        "the pod is gone, and the data plane does not know it yet".to_owned()
+    } else {
+        format!("no ready endpoint behind {name}.{namespace}")
+    };
+    Some(if by_gateway {
+        answer(503, why)
+    } else {
+        Answer::Error(HttpError::Unreachable(why))
+    })
 }
 
 struct Wanted<'a> {

@@ -4,6 +4,9 @@ use phasegate_core::time::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::autoscaler::AutoscalerRule;
+use super::gateway;
+
 /// How a simulated cluster behaves. The same configuration and the same calls give the same bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -27,6 +30,15 @@ pub struct Config {
     pub default_completion: Span,
     /// From the deletion of a pod until it is gone.
     pub termination: Span,
+    /// How long after a change of its spec the status of an HTTPRoute follows.
+    pub route_status_lag: Span,
+    /// How long after a change of its spec the data plane does what an HTTPRoute says.
+    pub route_delay: Span,
+    /// How often an autoscaler looks at its target.
+    pub autoscaler_sync: Span,
+    /// What the metrics of autoscalers call for; the first rule that fits counts. Where none fits, they
+    /// call for what there is.
+    pub autoscalers: Vec<AutoscalerRule>,
     /// How many changes of each kind are kept for watches; older watches get 410.
     pub watch_history: usize,
     /// How many Events are kept; the oldest go first.
@@ -52,6 +64,10 @@ impl Default for Config {
             default_ready: Span::from_secs(2),
             default_completion: Span::from_secs(2),
             termination: Span::from_secs(3),
+            route_status_lag: gateway::STATUS_LAG,
+            route_delay: gateway::TABLE_DELAY,
+            autoscaler_sync: Span::from_secs(15),
+            autoscalers: Vec::new(),
             watch_history: 2_000,
             events: 1_000,
             request_log: 50_000,

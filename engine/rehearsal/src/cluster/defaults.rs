@@ -1,5 +1,8 @@
 //! The fields that the API server fills in, and what it refuses.
 
+mod routing;
+mod scaling;
+
 use serde_json::{Value, json};
 
 use super::ids::Ids;
@@ -39,7 +42,9 @@ pub(super) fn fill(kind: Kind, object: &mut Value, ids: &mut Ids) {
             set_default(object, &["type"], "Opaque");
             string_data(object);
         }
-        Kind::HorizontalPodAutoscaler => set_default(object, &["spec", "minReplicas"], 1),
+        Kind::HorizontalPodAutoscaler => scaling::fill_autoscaler(object),
+        Kind::HttpRoute => routing::fill_route(object),
+        Kind::Gateway => routing::fill_gateway(object),
         _ => {}
     }
 }
@@ -240,6 +245,10 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
                 }
             }
         }
+        Kind::HorizontalPodAutoscaler => scaling::check_autoscaler(new, &mut causes),
+        Kind::PodDisruptionBudget => scaling::check_budget(new, &mut causes),
+        Kind::HttpRoute => routing::check_route(new, &mut causes),
+        Kind::Gateway => routing::check_gateway(new, &mut causes),
         _ => {}
     }
     if causes.is_empty() {
@@ -313,6 +322,8 @@ fn shapes(info: &Info, new: &Value) -> Result<(), Failure> {
     };
     for field in [
         "replicas",
+        "minReplicas",
+        "maxReplicas",
         "minReadySeconds",
         "progressDeadlineSeconds",
         "revisionHistoryLimit",

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, Request};
 use super::kinds::{Info, KINDS};
+use super::request::{Answer, Request};
 
 /// The Kubernetes version that the cluster claims to be.
 const MINOR: &str = "35";

@@ -137,7 +137,9 @@ impl Cluster {
     pub(super) fn sync_route(&mut self, key: &Key) {
         let slice_key = Key::new(key.namespace.as_str(), slice_name(key));
         let Some(slice) = self.store.get(Kind::EndpointSlice, &slice_key) else {
-            self.routes.current.remove(key);
+            if self.routes.current.remove(key).is_some() {
+                self.plane_changed();
+            }
             return;
         };
         let endpoint = |entry: &Value| {
@@ -168,7 +170,10 @@ impl Cluster {
         if routed.is_empty() {
             routed = having("serving");
         }
-        self.routes.current.insert(key.clone(), routed);
+        let before = self.routes.current.insert(key.clone(), routed);
+        if before.as_ref() != self.routes.current.get(key) {
+            self.plane_changed();
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
-use super::api::{Request, kind_of};
+use super::api::kind_of;
 use super::config::glob;
+use super::request::Request;
 
 /// How many faults may wait at once.
 const FAULTS_LIMIT: usize = 10_000;

@@ -44,6 +44,7 @@ pub(super) fn items_of(field: &str, items: &[Value]) -> Items {
             Items::Keyed(&["port", "protocol"])
         }
         "conditions" => Items::Keyed(&["type"]),
+        "listeners" => Items::Keyed(&["name"]),
         "ownerReferences" => Items::Keyed(&["uid"]),
         "hostAliases" => Items::Keyed(&["ip"]),
         "topologySpreadConstraints" => Items::Keyed(&["topologyKey", "whenUnsatisfiable"]),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Cluster;
-use super::api::{Answer, Request, Target, read_json};
+use super::api::Target;
+use super::changes::read_json;
 use super::json::{at, int, list, list_mut, set, take, text};
 use super::kinds::{Info, KINDS, Kind};
 use super::queue::Work;
+use super::request::{Answer, Request};
 use super::selector::Selector;
 use super::status::Failure;
 use super::store::Key;

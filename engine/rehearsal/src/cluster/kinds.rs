@@ -1,5 +1,8 @@
 //! The kinds of object the cluster knows.
 
+/// The group of the Gateway API.
+pub(super) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
 /// One kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(
@@ -21,6 +24,8 @@ pub enum Kind {
     EndpointSlice,
     HorizontalPodAutoscaler,
     PodDisruptionBudget,
+    Gateway,
+    HttpRoute,
 }
 
 /// What the API says about a kind.
@@ -44,6 +49,8 @@ pub struct Info {
     pub subresources: &'static [&'static str],
     /// Whether `metadata.generation` counts changes of the spec.
     pub generation: bool,
+    /// Whether it is defined by a CustomResourceDefinition, which takes fewer kinds of patch.
+    pub custom: bool,
 }
 
 const fn info(
@@ -63,6 +70,7 @@ const fn info(
         namespaced: true,
         subresources: &[],
         generation: false,
+        custom: false,
     }
 }
 
@@ -156,6 +164,25 @@ pub const KINDS: &[Info] = &[
             "v1",
             "poddisruptionbudgets",
             "PodDisruptionBudget",
+        )
+    },
+    Info {
+        short: &["gtw"],
+        subresources: &["status"],
+        generation: true,
+        custom: true,
+        ..info(Kind::Gateway, GATEWAY_GROUP, "v1", "gateways", "Gateway")
+    },
+    Info {
+        subresources: &["status"],
+        generation: true,
+        custom: true,
+        ..info(
+            Kind::HttpRoute,
+            GATEWAY_GROUP,
+            "v1",
+            "httproutes",
+            "HTTPRoute",
         )
     },
 ];

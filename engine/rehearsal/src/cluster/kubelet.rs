@@ -1,14 +1,19 @@
 //! Scheduler and kubelet in one: how a pod comes up, fails, and goes.
 
+mod run;
+mod show;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use phasegate_core::time::{Span, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::run::{Note, Restart, Run, Stage};
+use self::show::render;
 use super::Cluster;
-use super::config::{Config, Crash, PodRule, Pull};
-use super::json::{at, int, list, seconds, set, text};
+use super::config::PodRule;
+use super::json::{at, int, list, set, text};
 use super::kinds::Kind;
 use super::queue::Work;
 use super::store::Key;
@@ -18,8 +23,6 @@ use super::watch::is_leaving;
 const BACK_OFF: Span = Span::from_secs(10);
 /// The longest such wait.
 const BACK_OFF_LIMIT: Span = Span::from_mins(5);
-/// How long `ErrImagePull` shows before `ImagePullBackOff`.
-const PULL_ERROR_SHOWN: Span = Span::from_secs(1);
 /// How many nodes pods are spread over.
 const NODES: u64 = 3;
 /// How many changes of stage one look at a pod may make.
@@ -30,53 +33,6 @@ const STAGES_LIMIT: usize = 64;
 pub(super) struct Kubelet {
     rules: Vec<(Arc<PodRule>, u32)>,
     runs: BTreeMap<Key, Run>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Pending,
-    Creating,
-    PullFailed,
-    PullBackOff,
-    Running,
-    BackOff,
-    Done { ok: bool },
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    uid: String,
-    rule: Option<Arc<PodRule>>,
-    /// The container that the rule is about.
-    container: String,
-    restart: Restart,
-    stage: Stage,
-    since: Timestamp,
-    created: Timestamp,
-    scheduled: Option<Timestamp>,
-    attempts: u32,
-    restarts: u32,
-    /// Exit code, begin and end of the last instance that ended.
-    last: Option<(i32, Timestamp, Timestamp)>,
-    ready_since: Option<Timestamp>,
-    ready_changed: Timestamp,
-    ip: String,
-    node: u64,
-    gone_at: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Restart {
-    Always,
-    OnFailure,
-    Never,
-}
-
-/// Something to tell in an Event.
-struct Note {
-    warning: bool,
-    reason: &'static str,
-    message: String,
 }
 
 fn back_off(times: u32) -> Span {
@@ -99,8 +55,9 @@ impl Kubelet {
         self.rules.insert(0, (Arc::new(rule), 0));
     }
 
-    pub(super) fn forget(&mut self, key: &Key) {
-        self.runs.remove(key);
+    /// Says whether it was there.
+    pub(super) fn forget(&mut self, key: &Key) -> bool {
+        self.runs.remove(key).is_some()
     }
 
     /// Since when a pod is ready, if it is.
@@ -186,162 +143,12 @@ impl Kubelet {
     }
 }
 
-impl Run {
-    fn crash(&self) -> Option<&Crash> {
-        let crash = self.rule.as_ref()?.crash.as_ref()?;
-        crash
-            .restarts_before_ok
-            .is_none_or(|ok| self.restarts < ok)
-            .then_some(crash)
-    }
-
-    /// When the present stage ends, if it does by itself.
-    fn stage_ends(&self, config: &Config) -> Option<Timestamp> {
-        let rule = self.rule.as_deref();
-        let span = match self.stage {
-            Stage::Pending if rule.is_some_and(|rule| rule.unschedulable) => return None,
-            Stage::Pending => config.scheduling,
-            Stage::Creating => config.starting,
-            Stage::PullFailed => PULL_ERROR_SHOWN,
-            Stage::PullBackOff => back_off(self.attempts.saturating_sub(1)),
-            Stage::BackOff => back_off(self.restarts.saturating_sub(1)),
-            Stage::Running => match (self.crash(), self.restart) {
-                (Some(crash), _) => crash.after,
-                (None, Restart::Always) => return None,
-                (None, _) => rule
-                    .and_then(|rule| rule.completes_after)
-                    .unwrap_or(config.default_completion),
-            },
-            Stage::Done { .. } => return None,
-        };
-        Some(self.since.plus(span))
-    }
-
-    /// Goes on to the next stage at a moment.
-    fn step(&mut self, at: Timestamp, image: &str, notes: &mut Vec<Note>) {
-        let container = &self.container;
-        let mut note = |warning, reason, message: String| {
-            notes.push(Note {
-                warning,
-                reason,
-                message,
-            })
-        };
-        let next = match self.stage {
-            Stage::Pending => {
-                self.scheduled = Some(at);
-                Stage::Creating
-            }
-            Stage::Creating | Stage::PullBackOff
-                if self
-                    .rule
-                    .as_ref()
-                    .is_some_and(|rule| rule.pull == Pull::Fails) =>
-            {
-                self.attempts = self.attempts.saturating_add(1);
-                note(
-                    true,
-                    "Failed",
-                    format!("Failed to pull image \"{image}\": manifest unknown"),
-                );
-                note(true, "Failed", "Error: ErrImagePull".to_owned());
-                Stage::PullFailed
-            }
-            Stage::PullFailed => {
-                note(
-                    false,
-                    "BackOff",
-                    format!("Back-off pulling image \"{image}\""),
-                );
-                note(true, "Failed", "Error: ImagePullBackOff".to_owned());
-                Stage::PullBackOff
-            }
-            Stage::Creating | Stage::PullBackOff => {
-                note(
-                    false,
-                    "Pulled",
-                    format!("Container image \"{image}\" already present on machine"),
-                );
-                note(false, "Created", format!("Created container: {container}"));
-                note(false, "Started", format!("Started container {container}"));
-                Stage::Running
-            }
-            Stage::BackOff => {
-                self.restarts = self.restarts.saturating_add(1);
-                note(false, "Started", format!("Started container {container}"));
-                Stage::Running
-            }
-            Stage::Running => match self.crash().map(|crash| crash.exit_code) {
-                None => Stage::Done { ok: true },
-                Some(code) => {
-                    self.last = Some((code, self.since, at));
-                    match self.restart {
-                        Restart::Never if code != 0 => Stage::Done { ok: false },
-                        Restart::Never => Stage::Done { ok: true },
-                        Restart::OnFailure if code == 0 => Stage::Done { ok: true },
-                        // The first restart is immediate.
-                        _ if self.restarts == 0 => {
-                            self.restarts = 1;
-                            note(false, "Started", format!("Started container {container}"));
-                            Stage::Running
-                        }
-                        _ => {
-                            note(
-                                true,
-                                "BackOff",
-                                format!("Back-off restarting failed container {container}"),
-                            );
-                            Stage::BackOff
-                        }
-                    }
-                }
-            },
-            Stage::Done { ok } => Stage::Done { ok },
-        };
-        self.stage = next;
-        self.since = at;
-    }
-
-    /// Whether the readiness probe succeeds at a moment, and when that changes next.
-    fn readiness(&self, now: Timestamp, config: &Config) -> (bool, Option<Timestamp>) {
-        if self.stage != Stage::Running {
-            return (false, None);
-        }
-        let rule = self.rule.as_deref();
-        if rule.is_some_and(|rule| rule.never_ready) {
-            return (false, None);
-        }
-        let first = self.since.plus(
-            rule.and_then(|rule| rule.ready_after)
-                .unwrap_or(config.default_ready),
-        );
-        if now < first {
-            return (false, Some(first));
-        }
-        let Some(lost) = rule
-            .and_then(|rule| rule.unready_after)
-            .map(|span| first.plus(span))
-        else {
-            return (true, None);
-        };
-        if now < lost {
-            return (true, Some(lost));
-        }
-        match rule
-            .and_then(|rule| rule.recovers_after)
-            .map(|span| lost.plus(span))
-        {
-            Some(again) if now < again => (false, Some(again)),
-            Some(_) => (true, None),
-            None => (false, None),
-        }
-    }
-}
-
 impl Cluster {
     pub(super) fn sync_pod(&mut self, key: &Key) {
         let Some(pod) = self.store.get(Kind::Pod, key).cloned() else {
-            self.kubelet.forget(key);
+            if self.kubelet.forget(key) {
+                self.plane_changed();
+            }
             return;
         };
         let uid = text(&pod, &["metadata", "uid"]);
@@ -353,6 +160,7 @@ impl Cluster {
             self.terminate(key, &pod, run);
             return;
         }
+        let before = run.serving();
         let mut notes = Vec::new();
         let image = list(&pod, &["spec", "containers"])
             .iter()
@@ -362,9 +170,9 @@ impl Cluster {
             let Some(due) = run.stage_ends(&self.config).filter(|due| *due <= self.now) else {
                 break;
             };
-            let before = run.stage;
+            let pending = run.stage == Stage::Pending;
             run.step(due, image, &mut notes);
-            if before == Stage::Pending {
+            if pending {
                 let message = format!(
                     "Successfully assigned {}/{} to node-{}",
                     key.namespace, key.name, run.node
@@ -404,6 +212,9 @@ impl Cluster {
             .min();
         let status = render(&pod, &run);
         let node = run.scheduled.map(|_| format!("node-{}", run.node));
+        if run.serving() != before {
+            self.plane_changed();
+        }
         self.kubelet.runs.insert(key.clone(), run);
         let bind = node.filter(|_| text(&pod, &["spec", "nodeName"]).is_empty());
         if bind.is_some() || at(&pod, &["status"]) != &status {
@@ -473,166 +284,4 @@ impl Cluster {
             self.discard(Kind::Pod, key);
         }
     }
-}
-
-/// The status that shows how a pod is.
-fn render(pod: &Value, run: &Run) -> Value {
-    let ready = run.ready_since.is_some();
-    let finished = matches!(run.stage, Stage::Done { .. });
-    let phase = match run.stage {
-        Stage::Done { ok: true } => "Succeeded",
-        Stage::Done { ok: false } => "Failed",
-        Stage::Running | Stage::BackOff => "Running",
-        _ => "Pending",
-    };
-    let mut conditions = Vec::new();
-    let mut condition = |kind: &str, fine: bool, since: Timestamp, reason: &str, message: &str| {
-        let mut out = json!({
-            "type": kind,
-            "status": if fine { "True" } else { "False" },
-            "lastProbeTime": null,
-            "lastTransitionTime": seconds(since),
-        });
-        if !reason.is_empty() {
-            set(&mut out, &["reason"], reason);
-            set(&mut out, &["message"], message);
-        }
-        conditions.push(out);
-    };
-    if let Some(scheduled) = run.scheduled {
-        let (reason, message) = if ready {
-            ("", String::new())
-        } else if finished {
-            ("PodCompleted", String::new())
-        } else {
-            (
-                "ContainersNotReady",
-                format!("containers with unready status: [{}]", run.container),
-            )
-        };
-        condition("Initialized", true, scheduled, "", "");
-        condition("Ready", ready, run.ready_changed, reason, &message);
-        condition(
-            "ContainersReady",
-            ready,
-            run.ready_changed,
-            reason,
-            &message,
-        );
-        condition("PodScheduled", true, scheduled, "", "");
-    } else if run.rule.as_ref().is_some_and(|rule| rule.unschedulable) {
-        condition(
-            "PodScheduled",
-            false,
-            run.created,
-            "Unschedulable",
-            "0/3 nodes are available: 3 Insufficient cpu.",
-        );
-    }
-    let mut status = json!({
-        "phase": phase,
-        "qosClass": text(pod, &["status", "qosClass"]),
-        "conditions": conditions,
-    });
-    if let Some(scheduled) = run.scheduled {
-        let containers: Vec<Value> = list(pod, &["spec", "containers"])
-            .iter()
-            .map(|container| container_status(container, run))
-            .collect();
-        set(&mut status, &["containerStatuses"], containers);
-        set(&mut status, &["startTime"], seconds(scheduled));
-        set(
-            &mut status,
-            &["hostIP"],
-            format!("192.168.0.{}", run.node + 1),
-        );
-        if !matches!(run.stage, Stage::Creating) {
-            set(&mut status, &["podIP"], run.ip.as_str());
-            set(&mut status, &["podIPs"], json!([{"ip": run.ip}]));
-        }
-    }
-    status
-}
-
-fn container_status(container: &Value, run: &Run) -> Value {
-    let name = text(container, &["name"]);
-    let image = text(container, &["image"]);
-    let affected = name == run.container;
-    let id = format!(
-        "containerd://{}",
-        super::ids::short_hash(&[&run.uid, name, &run.restarts.to_string()])
-    );
-    let started = !matches!(run.stage, Stage::Pending | Stage::Creating);
-    let ended = |code: i32, from: Timestamp, to: Timestamp| {
-        json!({"terminated": {
-            "exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" },
-            "startedAt": seconds(from), "finishedAt": seconds(to), "containerID": id,
-        }})
-    };
-    let waiting = |reason: &str, message: String| {
-        let mut out = json!({"waiting": {"reason": reason}});
-        if !message.is_empty() {
-            set(&mut out, &["waiting", "message"], message);
-        }
-        out
-    };
-    let running = json!({"running": {"startedAt": seconds(run.since)}});
-    let state = match run.stage {
-        Stage::Pending | Stage::Creating => waiting("ContainerCreating", String::new()),
-        Stage::PullFailed if affected => waiting(
-            "ErrImagePull",
-            format!("failed to pull image \"{image}\": manifest unknown"),
-        ),
-        Stage::PullBackOff if affected => waiting(
-            "ImagePullBackOff",
-            format!("Back-off pulling image \"{image}\""),
-        ),
-        Stage::BackOff if affected => {
-            let wait = back_off(run.restarts.saturating_sub(1)).as_millis() / 1000;
-            waiting(
-                "CrashLoopBackOff",
-                format!("back-off {wait}s restarting failed container={name}"),
-            )
-        }
-        Stage::Done { ok } => match run.last {
-            Some((code, from, to)) if !ok && affected => ended(code, from, to),
-            _ => ended(0, run.scheduled.unwrap_or(run.since), run.since),
-        },
-        _ => running,
-    };
-    let serves = match run.stage {
-        Stage::Running => !affected || run.ready_since.is_some(),
-        Stage::PullFailed | Stage::PullBackOff | Stage::BackOff => !affected,
-        _ => false,
-    };
-    let last = match run.last {
-        Some((code, from, to)) if affected && run.restarts > 0 => ended(code, from, to),
-        _ => json!({}),
-    };
-    json!({
-        "name": name,
-        "image": image,
-        "imageID": if started { image_id(image) } else { String::new() },
-        "containerID": if started { id.as_str() } else { "" },
-        "ready": serves,
-        "started": started && run.stage == Stage::Running,
-        "restartCount": if affected { run.restarts } else { 0 },
-        "state": state,
-        "lastState": last,
-    })
-}
-
-/// What a registry would say an image is: its digest, made up from its name where it has none.
-fn image_id(image: &str) -> String {
-    if image.contains('@') {
-        return image.to_owned();
-    }
-    let name = image
-        .rsplit_once(':')
-        .filter(|(_, tag)| !tag.contains('/'))
-        .map_or(image, |(name, _)| name);
-    let parts: Vec<String> = (0..4)
-        .map(|n| super::ids::short_hash(&[image, &n.to_string()]))
-        .collect();
-    format!("{name}@sha256:{}", parts.concat())
 }

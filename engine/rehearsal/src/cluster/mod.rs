@@ -1,14 +1,19 @@
 //! The simulated Kubernetes cluster: a state machine without clock, threads or I/O.
 //!
 //! [`Cluster::handle`] answers API requests as `kube-apiserver` would; [`Cluster::advance`] lets the
-//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, garbage collector) and a kubelet do what
+//! controllers (Deployment, ReplicaSet, Job, EndpointSlice, Gateway, autoscaler, garbage collector) and a kubelet do what
 //! is due by a moment; [`Cluster::next_due`] says when there is something to do next. Time and
 //! randomness come in as data, so that the same configuration and the same calls give the same bytes.
 //!
-//! Start reading at [`Cluster`]; `api` is the front door, `writes` what every change goes through,
-//! and the controllers are in `deployment`, `replicaset`, `kubelet`, `job`, `endpoints` and `garbage`.
+//! Start reading at [`Cluster`]; `api` is the front door, `changes` what changes an object that is
+//! there, `writes` what every change goes through, and the controllers are in `deployment`,
+//! `replicaset`, `kubelet`, `job`, `endpoints`, `gateway`, `autoscaler` and
+//! `garbage`.
 
 mod api;
+mod autoscaler;
+mod changes;
+mod conditions;
 mod config;
 mod defaults;
 mod deployment;
@@ -18,6 +23,7 @@ mod events;
 mod faults;
 mod fields;
 mod garbage;
+mod gateway;
 mod ids;
 mod job;
 mod json;
@@ -29,8 +35,11 @@ mod observe;
 mod pods;
 mod queue;
 mod replicaset;
+mod request;
 mod request_log;
 mod rollout;
+mod routing;
+mod scale;
 mod selector;
 mod status;
 mod store;
@@ -47,14 +56,17 @@ use std::sync::Arc;
 use phasegate_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-pub use self::api::{Answer, Body, Reply, Request};
+pub use self::autoscaler::{AutoscalerRule, Count};
 pub(crate) use self::config::glob;
 pub use self::config::{Config, Crash, PodRule, Pull};
 pub use self::endpoints::Endpoint;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
 pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub(crate) use self::request::parse_query;
+pub use self::request::{Answer, Body, Reply, Request};
 pub use self::request_log::LoggedRequest;
+pub(crate) use self::routing::{Asked, Routed};
 pub use self::watch::WatchId;
 
 use self::queue::{Queue, Work};
@@ -77,6 +89,10 @@ pub struct Cluster {
     kubelet: kubelet::Kubelet,
     rollouts: BTreeMap<String, deployment::Memo>,
     routes: endpoints::Routes,
+    routing: gateway::Routing,
+    /// Counts the changes of what the data plane does, or of the pods that it sends to.
+    plane: u64,
+    recommendations: autoscaler::Recommendations,
     recorder: events::Recorder,
     watches: watch::Watches,
     log: request_log::RequestLog,
@@ -108,6 +124,9 @@ impl Cluster {
             kubelet: kubelet::Kubelet::new(&config.pods),
             rollouts: BTreeMap::new(),
             routes: endpoints::Routes::default(),
+            routing: gateway::Routing::default(),
+            plane: 0,
+            recommendations: autoscaler::Recommendations::default(),
             recorder: events::Recorder::default(),
             watches: watch::Watches::default(),
             log: request_log::RequestLog::new(config.request_log),
@@ -163,10 +182,18 @@ impl Cluster {
             Work::Pod(key) => self.sync_pod(&key),
             Work::Endpoints(key) => self.sync_endpoints(&key),
             Work::Route(key) => self.sync_route(&key),
+            Work::Autoscaler(key) => self.sync_autoscaler(&key),
+            Work::Gateway(key) => self.sync_gateway(&key),
+            Work::RouteStatus(key) => self.sync_route_status(&key),
+            Work::RouteTable(key) => self.sync_route_table(&key),
             Work::Orphans(uid) => self.collect_orphans(&uid),
             Work::Foreground(kind, key) => self.delete_dependents(kind, &key),
             Work::Namespace(name) => self.empty_namespace(&name),
         }
+    }
+
+    fn plane_changed(&mut self) {
+        self.plane = self.plane.wrapping_add(1);
     }
 
     fn after(&mut self, delay: Span, work: Work) {

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Cluster;
-use super::api::Request;
 use super::json::{at, list, map, set, text};
 use super::kinds::Kind;
+use super::request::Request;
 use super::status::Failure;
 use super::store::Key;
 

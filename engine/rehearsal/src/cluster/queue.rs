@@ -17,6 +17,14 @@ pub(super) enum Work {
     Endpoints(Key),
     /// The data plane takes over what the endpoint slice of a Service says.
     Route(Key),
+    /// An autoscaler looks at its target.
+    Autoscaler(Key),
+    /// A Gateway says that it is ready.
+    Gateway(Key),
+    /// The status of an HTTPRoute follows its spec.
+    RouteStatus(Key),
+    /// The data plane takes over what an HTTPRoute says.
+    RouteTable(Key),
     /// Dependents of an object that is gone, by its uid.
     Orphans(String),
     /// An object that waits for its dependents to go.

@@ -3,7 +3,7 @@
 use phasegate_core::time::Timestamp;
 use serde::Serialize;
 
-use super::api::Request;
+use super::request::Request;
 
 /// One request as the cluster saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]

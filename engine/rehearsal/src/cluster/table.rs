@@ -1,12 +1,14 @@
 //! Objects as tables, which `kubectl get` prints.
 
+mod policies;
+
 use phasegate_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::Request;
 use super::json::{at, int, list, map, text};
 use super::kinds::Kind;
 use super::pods::label_text;
+use super::request::Request;
 use super::watch::is_leaving;
 
 /// Whether the client wants a table.
@@ -87,7 +89,7 @@ fn columns(kind: Kind) -> Vec<Column> {
             ("Endpoints", "string", false),
             AGE,
         ],
-        _ => &[AGE],
+        _ => policies::columns(kind),
     };
     std::iter::once(NAME)
         .chain(middle.iter().copied())
@@ -214,7 +216,7 @@ fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
                 age,
             ]
         }
-        _ => vec![name, age],
+        _ => policies::cells(kind, name, age, object),
     }
 }
 

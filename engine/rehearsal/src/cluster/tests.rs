@@ -1,5 +1,9 @@
 use super::*;
 
+mod autoscaler;
+mod gateway;
+mod objects;
+
 /// A cluster and a hand that asks it things at a moment that moves on.
 struct Hand {
     cluster: Cluster,

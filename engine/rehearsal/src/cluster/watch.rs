@@ -6,9 +6,9 @@ use std::sync::Arc;
 use phasegate_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::api::Request;
 use super::json::{at, text};
 use super::kinds::Kind;
+use super::request::Request;
 use super::selector::Selector;
 use super::status::Failure;
 use super::{Cluster, table};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::defaults;
+use super::gateway::{leads_to, names_parent};
 use super::json::{at, int, list, members, set, set_default, take, text};
 use super::kinds::{Info, Kind};
 use super::managers::{self, Writer};
@@ -46,11 +47,14 @@ impl Cluster {
             return;
         };
         let uid = text(&last, &["metadata", "uid"]).to_owned();
-        if kind == Kind::Pod {
-            self.kubelet.forget(key);
+        if kind == Kind::Pod && self.kubelet.forget(key) {
+            self.plane_changed();
         }
         if kind == Kind::Deployment {
             self.rollouts.remove(&uid);
+        }
+        if kind == Kind::HorizontalPodAutoscaler {
+            self.recommendations.forget(&uid);
         }
         self.wake(kind, key, Some(&last), None);
         if self.store.owned_by(&uid).next().is_some() {
@@ -74,14 +78,12 @@ impl Cluster {
         let object = after.or(before).unwrap_or(&Value::Null);
         match kind {
             Kind::Deployment => {
-                let generation =
-                    |o: Option<&Value>| o.and_then(|o| int(o, &["metadata", "generation"]));
                 let template = ["spec", "template"];
                 let before_it = before.map(|object| at(object, &template));
                 if before.is_some() && before_it != after.map(|object| at(object, &template)) {
                     self.template_changed = Some(self.now());
                 }
-                if generation(before) != generation(after) {
+                if other_generation(before, after) {
                     self.deployment_changed(object);
                     self.after(
                         self.config.observed_generation_lag,
@@ -105,7 +107,20 @@ impl Cluster {
                 self.wake_owner(key, object);
                 self.wake_services(key, object);
             }
-            Kind::Service => self.react(Work::Endpoints(key.clone())),
+            Kind::Service => {
+                self.react(Work::Endpoints(key.clone()));
+                if before.is_none() || after.is_none() {
+                    self.wake_routes(&key.namespace, |route| leads_to(route, &key.name));
+                }
+            }
+            Kind::HttpRoute if other_generation(before, after) => self.route_changed(key),
+            Kind::Gateway if other_generation(before, after) => {
+                self.react(Work::Gateway(key.clone()));
+                self.wake_routes("", |route| names_parent(route, &key.name));
+            }
+            Kind::HorizontalPodAutoscaler => {
+                self.after(self.config.autoscaler_sync, Work::Autoscaler(key.clone()));
+            }
             _ => {}
         }
     }
@@ -468,6 +483,13 @@ impl Cluster {
         }
         self.commit(kind, key, new);
     }
+}
+
+/// Whether the spec is another one, the object is new, or it is gone.
+fn other_generation(before: Option<&Value>, after: Option<&Value>) -> bool {
+    let generation =
+        |object: Option<&Value>| object.and_then(|object| int(object, &["metadata", "generation"]));
+    generation(before) != generation(after)
 }
 
 /// The owner that controls an object.

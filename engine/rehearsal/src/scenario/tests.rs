@@ -74,6 +74,21 @@ fn what_makes_no_sense_is_told_at_its_place() {
             4,
         ),
         ("series:\n  a: {points: []}\n", "order of time", 4),
+        (
+            "cluster:\n  autoscalers:\n    - {hpa: shop, wants: [[2m, 1], [1m, 2]]}\n",
+            "order of time",
+            5,
+        ),
+        (
+            "cluster:\n  autoscalers:\n    - {hpa: shop, wants: many}\n",
+            "wants",
+            5,
+        ),
+        (
+            "cluster:\n  autoscalerSync: 0s\n",
+            "some time between two looks",
+            4,
+        ),
         ("acts:\n  - {do: retry}\n", "needs `at` or `when`", 4),
         (
             "acts:\n  - {at: 1m, when: {line: x}, do: retry}\n",

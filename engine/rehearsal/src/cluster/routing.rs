@@ -1,0 +1,262 @@
+//! What the data plane does with the requests of a route: which rule fits a request, and where it
+//! sends them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::json::{at, int, list, text};
+use super::store::Key;
+
+/// A route as the data plane has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Table {
+    pub(super) hostnames: Vec<String>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// One rule of a route.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Rule {
+    matches: Vec<Match>,
+    pub(super) backends: Vec<Backend>,
+}
+
+/// Where a rule sends requests, and how many of them by weight.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Backend {
+    /// The name of a Service in the route's namespace.
+    pub(crate) service: String,
+    pub(crate) weight: u64,
+    /// Whether the Service is there; what would go to one that isn't is answered with an error.
+    pub(crate) valid: bool,
+}
+
+/// How much a match says about a request.
+type Rank = (bool, usize, bool, usize, usize);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Match {
+    exact: bool,
+    path: String,
+    method: Option<String>,
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    /// What this data plane can't do (regular expressions): it never fits.
+    foreign: bool,
+}
+
+/// A request, as far as routes look at it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// Where a route sends a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Routed {
+    pub(crate) namespace: String,
+    pub(crate) route: String,
+    /// Which of its rules fits; none where none does.
+    pub(crate) rule: Option<usize>,
+    /// The Services of that rule, by weight; those without weight are left out.
+    pub(crate) backends: Vec<Backend>,
+}
+
+impl Asked {
+    #[cfg(test)]
+    /// A GET of the root, which is what a request is that nothing is said about.
+    pub(crate) fn plain() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Table {
+    /// Reads the spec of a route.
+    pub(super) fn of(route: &Value, exists: impl Fn(&Key) -> bool) -> Self {
+        let namespace = text(route, &["metadata", "namespace"]);
+        let hostnames = list(route, &["spec", "hostnames"]).iter();
+        Self {
+            hostnames: hostnames
+                .filter_map(|name| name.as_str().map(str::to_owned))
+                .collect(),
+            rules: list(route, &["spec", "rules"])
+                .iter()
+                .map(|rule| Rule::of(rule, namespace, &exists))
+                .collect(),
+        }
+    }
+
+    /// How much of a host a name of the route is: all of it, or as many letters after the star.
+    pub(super) fn hosts(&self, host: &str) -> Option<usize> {
+        let fits = |name: &String| match name.strip_prefix('*') {
+            Some(suffix) => host.ends_with(suffix).then_some(suffix.len()),
+            None => (name == host).then_some(usize::MAX),
+        };
+        self.hostnames.iter().filter_map(fits).max()
+    }
+
+    /// The rule that fits a request best, as the Gateway API ranks them: an exact path, then the longest
+    /// one, then a method, then the most headers, then the most query parameters, then the first. With its place.
+    pub(super) fn rule_at(&self, asked: &Asked) -> Option<(usize, &Rule)> {
+        let mut best: Option<(Rank, (usize, &Rule))> = None;
+        for (index, rule) in self.rules.iter().enumerate() {
+            for wanted in rule.matches.iter().filter(|wanted| wanted.fits(asked)) {
+                let rank = wanted.rank();
+                if best.as_ref().is_none_or(|(known, _)| rank > *known) {
+                    best = Some((rank, (index, rule)));
+                }
+            }
+        }
+        best.map(|(_, found)| found)
+    }
+}
+
+impl Rule {
+    fn of(rule: &Value, namespace: &str, exists: &impl Fn(&Key) -> bool) -> Self {
+        let weight = |backend: &Value| {
+            u64::try_from(int(backend, &["weight"]).unwrap_or(1)).unwrap_or_default()
+        };
+        let backends = list(rule, &["backendRefs"]).iter().map(|backend| {
+            let name = text(backend, &["name"]);
+            let elsewhere = text(backend, &["namespace"]);
+            Backend {
+                service: name.to_owned(),
+                weight: weight(backend),
+                valid: text(backend, &["kind"]) == "Service"
+                    && (elsewhere.is_empty() || elsewhere == namespace)
+                    && exists(&Key::new(namespace, name)),
+            }
+        });
+        Self {
+            matches: list(rule, &["matches"]).iter().map(Match::of).collect(),
+            backends: backends.collect(),
+        }
+    }
+}
+
+impl Match {
+    fn of(wanted: &Value) -> Self {
+        let mut foreign = text(wanted, &["path", "type"]) == "RegularExpression";
+        let mut pairs = |field: &str| -> Vec<(String, String)> {
+            let mut out = Vec::new();
+            for pair in list(wanted, &[field]) {
+                foreign |= text(pair, &["type"]) == "RegularExpression";
+                out.push((
+                    text(pair, &["name"]).to_owned(),
+                    text(pair, &["value"]).to_owned(),
+                ));
+            }
+            out
+        };
+        let (headers, query) = (pairs("headers"), pairs("queryParams"));
+        Self {
+            exact: text(wanted, &["path", "type"]) == "Exact",
+            path: text(wanted, &["path", "value"]).to_owned(),
+            method: at(wanted, &["method"]).as_str().map(str::to_owned),
+            headers,
+            query,
+            foreign,
+        }
+    }
+
+    fn fits(&self, asked: &Asked) -> bool {
+        let path = if self.exact {
+            asked.path == self.path
+        } else {
+            // A prefix counts by whole elements of the path: `/a` is no prefix of `/ab`.
+            let prefix = self.path.trim_end_matches('/');
+            asked
+                .path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let has = |(name, value): &(String, String)| {
+            asked
+                .headers
+                .iter()
+                .any(|(known, held)| known.eq_ignore_ascii_case(name) && held == value)
+        };
+        !self.foreign
+            && path
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == asked.method)
+            && self.headers.iter().all(has)
+            && self.query.iter().all(|pair| asked.query.contains(pair))
+    }
+
+    fn rank(&self) -> Rank {
+        (
+            self.exact,
+            self.path.len(),
+            self.method.is_some(),
+            self.headers.len(),
+            self.query.len(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(path: &str, headers: &[(&str, &str)]) -> Asked {
+        Asked {
+            path: path.to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..Asked::plain()
+        }
+    }
+
+    #[test]
+    fn the_rule_that_says_most_about_a_request_has_it() {
+        let rule = |wanted: Value, service: &str| json!({"matches": [wanted], "backendRefs": [{"kind": "Service", "name": service, "weight": 1}]});
+        let prefix = |path: &str| json!({"path": {"type": "PathPrefix", "value": path}});
+        let header = json!({
+            "path": {"type": "PathPrefix", "value": "/"},
+            "headers": [{"type": "Exact", "name": "X-Canary", "value": "always"}],
+        });
+        let loose = json!({
+            "path": {"type": "PathPrefix", "value": "/"},
+            "headers": [{"type": "RegularExpression", "name": "X-Canary", "value": ".*"}],
+        });
+        let route = json!({"spec": {"rules": [
+            rule(prefix("/"), "all"),
+            rule(header, "canary"),
+            rule(loose, "never"),
+            rule(prefix("/shop"), "shop"),
+            rule(json!({"path": {"type": "Exact", "value": "/shop/cart"}}), "cart"),
+        ]}});
+        let table = Table::of(&route, |_| true);
+        for (asked, service) in [
+            (asked("/", &[]), "all"),
+            (asked("/shopping", &[]), "all"),
+            (asked("/shop/", &[]), "shop"),
+            (asked("/shop/cart", &[]), "cart"),
+            (asked("/", &[("x-canary", "always")]), "canary"),
+            (asked("/", &[("x-canary", "never")]), "all"),
+        ] {
+            let (_, rule) = table.rule_at(&asked).unwrap();
+            assert_eq!(rule.backends[0].service, service, "{asked:?}");
+        }
+        let post = Table::of(
+            &json!({"spec": {"rules": [rule(json!({"path": {"type": "PathPrefix", "value": "/"}, "method": "POST"}), "a")]}}),
+            |_| true,
+        );
+        assert!(post.rule_at(&Asked::plain()).is_none());
+    }
+}
