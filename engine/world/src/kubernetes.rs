@@ -9,47 +9,57 @@
 //! | File | Does |
 //! |---|---|
 //! | `transport`, `fault`, `path` | one exchange; what went wrong with it; where it goes |
-//! | `deployment` | reads a Deployment: settings, version, digest, marks |
+//! | `deployment`, `autoscaler` | read a Deployment: settings, version, digest, marks; and what scales it |
+//! | `locate`, `labels` | which Deployment serves; where a candidate can be, and by which labels it is told apart |
+//! | `slot` | the objects of stable and candidate |
 //! | `baseline`, `observe`, `diagnose` | what is there |
+//! | `cluster` | the port `Cluster` |
 //! | `change`, `claim` | writes of a run |
-//! | `lease` | who drives |
+//! | `create`, `manifest`, `remove` | the candidate's objects come and go |
+//! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
 //!
 //! **A write whose answer is missing is never reported as failed.** Connections that broke after
 //! the request may have left, time-outs, and answers by which the API server says that it doesn't
 //! know itself, are [`ChangeError::Unknown`](phasegate_runtime::ports::ChangeError::Unknown).
 //!
-//! **A write can't overtake a newer engine.** Each reads the Deployment and the Lease first, refuses
-//! where either knows of a later epoch, and carries the Deployment's `resourceVersion` as it was read
-//! before the Lease: whatever another engine writes in between makes the API server refuse ours.
+//! **A write can't overtake a newer engine.** Each reads its object and the Lease first, refuses where
+//! either knows of a later epoch, and carries the object's `resourceVersion` as it was read before the
+//! Lease: whatever another engine writes in between makes the API server refuse ours.
 
 use std::sync::Arc;
 
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::Change;
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::Span;
-use phasegate_core::workload::{Baseline, Diagnosis, Marks, Observation, Target};
-use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Clock, Cluster, LEASE_DURATION, LeaseError, ObjectError, Stamp,
-};
+use phasegate_core::workload::Target;
+use phasegate_runtime::ports::{ChangeError, Clock, LEASE_DURATION, LeaseError, ObjectError};
 use serde_json::Value;
 
 use self::fault::{Fault, Subject};
 use self::path::{Resource, with_query};
 use self::transport::{Call, Transport};
 
+mod autoscaler;
 mod baseline;
 mod change;
 mod claim;
+mod cluster;
+mod create;
 mod deployment;
 mod diagnose;
 mod fault;
+mod fence;
+mod labels;
 mod lease;
+mod locate;
+mod manifest;
 mod objects;
 mod observe;
 mod path;
+mod remove;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -63,6 +73,10 @@ pub const REQUEST_TIMEOUT: Span = Span::from_secs(30);
 pub const FIELD_MANAGER: &str = "phasegate";
 /// How often a write that met a newer version of its object is tried again at once.
 pub const WRITE_ATTEMPTS: u32 = 3;
+const JSON: &str = "application/json";
+const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// How many objects are asked for at a time.
 const PAGE: usize = 500;
 /// How many pages of objects are read before giving up.
@@ -200,51 +214,6 @@ impl KubeCluster {
                 ),
             )
         })
-    }
-}
-
-#[async_trait::async_trait]
-impl Cluster for KubeCluster {
-    async fn baseline(&self, target: &Target) -> Result<Baseline, Failure> {
-        self.read_baseline(target).await
-    }
-
-    async fn observe(&self, target: &Target) -> Result<Observation, Failure> {
-        self.read_observation(target).await
-    }
-
-    async fn change(
-        &self,
-        target: &Target,
-        change: &Change,
-        stamp: &Stamp,
-    ) -> Result<(), ChangeError> {
-        self.write_change(target, change, stamp).await
-    }
-
-    async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
-        self.read_changed(target, change).await
-    }
-
-    async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure> {
-        self.read_diagnosis(target).await
-    }
-
-    async fn claim(
-        &self,
-        target: &Target,
-        claim: &ClaimRecord,
-        stamp: &Stamp,
-    ) -> Result<(), ChangeError> {
-        self.write_claim(target, claim, stamp).await
-    }
-
-    async fn claimed(&self, target: &Target) -> Result<Option<ClaimRecord>, Failure> {
-        self.read_claim(target).await
-    }
-
-    async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
-        self.delete_claim(target, stamp).await
     }
 }
 

@@ -3,18 +3,14 @@
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_core::strategy::Autoscaler;
-use phasegate_core::workload::{Baseline, Target};
-use serde_json::Value;
+use phasegate_core::workload::{Baseline, Idle, Target};
 
 use super::path::Resource;
-use super::{KubeCluster, call, deployment, small, text};
+use super::{KubeCluster, autoscaler, call, deployment, slot, text};
 
 /// Asks for an object's metadata alone, so that the content of a Secret never leaves the cluster.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;q=0.1";
-/// Most autoscalers of a namespace that are looked through.
-const MAX_AUTOSCALERS: usize = 2000;
 
 impl KubeCluster {
     pub(super) async fn read_baseline(&self, target: &Target) -> Result<Baseline, Failure> {
@@ -32,6 +28,7 @@ impl KubeCluster {
             self.must_exist("Secret", "secrets", target, name).await?;
         }
         let [_, _, ready, _] = deployment::counts(&found);
+        let autoscalers = self.autoscalers(target).await?;
         Ok(Baseline {
             uid: text(&found, "/metadata/uid").to_owned(),
             resource_version: text(&found, "/metadata/resourceVersion").to_owned(),
@@ -39,10 +36,11 @@ impl KubeCluster {
             version: deployment::version(&found, &settings.image),
             settings,
             ready,
-            autoscaler: self.autoscaler(target).await?,
+            autoscaler: autoscaler::of(&autoscalers, &target.deployment).map(autoscaler::bounds),
             template_digest: deployment::template_digest(&found, target),
             self_healing: deployment::self_healing(&found),
             labels: deployment::selector_labels(&found),
+            idle: self.idle(target).await?,
         })
     }
 
@@ -70,36 +68,16 @@ impl KubeCluster {
         }
     }
 
-    /// The bounds of the autoscaler that acts on the Deployment.
-    async fn autoscaler(&self, target: &Target) -> Result<Option<Autoscaler>, Failure> {
-        let resource = Resource::fixed("autoscaling", "v2", "horizontalpodautoscalers");
-        let listed = self
-            .list(&resource, Some(&target.namespace), &[], MAX_AUTOSCALERS)
-            .await;
-        let found = match listed {
-            Ok(found) => found,
-            // A cluster without this API has no autoscaler.
-            Err(problem) if problem.fault.is_not_found() => return Ok(None),
-            Err(problem) => return Err(problem.into()),
+    /// What is kept in the candidate's place. Fails where somebody runs it.
+    async fn idle(&self, target: &Target) -> Result<Option<Idle>, Failure> {
+        let Some((there, found)) = self.candidate(target).await? else {
+            return Ok(None);
         };
-        Ok(found
-            .iter()
-            .find(|autoscaler| acts_on(autoscaler, target))
-            .map(|autoscaler| Autoscaler {
-                minimum: bound(autoscaler, "/spec/minReplicas"),
-                maximum: bound(autoscaler, "/spec/maxReplicas"),
-            }))
+        slot::must_be_idle(&found, &there)?;
+        let settings = deployment::settings(&found, &there)?;
+        Ok(Some(Idle {
+            image: settings.image,
+            replicas: settings.replicas,
+        }))
     }
-}
-
-fn acts_on(autoscaler: &Value, target: &Target) -> bool {
-    text(autoscaler, "/spec/scaleTargetRef/kind") == "Deployment"
-        && text(autoscaler, "/spec/scaleTargetRef/name") == target.deployment
-        && text(autoscaler, "/spec/scaleTargetRef/apiVersion").starts_with("apps/")
-}
-
-/// Kubernetes takes 1 where nothing is said.
-fn bound(autoscaler: &Value, pointer: &str) -> u32 {
-    let said = autoscaler.pointer(pointer).and_then(Value::as_u64);
-    said.map_or(1, small)
 }

@@ -1,28 +1,28 @@
-//! Writes to the Deployment, each a single request: by server-side apply, so that others see which
+//! Writes to a Deployment, each a single request: to stable's by server-side apply, so that others see which
 //! fields are ours and lose them knowingly.
 //!
 //! Server-side apply can only take away what nobody else owns. Where a write has to take away more
 //! (the `rollingUpdate` settings that `Recreate` doesn't allow and that whoever made the Deployment
 //! owns, or marks of ours that came about as below), it is a strategic merge patch instead. Both
 //! carry the version that was read, and name the same fields.
+//!
+//! The candidate's Deployment is made as a whole by another request, so that what is changed of it later
+//! is a strategic merge patch in any case: applying the few fields would say that the others are not wanted.
 
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Fields};
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_core::workload::{MARK_EFFECT, MARK_EPOCH, MARK_RUN, Marks, Rollout, Target};
+use phasegate_core::workload::{Marks, Rollout, Target};
 use phasegate_runtime::ports::{ChangeError, Stamp};
 use serde_json::{Map, Value, json};
 
+use super::fence::{MARKS, attempted, crowded, marks_of, not_marked_later, version};
 use super::path::{Resource, with_query};
 use super::{
-    FIELD_MANAGER, KubeCluster, Problem, WRITE_ATTEMPTS, call, count, deployment, effect, lease,
-    text,
+    APPLY, FIELD_MANAGER, KubeCluster, Problem, STRATEGIC, WRITE_ATTEMPTS, call, deployment,
+    effect, slot, text,
 };
-
-const APPLY: &str = "application/apply-patch+yaml";
-const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const MARKS: [&str; 3] = [MARK_RUN, MARK_EPOCH, MARK_EFFECT];
 
 impl KubeCluster {
     pub(super) async fn write_change(
@@ -31,6 +31,7 @@ impl KubeCluster {
         change: &Change,
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
+        let target = &slot::at(target, change.slot)?;
         let mut newest = None;
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.deployment(target).await?;
@@ -38,23 +39,12 @@ impl KubeCluster {
             if check(&found, target, change, stamp)? == Finding::InPlace {
                 return Ok(());
             }
-            match self.apply_change(&found, target, change, stamp).await {
-                Ok(_) => return Ok(()),
-                // Somebody wrote in between. What they wrote decides whether ours still holds.
-                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
-                Err(problem) => return Err(problem.change_error()),
+            newest = attempted(self.apply_change(&found, target, change, stamp).await)?;
+            if newest.is_none() {
+                return Ok(());
             }
         }
-        let why = newest.map_or_else(String::new, |problem| Failure::from(problem).message);
-        // Nothing that matters to the write has changed, so that it is worth another try a little later.
-        Err(ChangeError::Failed(Failure::new(
-            Kind::Retryable,
-            codes::CONFLICT,
-            format!(
-                "the Deployment `{}` was changed by others {WRITE_ATTEMPTS} times while it was to be written; {why}",
-                target.deployment
-            ),
-        )))
+        Err(crowded("Deployment", &target.deployment, newest))
     }
 
     async fn apply_change(
@@ -72,7 +62,7 @@ impl KubeCluster {
             &target.deployment,
         )?;
         let manager = ("fieldManager", FIELD_MANAGER);
-        let call = if applying_suffices(found, change) {
+        let call = if change.slot.is_stable() && applying_suffices(found, change) {
             call.target = with_query(&call.target, &[manager, ("force", "true")]);
             call.body(APPLY, applied(found, target, change, stamp))
         } else {
@@ -82,34 +72,25 @@ impl KubeCluster {
         self.transport.one(call.remark(effect(&stamp.key))).await
     }
 
-    /// Refuses where the Lease knows of a later engine than the one that wants to write.
-    pub(super) async fn not_overtaken(
-        &self,
-        target: &Target,
-        stamp: &Stamp,
-    ) -> Result<(), Failure> {
-        let found = self
-            .find_one(&Resource::leases(), &target.namespace, &lease::name(target))
-            .await?;
-        let epoch = found.map_or(0, |lease| count(&lease, "/spec/leaseTransitions"));
-        if epoch > stamp.epoch {
-            return Err(fenced(target, epoch, stamp));
-        }
-        Ok(())
-    }
-
     pub(super) async fn read_changed(
         &self,
         target: &Target,
         change: &Change,
     ) -> Result<(Marks, bool), Failure> {
-        let found = self.deployment(target).await?;
-        if text(&found, "/metadata/uid") != change.uid {
+        let found = if change.slot.is_stable() {
+            Some((target.clone(), self.deployment(target).await?))
+        } else {
+            self.candidate(target).await?
+        };
+        let Some((target, found)) = &found else {
+            return Ok((Marks::default(), false));
+        };
+        if !change.uid.is_empty() && text(found, "/metadata/uid") != change.uid {
             return Ok((Marks::default(), false));
         }
-        let settings = deployment::settings(&found, target)?;
+        let settings = deployment::settings(found, target)?;
         Ok((
-            deployment::marks(&found),
+            deployment::marks(found),
             deployment::has(&settings, &change.fields),
         ))
     }
@@ -130,21 +111,9 @@ fn check(
     change: &Change,
     stamp: &Stamp,
 ) -> Result<Finding, Failure> {
-    let uid = text(found, "/metadata/uid");
-    if uid != change.uid {
-        return Err(Failure::new(
-            Kind::Conflict,
-            codes::CONFLICT,
-            format!(
-                "the Deployment `{}` is another one than when the run began: expected uid {}, found {uid}",
-                target.deployment, change.uid
-            ),
-        ));
-    }
     let marks = deployment::marks(found);
-    if let Some(epoch) = marks.epoch.filter(|epoch| *epoch > stamp.epoch) {
-        return Err(fenced(target, epoch, stamp));
-    }
+    same(found, &marks, target, change, stamp)?;
+    not_marked_later(&marks, target, stamp)?;
     let settings = deployment::settings(found, target)?;
     // Our mark proves that this very write took place. What differs besides the image was changed
     // by others since, an autoscaler for example, and writing twice would undo that.
@@ -172,6 +141,42 @@ fn check(
     }
 }
 
+/// Refuses another Deployment of the same name: stable's is known by its uid, the candidate's by our marks.
+fn same(
+    found: &Value,
+    marks: &Marks,
+    target: &Target,
+    change: &Change,
+    stamp: &Stamp,
+) -> Result<(), Failure> {
+    let uid = text(found, "/metadata/uid");
+    let expected = if change.uid.is_empty() {
+        let foreign = marks.run.as_ref().is_some_and(|run| *run != stamp.run);
+        let unmarked = change.marked && marks.run.is_none();
+        if !foreign && !unmarked {
+            return Ok(());
+        }
+        format!("one with the marks of run `{}`", stamp.run)
+    } else if uid == change.uid {
+        return Ok(());
+    } else {
+        format!("uid {}", change.uid)
+    };
+    let whose = match &marks.run {
+        Some(run) if change.uid.is_empty() => format!("one with those of run `{run}`"),
+        None if change.uid.is_empty() => "one without".to_owned(),
+        _ => format!("uid {uid}"),
+    };
+    Err(Failure::new(
+        Kind::Conflict,
+        codes::CONFLICT,
+        format!(
+            "the Deployment `{}` is another one than this run knows: expected {expected}, found {whose}",
+            target.deployment
+        ),
+    ))
+}
+
 /// Who wrote last to what isn't the status, for a person who has to find out.
 fn last_writer(found: &Value) -> String {
     super::items(found, "/metadata/managedFields")
@@ -186,17 +191,6 @@ fn last_writer(found: &Value) -> String {
                 text(entry, "/time")
             )
         })
-}
-
-fn fenced(target: &Target, epoch: u64, stamp: &Stamp) -> Failure {
-    Failure::new(
-        Kind::Fenced,
-        codes::STALE_EPOCH,
-        format!(
-            "another engine drives `{target}` now: its epoch is {epoch}, this one's {}",
-            stamp.epoch
-        ),
-    )
 }
 
 /// Whether all that the write has to take away is ours alone.
@@ -221,14 +215,6 @@ fn others_own_marks(found: &Value) -> bool {
     })
 }
 
-fn marks_of(stamp: &Stamp) -> Value {
-    json!({
-        MARK_RUN: stamp.run,
-        MARK_EPOCH: stamp.epoch.to_string(),
-        MARK_EFFECT: stamp.key,
-    })
-}
-
 /// What is applied. It names every field that the run owns, since server-side apply takes away what
 /// its manager named before and doesn't name any more: the marks, after the last write.
 fn applied(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Value {
@@ -239,7 +225,7 @@ fn applied(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Va
     metadata.insert("uid".to_owned(), change.uid.as_str().into());
     metadata.insert("resourceVersion".to_owned(), version(found));
     if change.marked {
-        metadata.insert("annotations".to_owned(), marks_of(stamp));
+        metadata.insert("annotations".to_owned(), marks_of(stamp).into());
     }
     json!({
         "apiVersion": "apps/v1",
@@ -269,10 +255,6 @@ fn patched(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Va
         "metadata": {"resourceVersion": version(found), "annotations": marks},
         "spec": spec,
     })
-}
-
-fn version(found: &Value) -> Value {
-    text(found, "/metadata/resourceVersion").into()
 }
 
 fn spec(fields: &Fields, container: &str) -> Value {

@@ -8,12 +8,10 @@ use phasegate_runtime::ports::{ChangeError, ClaimRecord, Stamp};
 use serde_json::{Value, json};
 
 use super::path::{Resource, with_query};
-use super::{FIELD_MANAGER, KubeCluster, WRITE_ATTEMPTS, call, effect, text};
-
-const JSON: &str = "application/json";
+use super::{FIELD_MANAGER, JSON, KubeCluster, WRITE_ATTEMPTS, call, effect, text};
 
 fn name(target: &Target) -> String {
-    format!("phasegate-claim-{}", target.deployment)
+    format!("phasegate-claim-{}", target.workload)
 }
 
 impl KubeCluster {

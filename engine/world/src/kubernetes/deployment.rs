@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::{count, items, small, text};
 
-const OWN_ANNOTATIONS: &str = "phasegate.dev/";
+pub(super) const OWN_ANNOTATIONS: &str = "phasegate.dev/";
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-const VERSION_LABEL: &str = "app.kubernetes.io/version";
+pub(super) const VERSION_LABEL: &str = "app.kubernetes.io/version";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 /// What Kubernetes takes where a Deployment says nothing.
 const DEFAULT_SHARE: &str = "25%";
@@ -43,16 +43,19 @@ pub(super) fn container<'a>(deployment: &'a Value, target: &Target) -> Result<&'
         })
 }
 
+/// The wanted number of pods.
+pub(super) fn wanted(deployment: &Value) -> u32 {
+    let said = deployment.pointer("/spec/replicas").and_then(Value::as_u64);
+    // Kubernetes takes 1 where nothing is said.
+    said.map_or(1, small)
+}
+
 /// The fields that a run may set.
 pub(super) fn settings(deployment: &Value, target: &Target) -> Result<Settings, Failure> {
     let image = text(container(deployment, target)?, "/image").to_owned();
-    let replicas = deployment
-        .pointer("/spec/replicas")
-        .and_then(Value::as_u64)
-        .unwrap_or(1);
     Ok(Settings {
         image,
-        replicas: small(replicas),
+        replicas: wanted(deployment),
         rollout: rollout(deployment),
     })
 }
@@ -134,8 +137,18 @@ pub(super) fn labelled<'a>(object: &'a Value, place: &str, name: &str) -> Option
 
 /// The labels by which the Deployment finds its pods.
 pub(super) fn selector_labels(deployment: &Value) -> BTreeMap<String, String> {
-    deployment
-        .pointer("/spec/selector/matchLabels")
+    labels_at(deployment, "/spec/selector/matchLabels")
+}
+
+/// The labels of the Deployment's pods.
+pub(super) fn pod_labels(deployment: &Value) -> BTreeMap<String, String> {
+    labels_at(deployment, "/spec/template/metadata/labels")
+}
+
+/// The labels at a JSON pointer.
+pub(super) fn labels_at(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+    object
+        .pointer(pointer)
         .and_then(Value::as_object)
         .into_iter()
         .flatten()

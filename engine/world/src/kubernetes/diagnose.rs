@@ -23,34 +23,47 @@ const LOG_BYTES: usize = 16 << 10;
 const EVENTS_READ: usize = 5000;
 
 impl KubeCluster {
-    /// Fails only where the Deployment itself can't be read; what else is missing is said in its place.
+    /// Fails only where stable's Deployment can't be read; what else is missing is said in its place.
     pub(super) async fn read_diagnosis(&self, target: &Target) -> Result<Diagnosis, Failure> {
-        let found = self.deployment(target).await?;
-        let family = match self.family(&found, target).await {
-            Ok(family) => family,
-            Err(problem) => {
-                let note = format!("(pods could not be read: {})", Failure::from(problem));
-                return Ok(Diagnosis {
-                    events: vec![note],
-                    logs: Vec::new(),
-                });
-            }
-        };
-        let events = match self.events(&family, target).await {
-            Ok(events) => events,
-            Err(problem) => vec![format!(
-                "(events could not be read: {})",
-                Failure::from(problem)
-            )],
-        };
-        let mut logs = Vec::new();
-        for pod in failing(&family.pods, target) {
-            logs.extend(self.last_lines(pod, target).await);
+        let mut there = vec![(target.clone(), self.deployment(target).await?)];
+        let mut told = Diagnosis::default();
+        match self.candidate(target).await {
+            Ok(candidate) => there.extend(candidate),
+            Err(problem) => told
+                .events
+                .push(unread("the candidate", &Failure::from(problem))),
         }
-        Ok(Diagnosis { events, logs })
+        let mut names = BTreeSet::new();
+        let mut family = Family::default();
+        for (target, found) in there {
+            match self.family(&found, &target).await {
+                Ok(one) => {
+                    family.sets.extend(one.sets);
+                    family.pods.extend(one.pods);
+                    names.insert(target.deployment);
+                }
+                Err(problem) => told.events.push(unread("pods", &Failure::from(problem))),
+            }
+        }
+        if names.is_empty() {
+            return Ok(told);
+        }
+        match self.events(&family, &names, target).await {
+            Ok(events) => told.events.extend(events),
+            Err(problem) => told.events.push(unread("events", &Failure::from(problem))),
+        }
+        for pod in failing(&family.pods, target) {
+            told.logs.extend(self.last_lines(pod, target).await);
+        }
+        Ok(told)
     }
 
-    async fn events(&self, family: &Family, target: &Target) -> Result<Vec<String>, Problem> {
+    async fn events(
+        &self,
+        family: &Family,
+        deployments: &BTreeSet<String>,
+        target: &Target,
+    ) -> Result<Vec<String>, Problem> {
         let resource = Resource::fixed("", "v1", "events");
         let namespace = Some(target.namespace.as_str());
         let mut events = self.list(&resource, namespace, &[], EVENTS_READ).await?;
@@ -60,7 +73,9 @@ impl KubeCluster {
             .map(|set| text(set, "/metadata/name"))
             .collect();
         // What went well tells nothing about what failed.
-        events.retain(|event| text(event, "/type") != "Normal" && is_about(event, &sets, target));
+        events.retain(|event| {
+            text(event, "/type") != "Normal" && is_about(event, &sets, deployments)
+        });
         events.sort_by(|a, b| last_seen(a).cmp(last_seen(b)));
         let surplus = events.len().saturating_sub(MAX_EVENTS);
         Ok(events.iter().skip(surplus).map(event_line).collect())
@@ -135,12 +150,16 @@ fn failing<'a>(pods: &'a [Value], target: &Target) -> Vec<&'a Value> {
         .collect()
 }
 
-/// Whether an event is about the Deployment, one of its ReplicaSets, or a pod of one. Pods are told
-/// by their names, since those that failed first may be gone.
-fn is_about(event: &Value, sets: &BTreeSet<&str>, target: &Target) -> bool {
+fn unread(what: &str, failure: &Failure) -> String {
+    format!("({what} could not be read: {failure})")
+}
+
+/// Whether an event is about one of the Deployments, one of their ReplicaSets, or a pod of one. Pods are
+/// told by their names, since those that failed first may be gone.
+fn is_about(event: &Value, sets: &BTreeSet<&str>, deployments: &BTreeSet<String>) -> bool {
     let name = text(event, "/involvedObject/name");
     match text(event, "/involvedObject/kind") {
-        "Deployment" => name == target.deployment,
+        "Deployment" => deployments.contains(name),
         "ReplicaSet" => sets.contains(name),
         "Pod" => name
             .rsplit_once('-')

@@ -13,13 +13,14 @@ use phasegate_runtime::ports::{Grant, Holder, LeaseError, Leases};
 use serde_json::{Map, Value, json};
 
 use super::path::{Resource, with_query};
-use super::{FIELD_MANAGER, KubeCluster, Problem, WRITE_ATTEMPTS, call, count, deployment, text};
+use super::{
+    FIELD_MANAGER, JSON, KubeCluster, Problem, WRITE_ATTEMPTS, call, count, deployment, text,
+};
 
-const JSON: &str = "application/json";
 const REMARK: &str = "lease";
 
 pub(super) fn name(target: &Target) -> String {
-    format!("phasegate-{}", target.deployment)
+    format!("phasegate-{}", target.workload)
 }
 
 impl KubeCluster {
@@ -70,16 +71,18 @@ impl KubeCluster {
             .await
     }
 
-    /// The epoch of a lease that is made anew: above what a lost one may have written to the object.
+    /// The epoch of a lease that is made anew: above what a lost one may have written to the objects.
     async fn first_epoch(&self, target: &Target) -> Result<u64, Failure> {
-        let found = self
-            .find_one(
-                &Resource::deployments(),
-                &target.namespace,
-                &target.deployment,
-            )
+        let (deployments, namespace) = (Resource::deployments(), &target.namespace);
+        let stable = self
+            .find_one(&deployments, namespace, &target.deployment)
             .await?;
-        let marked = found.and_then(|found| deployment::marks(&found).epoch);
+        let candidate = self.candidate(target).await?.map(|(_, found)| found);
+        let marked = [stable, candidate]
+            .iter()
+            .flatten()
+            .filter_map(|found| deployment::marks(found).epoch)
+            .max();
         Ok(marked.unwrap_or_default().saturating_add(1))
     }
 

@@ -1,16 +1,14 @@
 //! Objects as plugins reach them. Which kinds, verbs and namespaces a plugin may touch was decided before.
 
 use ::http::Method;
-use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects};
+use phasegate_core::failure::{Failure, Kind};
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Writer};
 use serde_json::Value;
 
 use super::fault::Fault;
 use super::path::{Resource, with_query};
 use super::transport::Call;
-use super::{KubeCluster, subject, text};
-
-const APPLY: &str = "application/apply-patch+yaml";
-const MERGE: &str = "application/merge-patch+json";
+use super::{APPLY, KubeCluster, MERGE, effect, subject, text};
 
 fn call(method: Method, verb: &'static str, object: &ObjectRef) -> Result<Call, ObjectError> {
     if object.name.is_empty() {
@@ -25,8 +23,26 @@ fn call(method: Method, verb: &'static str, object: &ObjectRef) -> Result<Call, 
     Ok(Call::new(method, path, subject))
 }
 
-fn remark(manager: &str) -> String {
-    format!("plugin {manager}")
+/// On whose behalf the request is made: of the run's effect, where it is made for one.
+fn remark(writer: &Writer) -> String {
+    match &writer.effect {
+        Some((_, stamp)) => effect(&stamp.key),
+        None => format!("plugin {}", writer.manager),
+    }
+}
+
+impl KubeCluster {
+    /// Refuses the write of a plugin that was called by an engine which has been overtaken since.
+    async fn may_write(&self, writer: &Writer) -> Result<(), ObjectError> {
+        let Some((target, stamp)) = &writer.effect else {
+            return Ok(());
+        };
+        let refused = |failure: Failure| match failure.kind {
+            Kind::Fenced | Kind::Denied => ObjectError::Denied(failure.message),
+            _ => ObjectError::Unavailable(failure.message),
+        };
+        self.not_overtaken(target, stamp).await.map_err(refused)
+    }
 }
 
 #[async_trait::async_trait]
@@ -65,7 +81,7 @@ impl Objects for KubeCluster {
         Ok(found)
     }
 
-    async fn apply(&self, manager: &str, object: &Value) -> Result<Value, ObjectError> {
+    async fn apply(&self, writer: &Writer, object: &Value) -> Result<Value, ObjectError> {
         let namespace = text(object, "/metadata/namespace");
         let named = ObjectRef {
             api_version: text(object, "/apiVersion").to_owned(),
@@ -76,26 +92,29 @@ impl Objects for KubeCluster {
         let mut call = call(Method::PATCH, "patch", &named)?;
         call.target = with_query(
             &call.target,
-            &[("fieldManager", manager), ("force", "false")],
+            &[("fieldManager", &writer.manager), ("force", "false")],
         );
-        let call = call.body(APPLY, object.clone()).remark(remark(manager));
+        let call = call.body(APPLY, object.clone()).remark(remark(writer));
+        self.may_write(writer).await?;
         Ok(self.transport.one(call).await?)
     }
 
     async fn patch(
         &self,
-        manager: &str,
+        writer: &Writer,
         object: &ObjectRef,
         merge: &Value,
     ) -> Result<Value, ObjectError> {
         let mut call = call(Method::PATCH, "patch", object)?;
-        call.target = with_query(&call.target, &[("fieldManager", manager)]);
-        let call = call.body(MERGE, merge.clone()).remark(remark(manager));
+        call.target = with_query(&call.target, &[("fieldManager", &writer.manager)]);
+        let call = call.body(MERGE, merge.clone()).remark(remark(writer));
+        self.may_write(writer).await?;
         Ok(self.transport.one(call).await?)
     }
 
-    async fn remove(&self, object: &ObjectRef) -> Result<(), ObjectError> {
-        let call = call(Method::DELETE, "delete", object)?.remark("plugin".to_owned());
+    async fn remove(&self, writer: &Writer, object: &ObjectRef) -> Result<(), ObjectError> {
+        let call = call(Method::DELETE, "delete", object)?.remark(remark(writer));
+        self.may_write(writer).await?;
         self.transport.one(call).await?;
         Ok(())
     }

@@ -7,12 +7,13 @@ use phasegate_core::workload::{Observation, PODS_LISTED, Pod, Target};
 use serde_json::Value;
 
 use super::path::Resource;
-use super::{KubeCluster, Problem, count, deployment, items, small, text};
+use super::{KubeCluster, Problem, autoscaler, count, deployment, items, small, text};
 
 /// Most pods or ReplicaSets that are looked through.
 const MAX_OBJECTS: usize = 5000;
 
 /// A Deployment's ReplicaSets and pods.
+#[derive(Default)]
 pub(super) struct Family {
     pub(super) sets: Vec<Value>,
     pub(super) pods: Vec<Value>,
@@ -21,8 +22,24 @@ pub(super) struct Family {
 impl KubeCluster {
     pub(super) async fn read_observation(&self, target: &Target) -> Result<Observation, Failure> {
         let found = self.deployment(target).await?;
-        let settings = deployment::settings(&found, target)?;
-        let family = self.family(&found, target).await?;
+        let autoscalers = self.autoscalers(target).await?;
+        let mut seen = self.see(target, &found, &autoscalers).await?;
+        if let Some((there, found)) = self.candidate(target).await? {
+            let candidate = self.see(&there, &found, &autoscalers).await?;
+            seen.beside = Some(Box::new(candidate));
+        }
+        Ok(seen)
+    }
+
+    /// What is seen of one Deployment.
+    async fn see(
+        &self,
+        target: &Target,
+        found: &Value,
+        autoscalers: &[Value],
+    ) -> Result<Observation, Failure> {
+        let settings = deployment::settings(found, target)?;
+        let family = self.family(found, target).await?;
         let mut pods: Vec<Pod> = family
             .pods
             .iter()
@@ -32,24 +49,26 @@ impl KubeCluster {
         pods.sort_by_key(|pod| pod.ready && pod.waiting.is_none());
         pods.truncate(PODS_LISTED);
         pods.sort_by(|a, b| a.name.cmp(&b.name));
-        let generation = count(&found, "/metadata/generation");
-        let observed_generation = count(&found, "/status/observedGeneration");
-        let [total, updated, ready, available] = deployment::counts(&found);
+        let generation = count(found, "/metadata/generation");
+        let observed_generation = count(found, "/status/observedGeneration");
+        let [total, updated, ready, available] = deployment::counts(found);
         Ok(Observation {
             at: self.transport.clock.now(),
-            uid: text(&found, "/metadata/uid").to_owned(),
+            uid: text(found, "/metadata/uid").to_owned(),
             generation,
             observed_generation,
             settings,
-            template_digest: deployment::template_digest(&found, target),
+            template_digest: deployment::template_digest(found, target),
             total,
             updated,
             ready,
             available,
             // A controller that hasn't seen the present specification gave up on an earlier one.
-            deadline_exceeded: observed_generation >= generation && gave_up(&found),
-            marks: deployment::marks(&found),
+            deadline_exceeded: observed_generation >= generation && gave_up(found),
+            marks: deployment::marks(found),
             pods,
+            autoscaler: autoscaler::of(autoscalers, &target.deployment).map(autoscaler::bounds),
+            beside: None,
         })
     }
 

@@ -41,6 +41,14 @@ impl Resource {
         Self::fixed("apps", "v1", "deployments")
     }
 
+    pub(super) fn services() -> Self {
+        Self::fixed("", "v1", "services")
+    }
+
+    pub(super) fn autoscalers() -> Self {
+        Self::fixed("autoscaling", "v2", "horizontalpodautoscalers")
+    }
+
     pub(super) fn config_maps() -> Self {
         Self::fixed("", "v1", "configmaps")
     }

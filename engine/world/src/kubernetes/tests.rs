@@ -7,9 +7,10 @@ use ::http::{Request, Response};
 use async_trait::async_trait;
 use http_body_util::{BodyExt, Full};
 use kube::client::Body;
+use phasegate_core::failure::Failure;
 use phasegate_core::time::{Span, Timestamp};
-use phasegate_core::workload::Target;
-use phasegate_runtime::ports::{Clock, Stamp};
+use phasegate_core::workload::{Beside, Target};
+use phasegate_runtime::ports::{ChangeError, Clock, Stamp};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::BoxError;
@@ -17,9 +18,14 @@ use tower::BoxError;
 use super::{KubeCluster, Options};
 use crate::connect::client_from_service;
 
+mod autoscaler;
+mod candidate;
+mod create;
 mod lease;
+mod locate;
 mod objects;
 mod reads;
+mod remove;
 mod writes;
 
 /// A moment that all tests share.
@@ -176,6 +182,12 @@ fn status(code: u16, reason: &str, message: &str) -> Reply {
 }
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const CANDIDATE: &str = "/apis/apps/v1/namespaces/shop/deployments/web-candidate";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
+const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
+const SERVICE: &str = "/api/v1/namespaces/shop/services/web";
+const CANDIDATE_SERVICE: &str = "/api/v1/namespaces/shop/services/web-candidate";
+const SERVICES: &str = "/api/v1/namespaces/shop/services";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/phasegate-web";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/shop/leases";
 const CLAIM: &str = "/api/v1/namespaces/shop/configmaps/phasegate-claim-web";
@@ -187,11 +199,31 @@ fn target() -> Target {
     Target {
         cluster: "simulated".to_owned(),
         namespace: "shop".to_owned(),
+        workload: "web".to_owned(),
         deployment: "web".to_owned(),
         container: "app".to_owned(),
         service: None,
         config_maps: Vec::new(),
         secrets: Vec::new(),
+        beside: None,
+    }
+}
+
+/// The target with a candidate beside it, told by `app` and reached by a router.
+fn beside() -> Target {
+    let labels = |value: &str| [("app".to_owned(), value.to_owned())].into();
+    Target {
+        service: Some("web".to_owned()),
+        beside: Some(Beside {
+            deployment: "web-candidate".to_owned(),
+            service: Some("web-candidate".to_owned()),
+            live: None,
+            colour: None,
+            labels: labels("web-candidate"),
+            stable_selector: labels("web"),
+            candidate_selector: labels("web-candidate"),
+        }),
+        ..target()
     }
 }
 
@@ -242,6 +274,44 @@ fn marked(epoch: u64, key: &str) -> Value {
 fn with_image(mut object: Value, image: &str) -> Value {
     object["spec"]["template"]["spec"]["containers"][1]["image"] = image.into();
     object
+}
+
+/// The candidate's Deployment, as the run of [`stamp`] made it.
+fn candidate() -> Value {
+    let mut object = with_image(marked(3, "earlier"), "web:1.1");
+    object["metadata"]["name"] = "web-candidate".into();
+    object["metadata"]["uid"] = "u-2".into();
+    object["metadata"]["resourceVersion"] = "52".into();
+    object["metadata"]["annotations"]["phasegate.dev/made-by"] = stamp().run.into();
+    object["spec"]["replicas"] = 2.into();
+    object["spec"]["selector"]["matchLabels"]["app"] = "web-candidate".into();
+    object["spec"]["template"]["metadata"]["labels"]["app"] = "web-candidate".into();
+    object
+}
+
+/// The same Deployment, made by others and wanting so many pods.
+fn foreign(replicas: u32) -> Value {
+    let mut object = candidate();
+    object["metadata"]["annotations"] = json!({"team": "shop"});
+    object["spec"]["replicas"] = replicas.into();
+    object
+}
+
+fn autoscaler(name: &str, deployment: &str, minimum: u32, maximum: u32) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("h-{name}"), "resourceVersion": "71"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
+            "minReplicas": minimum, "maxReplicas": maximum, "metrics": [{"type": "Resource"}],
+        },
+    })
+}
+
+fn failed(result: Result<(), ChangeError>) -> Failure {
+    match result {
+        Err(ChangeError::Failed(failure)) => failure,
+        other => panic!("expected a failure, not {other:?}"),
+    }
 }
 
 fn seconds(s: u64) -> Span {

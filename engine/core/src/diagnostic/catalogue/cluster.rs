@@ -49,4 +49,10 @@ codes! {
     cause: "Missing rights, a quota, an admission rule, or an object that is not valid.",
     fix: "Read the server's message; grant the right or correct the object.",
     example: "kubectl auth can-i patch deployments -n NAMESPACE";
+    NO_PLACE_BESIDE = 409,
+    title: "No place for a candidate",
+    means: "A candidate can't be brought up beside the version that serves: its place is taken, or its pods could not be told from the others.",
+    cause: "A Deployment or Service of the candidate's name that is somebody else's or still has pods, or labels by which the two could not be told apart.",
+    fix: "Free the place or change the labels as the message says, or use a strategy that deploys in place.",
+    example: "kubectl get deployments,services -n NAMESPACE -o wide --show-labels";
 }

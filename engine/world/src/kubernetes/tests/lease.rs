@@ -1,4 +1,6 @@
-use phasegate_runtime::ports::{Grant, Holder, LEASE_DURATION, LeaseError, Leases};
+use phasegate_runtime::ports::{
+    ClaimRecord, Cluster, Grant, Holder, LEASE_DURATION, LeaseError, Leases,
+};
 use serde_json::json;
 
 use super::*;
@@ -62,6 +64,35 @@ async fn a_lease_that_is_missing_is_created_above_the_epoch_on_the_object() {
     assert_eq!(identity, json!(holder("e-1", "s-1")));
     found["holderIdentity"] = spec["holderIdentity"].clone();
     assert_eq!(found, spec);
+}
+
+#[tokio::test]
+async fn claim_and_lease_are_named_after_the_workload_whichever_deployment_serves() {
+    let swapped = Target {
+        deployment: "web-green".to_owned(),
+        ..beside()
+    };
+    let server = Server::default()
+        .ok("GET", CANDIDATE, marked(9, "x"))
+        .ok("POST", LEASES, json!({}))
+        .ok("POST", CONFIG_MAPS, json!({}));
+    let cluster = server.cluster();
+    let taken = cluster.acquire(&swapped, &holder("e-1", "s-1")).await;
+    // The candidate's Deployment is marked too.
+    assert_eq!(taken.unwrap().epoch, 10);
+    let claim = ClaimRecord {
+        run: stamp().run,
+        plan: "sha256:aa".to_owned(),
+        started_by: "ada".to_owned(),
+        key: "k".to_owned(),
+    };
+    cluster.claim(&swapped, &claim, &stamp()).await.unwrap();
+    let names: Vec<Value> = server
+        .writes()
+        .iter()
+        .map(|write| write.body["metadata"]["name"].clone())
+        .collect();
+    assert_eq!(names, ["phasegate-web", "phasegate-claim-web"]);
 }
 
 #[tokio::test]
@@ -169,7 +200,9 @@ async fn a_lease_is_renewed_and_given_back_while_it_is_ours_and_lost_when_it_is_
             expires: NOW.plus(LEASE_DURATION)
         }
     );
-    cluster.release(&target(), &me, &grant(4)).await.unwrap();
+    Leases::release(&cluster, &target(), &me, &grant(4))
+        .await
+        .unwrap();
     let writes = ours.writes();
     assert_eq!(
         writes[0].body["spec"]["renewTime"],
@@ -190,7 +223,7 @@ async fn a_lease_is_renewed_and_given_back_while_it_is_ours_and_lost_when_it_is_
             Err(LeaseError::Lost)
         );
         assert_eq!(
-            cluster.release(&target(), &me, &grant(epoch)).await,
+            Leases::release(&cluster, &target(), &me, &grant(epoch)).await,
             Err(LeaseError::Lost)
         );
         assert!(server.writes().is_empty());

@@ -1,4 +1,4 @@
-use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects};
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Writer};
 use serde_json::json;
 
 use super::super::text;
@@ -13,13 +13,20 @@ fn config_map(name: &str) -> ObjectRef {
     }
 }
 
+fn writer(effect: bool) -> Writer {
+    Writer {
+        manager: "phasegate-flags".to_owned(),
+        effect: effect.then(|| (target(), stamp())),
+    }
+}
+
 const FLAGS: &str = "/api/v1/namespaces/shop/configmaps/flags";
 
 #[tokio::test]
 async fn a_plugin_applies_without_force_under_its_own_name() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags", "namespace": "shop"}, "data": {"a": "1"}});
     let server = Server::default().ok("PATCH", FLAGS, object.clone());
-    let applied = server.cluster().apply("phasegate-flags", &object).await;
+    let applied = server.cluster().apply(&writer(false), &object).await;
     assert_eq!(applied, Ok(object.clone()));
     let write = &server.writes()[0];
     assert_eq!(
@@ -38,9 +45,14 @@ async fn a_plugin_patches_and_removes() {
         .ok("DELETE", FLAGS, json!({}));
     let cluster = server.cluster();
     let merge = json!({"data": {"a": null}});
-    let patched = cluster.patch("p", &config_map("flags"), &merge).await;
+    let patched = cluster
+        .patch(&writer(false), &config_map("flags"), &merge)
+        .await;
     assert_eq!(patched, Ok(json!({"patched": true})));
-    cluster.remove(&config_map("flags")).await.unwrap();
+    cluster
+        .remove(&writer(false), &config_map("flags"))
+        .await
+        .unwrap();
     let writes = server.writes();
     assert_eq!(writes[0].content_type, "application/merge-patch+json");
     assert_eq!(writes[0].body, merge);
@@ -48,6 +60,60 @@ async fn a_plugin_patches_and_removes() {
         (writes[1].method.as_str(), writes[1].target.as_str()),
         ("DELETE", FLAGS)
     );
+    assert_eq!(writes[1].agent, "phasegate/test (plugin phasegate-flags)");
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_called_for_an_effect_writes_in_its_name_and_not_after_a_later_engine() {
+    let answers = |epoch: u64| {
+        Server::default()
+            .ok("GET", LEASE, json!({"spec": {"leaseTransitions": epoch}}))
+            .ok("PATCH", FLAGS, json!({}))
+            .ok("DELETE", FLAGS, json!({}))
+    };
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags", "namespace": "shop"}});
+    let (writer, flags) = (writer(true), config_map("flags"));
+    let driving = answers(3);
+    let cluster = driving.cluster();
+    cluster.apply(&writer, &object).await.unwrap();
+    cluster.patch(&writer, &flags, &json!({})).await.unwrap();
+    cluster.remove(&writer, &flags).await.unwrap();
+    let writes = driving.writes();
+    assert_eq!(writes.len(), 3);
+    for write in &writes {
+        assert_eq!(
+            write.agent,
+            "phasegate/test (effect hello-20261118-abcdef/deploy/1)"
+        );
+    }
+    assert!(
+        writes[1].target.contains("fieldManager=phasegate-flags"),
+        "{}",
+        writes[1].target
+    );
+
+    let overtaken = answers(4);
+    let cluster = overtaken.cluster();
+    let refused = [
+        cluster.apply(&writer, &object).await.map(drop),
+        cluster.patch(&writer, &flags, &json!({})).await.map(drop),
+        cluster.remove(&writer, &flags).await,
+    ];
+    for result in refused {
+        assert!(
+            matches!(&result, Err(ObjectError::Denied(why)) if why.contains("its epoch is 4, this one's 3")),
+            "{result:?}"
+        );
+    }
+    assert!(overtaken.writes().is_empty());
+
+    let no_lease = Server::default().on("GET", LEASE, vec![status(503, "Unavailable", "no")]);
+    let result = no_lease.cluster().remove(&writer, &flags).await;
+    assert!(
+        matches!(result, Err(ObjectError::Unavailable(_))),
+        "{result:?}"
+    );
+    assert!(no_lease.writes().is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::*;
 
-const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
 const EVENTS: &str = "/api/v1/namespaces/shop/events";
 
 #[tokio::test]

@@ -2,7 +2,8 @@ use std::io::ErrorKind;
 
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Fields};
-use phasegate_core::failure::{Failure, Kind};
+use phasegate_core::failure::Kind;
+use phasegate_core::strategy::Slot;
 use phasegate_core::workload::Rollout;
 use phasegate_runtime::ports::{ChangeError, ClaimRecord, Cluster};
 use serde_json::json;
@@ -11,6 +12,7 @@ use super::*;
 
 fn change() -> Change {
     Change {
+        slot: Slot::Stable,
         fields: Fields {
             image: Some("web:1.1".to_owned()),
             replicas: Some(4),
@@ -22,13 +24,6 @@ fn change() -> Change {
         uid: "u-1".to_owned(),
         expected_image: Some("web:1.0".to_owned()),
         marked: true,
-    }
-}
-
-fn failed(result: Result<(), ChangeError>) -> Failure {
-    match result {
-        Err(ChangeError::Failed(failure)) => failure,
-        other => panic!("expected a failure, not {other:?}"),
     }
 }
 
