@@ -36,7 +36,7 @@ use phasegate_runtime::plugin_ports::{
 };
 use phasegate_runtime::ports::{
     Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, LEASE_DURATION,
-    ObjectError, ObjectRef, Objects,
+    ObjectError, ObjectRef, Objects, Writer,
 };
 use phasegate_world::clock::ScaledClock;
 use phasegate_world::connect;
@@ -322,15 +322,15 @@ impl Objects for Nowhere {
         Self::denied()
     }
 
-    async fn apply(&self, _: &str, _: &Value) -> Result<Value, ObjectError> {
+    async fn apply(&self, _: &Writer, _: &Value) -> Result<Value, ObjectError> {
         Self::denied()
     }
 
-    async fn patch(&self, _: &str, _: &ObjectRef, _: &Value) -> Result<Value, ObjectError> {
+    async fn patch(&self, _: &Writer, _: &ObjectRef, _: &Value) -> Result<Value, ObjectError> {
         Self::denied()
     }
 
-    async fn remove(&self, _: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(&self, _: &Writer, _: &ObjectRef) -> Result<(), ObjectError> {
         Self::denied()
     }
 }

@@ -143,7 +143,10 @@ impl Context<'_> {
             strategy::Action::Promote { timeout } if !extra(step, "swap") => {
                 return Ok(self.replacement(*timeout));
             }
-            strategy::Action::Promote { .. } => Action::Promote,
+            strategy::Action::Promote { .. } => {
+                self.can_swap(step)?;
+                Action::Promote
+            }
             strategy::Action::Retire {
                 slot,
                 after,
@@ -229,6 +232,26 @@ impl Context<'_> {
             prompt: prompt.to_owned(),
             requirement,
         })
+    }
+
+    /// A route of a gateway leads to the workload's Service by name: after a swap it would still have to lead
+    /// to the candidate's, which goes with the run.
+    fn can_swap(&self, step: &strategy::Step) -> Result<(), Diagnostic> {
+        let weights = self
+            .workload
+            .router
+            .as_ref()
+            .is_some_and(|r| r.features.weights);
+        if !weights {
+            return Ok(());
+        }
+        Err(Diagnostic::new(
+            codes::STEP_UNSUPPORTED,
+            format!("the strategy's step `{}` promotes by swap", step.id),
+        )
+        .expected("a router that switches the Service itself, such as `service-selector`")
+        .found("one that shares traffic by weight")
+        .hint("promote by replacement, or use another router"))
     }
 
     fn can_route(&self, step: &strategy::Step, split: &Split) -> Result<(), Diagnostic> {

@@ -317,6 +317,7 @@ impl Run {
             return Ok(());
         }
         self.forget(effect.id);
+        self.did_not_change(effect);
         let Some((_, step)) = self.current() else {
             return Ok(());
         };

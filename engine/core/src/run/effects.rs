@@ -136,6 +136,9 @@ impl Run {
                 // The write may have left before its engine died, and may still arrive.
                 let id = outstanding.effect.id;
                 self.known.before.take_if(|before| before.effect == id);
+                if let Request::Create { create } = &outstanding.effect.request {
+                    self.known.doubted.insert(create.piece);
+                }
             }
             outstanding.phase = match outstanding.phase {
                 Phase::Ready | Phase::Given => Phase::Ready,

@@ -195,8 +195,9 @@ impl Run {
             _ => false,
         };
         if !compensates {
-            // A write of the way forward that failed. That it was meant is known, and it is undone in any case.
+            // A write of the way forward that failed: what it may have made is undone in any case.
             self.forget(effect.id);
+            self.did_not_change(effect);
             return Ok(());
         }
         let attempts = self.again(effect.id, failure);

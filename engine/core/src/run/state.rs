@@ -379,6 +379,8 @@ pub(super) struct Known {
     pub(super) pieces: BTreeSet<Piece>,
     /// Of these, those that are there.
     pub(super) made: BTreeSet<Piece>,
+    /// Of these, those whose making was not answered once: they may come about though an attempt was refused.
+    pub(super) doubted: BTreeSet<Piece>,
     /// The candidate's image and wanted pods, as they were asked for last.
     pub(super) candidate: Option<(String, u32)>,
     /// The minima that were asked of the autoscalers, stable's and the candidate's.
@@ -431,6 +433,7 @@ impl Known {
             template_digest: baseline.template_digest.clone(),
             pieces: BTreeSet::new(),
             made: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             candidate: None,
             minimum: None,
             candidate_minimum: None,

@@ -96,11 +96,20 @@ impl Run {
         if matches!(effect.request, Request::Claim { .. }) {
             self.claim_lost(effect.workload);
         }
+        if let Request::Create { create } = &effect.request {
+            self.known.doubted.insert(create.piece);
+        }
         self.known.before.take_if(|b| b.effect == effect.id);
     }
 
     /// The write failed and is not tried again: what it would have made the run's is not.
     pub(super) fn did_not_change(&mut self, effect: &Effect) {
+        if let Request::Create { create } = &effect.request
+            && !self.known.doubted.contains(&create.piece)
+            && !self.known.made.contains(&create.piece)
+        {
+            self.known.pieces.remove(&create.piece);
+        }
         if let Some(before) = self.known.before.take_if(|b| b.effect == effect.id) {
             self.known.owned = before.owned;
             self.known.changed = before.changed;

@@ -74,9 +74,7 @@ async fn a_list_of_steps_is_checked_by_schema_and_then_by_the_plugin() {
     let plugins = World::new().load(built_in("canary"), Limits::default());
     let problems = async |steps| {
         let config = json!({"steps": steps});
-        let found = plugins
-            .validate("strategy", &using("canary", config))
-            .await;
+        let found = plugins.validate("strategy", &using("canary", config)).await;
         found.unwrap()
     };
     let fine = json!([
