@@ -6,7 +6,14 @@ use libfuzzer_sys::fuzz_target;
 use phasegate_core::spec::release::{Overrides, load};
 
 fuzz_target!(|bytes: &[u8]| {
-    let builtin = ["http", "recreate", "rolling", "webhook", "workload"];
+    let builtin = [
+        "http",
+        "prometheus",
+        "recreate",
+        "rolling",
+        "webhook",
+        "workload",
+    ];
     match load("release.yaml", bytes, &Overrides::default(), &builtin) {
         Ok(loaded) => {
             assert!(!loaded.version.is_empty());

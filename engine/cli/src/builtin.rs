@@ -7,7 +7,14 @@ static PLUGINS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 
 /// The names that release files may use without defining them. They are the same whether or not
 /// the binary was built with its plugins, so that a file is as valid on one as on the other.
-pub const NAMES: [&str; 5] = ["http", "recreate", "rolling", "webhook", "workload"];
+pub const NAMES: [&str; 6] = [
+    "http",
+    "prometheus",
+    "recreate",
+    "rolling",
+    "webhook",
+    "workload",
+];
 
 /// Every plugin in the binary: its name and its component.
 #[must_use]

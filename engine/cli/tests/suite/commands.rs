@@ -117,7 +117,14 @@ fn plugins_tell_what_they_are() {
         .collect();
     assert_eq!(
         names,
-        ["http", "recreate", "rolling", "webhook", "workload"]
+        [
+            "http",
+            "prometheus",
+            "recreate",
+            "rolling",
+            "webhook",
+            "workload"
+        ]
     );
     let text = desk.run(&["plugin", "inspect", "rolling"]).expect(0).stdout;
     assert!(

@@ -60,7 +60,14 @@ async fn a_config_is_checked_by_schema_and_then_by_the_plugin() {
 
 #[tokio::test]
 async fn every_plugin_says_what_it_is() {
-    let names = ["rolling", "recreate", "workload", "http", "webhook"];
+    let names = [
+        "rolling",
+        "recreate",
+        "workload",
+        "http",
+        "prometheus",
+        "webhook",
+    ];
     let plugins = World::new()
         .host(settings(Limits::default()))
         .load(names.map(built_in).into(), Grants::default());
