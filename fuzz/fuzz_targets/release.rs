@@ -12,6 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         "recreate",
         "rolling",
         "webhook",
+        "window",
         "workload",
     ];
     match load("release.yaml", bytes, &Overrides::default(), &builtin) {

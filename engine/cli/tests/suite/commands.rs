@@ -123,6 +123,7 @@ fn plugins_tell_what_they_are() {
             "recreate",
             "rolling",
             "webhook",
+            "window",
             "workload"
         ]
     );

@@ -66,6 +66,7 @@ async fn every_plugin_says_what_it_is() {
         "workload",
         "http",
         "prometheus",
+        "window",
         "webhook",
     ];
     let plugins = World::new()
@@ -214,6 +215,30 @@ async fn webhook_posts_the_notice() {
     assert_eq!(requests[0].method, "POST");
     let body = String::from_utf8(requests[0].body.clone().unwrap()).unwrap();
     assert!(body.contains("shop 1.4.1 serves"), "{body}");
+}
+
+#[tokio::test]
+async fn window_goes_by_the_worlds_clock() {
+    // The world begins on Friday, 15 January 2027, at 08:00 UTC.
+    let plugins = World::new().load(built_in("window"), Limits::default());
+    let judge = async |days: &[&str]| {
+        let windows = json!([{"days": days, "from": "09:00", "to": "10:00"}]);
+        let gate = using(
+            "window",
+            json!({"zone": "Europe/Berlin", "windows": windows}),
+        );
+        plugins.evaluate(&gate, &call(), &question()).await.unwrap()
+    };
+    let open = judge(&["fri"]).await;
+    assert_eq!(open.status, Status::Pass, "{open:?}");
+    assert_eq!(
+        open.reason,
+        "open until fri 2027-01-15 10:00 (Europe/Berlin)"
+    );
+    let closed = judge(&["thu"]).await;
+    assert_eq!(closed.status, Status::Fail, "{closed:?}");
+    let opens = "it opens thu 2027-01-21 09:00 (Europe/Berlin)";
+    assert!(closed.reason.ends_with(opens), "{}", closed.reason);
 }
 
 #[tokio::test]
