@@ -11,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         "prometheus",
         "recreate",
         "rolling",
+        "slack",
         "webhook",
         "window",
         "workload",

@@ -122,6 +122,7 @@ fn plugins_tell_what_they_are() {
             "prometheus",
             "recreate",
             "rolling",
+            "slack",
             "webhook",
             "window",
             "workload"

@@ -68,6 +68,7 @@ async fn every_plugin_says_what_it_is() {
         "prometheus",
         "window",
         "webhook",
+        "slack",
     ];
     let plugins = World::new()
         .host(settings(Limits::default()))
@@ -215,6 +216,35 @@ async fn webhook_posts_the_notice() {
     assert_eq!(requests[0].method, "POST");
     let body = String::from_utf8(requests[0].body.clone().unwrap()).unwrap();
     assert!(body.contains("shop 1.4.1 serves"), "{body}");
+}
+
+#[tokio::test]
+async fn slack_answers_in_the_thread_that_the_engine_keeps() {
+    let world = World::new();
+    world.answers(200, r#"{"ok": true, "channel": "C1", "ts": "1.5"}"#);
+    let plugins = world.load(built_in("slack"), Limits::default());
+    let notifier = using(
+        "slack",
+        json!({"channel": "#releases", "credential": "token", "url": "https://shop.example/api"}),
+    );
+    let thread = plugins.notify(&notifier, &call(), &notice()).await.unwrap();
+    assert_eq!(thread, Some(json!({"channel": "C1", "ts": "1.5"})));
+    let later = Notice { thread, ..notice() };
+    let none = plugins.notify(&notifier, &call(), &later).await.unwrap();
+    assert_eq!(none, None);
+    let requests = world.requests.lock().unwrap();
+    assert_eq!(
+        requests[1].url,
+        "https://shop.example:443/api/chat.postMessage"
+    );
+    let secret = requests[1]
+        .headers
+        .iter()
+        .find(|h| h.name == "authorization");
+    assert_eq!(secret.unwrap().value, "Bearer planted-secret");
+    let body: serde_json::Value =
+        serde_json::from_slice(requests[1].body.as_ref().unwrap()).unwrap();
+    assert_eq!(body["thread_ts"], "1.5");
 }
 
 #[tokio::test]
