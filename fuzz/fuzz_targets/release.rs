@@ -9,10 +9,15 @@ fuzz_target!(|bytes: &[u8]| {
     let builtin = [
         "blue-green",
         "canary",
+        "gateway-api",
         "http",
+        "prometheus",
         "recreate",
         "rolling",
+        "service-selector",
+        "slack",
         "webhook",
+        "window",
         "workload",
     ];
     match load("release.yaml", bytes, &Overrides::default(), &builtin) {

@@ -16,6 +16,7 @@ mod demo;
 mod exec;
 mod fuzz;
 mod plugins;
+mod prometheus;
 mod setup;
 mod suites;
 mod wasm_std;
@@ -37,7 +38,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Makes this machine able to build: the WASM standard library, a C compiler.
+    /// Makes this machine able to build and test: the WASM standard library, a C compiler, Prometheus.
     Setup {
         /// Where a missing standard library may come from.
         #[arg(long, value_enum, default_value_t = wasm_std::Source::Auto)]

@@ -1,19 +1,21 @@
-//! What a machine needs before anything here can be built.
+//! What a machine needs before anything here can be built and tested.
 
 use anyhow::bail;
 
 use crate::exec;
+use crate::prometheus;
 use crate::wasm_std::{self, Source, WasmStd};
 use crate::workspace::Workspace;
 
-/// Makes this machine able to build; does nothing where all is there.
+/// Makes this machine able to build and test; does nothing where all is there.
 pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
     let found = ensure(workspace, source)?;
+    prometheus::ensure(workspace)?;
     exec::say("this machine is set up");
     Ok(found)
 }
 
-/// The same without the closing line, for the tasks that begin with it.
+/// What is needed to build, for the tasks that begin with it.
 pub(crate) fn ensure(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
     if !exec::is_installed("cc") {
         bail!(

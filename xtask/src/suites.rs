@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use crate::exec;
 use crate::plugins;
+use crate::prometheus;
 use crate::workspace::Workspace;
 
 /// Builds what the tests need and runs them; the last line on stdout is the sum.
@@ -115,6 +116,7 @@ impl Report {
 
 /// Runs the tests of the root and of the guests' workspaces, natively.
 pub(crate) fn test(workspace: &Workspace, filter: &[String]) -> anyhow::Result<Report> {
+    prometheus::ensure(workspace)?;
     let mut report = Report::default();
     let mut suite = |name: &str, mut command: Command| -> anyhow::Result<()> {
         exec::say(format!("testing {name}"));

@@ -65,6 +65,11 @@ impl Workspace {
         self.target.join("guests")
     }
 
+    /// Where the tests find programs that are not part of this repository.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
     /// Where the finished components are.
     pub(crate) fn components(&self) -> PathBuf {
         self.target.join("plugins")

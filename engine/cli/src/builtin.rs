@@ -7,15 +7,18 @@ static PLUGINS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 
 /// The names that release files may use without defining them. They are the same whether or not
 /// the binary was built with its plugins, so that a file is as valid on one as on the other.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 12] = [
     "blue-green",
     "canary",
     "gateway-api",
     "http",
+    "prometheus",
     "recreate",
     "rolling",
     "service-selector",
+    "slack",
     "webhook",
+    "window",
     "workload",
 ];
 

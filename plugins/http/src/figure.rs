@@ -1,6 +1,7 @@
 //! One value in the answer's JSON, and what is demanded of it.
 
 use phasegate_plugin::{Measurement, Status};
+use phasegate_plugins_shared::limits::{Bands, Range};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,52 +50,6 @@ pub(crate) struct Figure {
     unit: Option<String>,
 }
 
-/// Numbers between limits, all of which must hold.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Range {
-    /// Less than this.
-    #[serde(default)]
-    below: Option<f64>,
-    /// More than this.
-    #[serde(default)]
-    above: Option<f64>,
-    /// This or less.
-    #[serde(default)]
-    at_most: Option<f64>,
-    /// This or more.
-    #[serde(default)]
-    at_least: Option<f64>,
-}
-
-impl Range {
-    fn holds(self, value: f64) -> bool {
-        self.below.is_none_or(|limit| value < limit)
-            && self.above.is_none_or(|limit| value > limit)
-            && self.at_most.is_none_or(|limit| value <= limit)
-            && self.at_least.is_none_or(|limit| value >= limit)
-    }
-
-    fn is_empty(self) -> bool {
-        self.words().is_empty()
-    }
-
-    /// `> 1 and <= 5`.
-    fn words(self) -> String {
-        let limits = [
-            (">", self.above),
-            (">=", self.at_least),
-            ("<", self.below),
-            ("<=", self.at_most),
-        ];
-        let words: Vec<_> = limits
-            .iter()
-            .filter_map(|(sign, limit)| Some(format!("{sign} {}", (*limit)?)))
-            .collect();
-        words.join(" and ")
-    }
-}
-
 /// What came of a value.
 pub(crate) struct Judged {
     pub(crate) status: Status,
@@ -112,8 +67,12 @@ impl Figure {
         }
     }
 
-    fn has_bands(&self) -> bool {
-        self.normal.is_some() || self.warn.is_some() || self.alert.is_some()
+    fn bands(&self) -> Bands {
+        Bands {
+            normal: self.normal,
+            warn: self.warn,
+            alert: self.alert,
+        }
     }
 
     fn name(&self) -> &str {
@@ -121,30 +80,26 @@ impl Figure {
     }
 
     /// Faults, with pointers within the figure.
-    pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         if !is_pointer(&self.pointer) {
             let message = format!("`{}` is not a JSON pointer such as /version", self.pointer);
-            problems.push(("/pointer", message));
+            problems.push(("/pointer".to_owned(), message));
         }
-        let numeric = !self.limits().is_empty() || self.has_bands();
+        let numeric = !self.limits().is_empty() || self.bands().any();
         match (&self.equals, numeric) {
-            (None, false) => problems.push(("", "nothing is demanded of the value".to_owned())),
+            (None, false) => {
+                problems.push((String::new(), "nothing is demanded of the value".to_owned()));
+            }
             (Some(_), true) => {
                 let message = "a value that must equal another needs no limits or bands";
-                problems.push(("/equals", message.to_owned()));
+                problems.push(("/equals".to_owned(), message.to_owned()));
             }
             _ => {}
         }
-        let bands = [
-            ("/normal", self.normal),
-            ("/warn", self.warn),
-            ("/alert", self.alert),
-        ];
-        for (pointer, band) in bands {
-            if band.is_some_and(Range::is_empty) {
-                problems.push((pointer, "a band needs a limit".to_owned()));
-            }
+        for name in self.bands().without_limits() {
+            let message = "a band needs a limit".to_owned();
+            problems.push((format!("/{name}"), message));
         }
         problems
     }
@@ -176,24 +131,11 @@ impl Figure {
         let limit = match &self.equals {
             Some(wanted) => format!("= {wanted}"),
             None if !self.limits().is_empty() => self.limits().words(),
-            None => self.bands_in_words(),
+            None => self.bands().words(),
         };
         Measurement::new(self.name(), value, status)
             .unit(self.unit.clone().unwrap_or_default())
             .limit(limit)
-    }
-
-    fn bands_in_words(&self) -> String {
-        let bands = [
-            ("normal", self.normal),
-            ("warn", self.warn),
-            ("alert", self.alert),
-        ];
-        let words: Vec<_> = bands
-            .iter()
-            .filter_map(|(name, band)| Some(format!("{name} {}", (*band)?.words())))
-            .collect();
-        words.join(", ")
     }
 
     fn compare(&self, wanted: &Value, found: &Value) -> Judged {
@@ -219,14 +161,14 @@ impl Figure {
     fn measure(&self, value: f64) -> Judged {
         let limits = self.limits();
         let within = limits.holds(value);
-        let band = self.band(value);
+        let band = self.bands().of(value);
         let status = if within && band != "alert" {
             Status::Pass
         } else {
             Status::Fail
         };
         let demanded = if within {
-            format!("not in alert ({})", self.bands_in_words())
+            format!("not in alert ({})", self.bands().words())
         } else {
             limits.words()
         };
@@ -240,21 +182,6 @@ impl Figure {
             measured: self
                 .measured(Some(value), status)
                 .band(if within { band } else { "alert" }),
-        }
-    }
-
-    fn band(&self, value: f64) -> &'static str {
-        let within = |band: Option<Range>| band.is_some_and(|band| band.holds(value));
-        if within(self.alert) {
-            "alert"
-        } else if within(self.warn) {
-            "warn"
-        } else if within(self.normal) || self.normal.is_none() {
-            "normal"
-        } else if self.alert.is_some() && self.warn.is_none() {
-            "warn"
-        } else {
-            "alert"
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What several of the shipped plugins have in common. This crate is no plugin.
 
 pub mod gates;
+pub mod limits;
 pub mod share;
 pub mod tail;
 #[cfg(feature = "testing")]

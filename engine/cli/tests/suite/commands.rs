@@ -122,10 +122,13 @@ fn plugins_tell_what_they_are() {
             "canary",
             "gateway-api",
             "http",
+            "prometheus",
             "recreate",
             "rolling",
             "service-selector",
+            "slack",
             "webhook",
+            "window",
             "workload"
         ]
     );

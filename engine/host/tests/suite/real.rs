@@ -112,9 +112,14 @@ async fn every_plugin_says_what_it_is() {
         "recreate",
         "blue-green",
         "canary",
+        "service-selector",
+        "gateway-api",
         "workload",
         "http",
+        "prometheus",
+        "window",
         "webhook",
+        "slack",
     ];
     let plugins = World::new()
         .host(settings(Limits::default()))
@@ -264,6 +269,59 @@ async fn webhook_posts_the_notice() {
     assert_eq!(requests[0].method, "POST");
     let body = String::from_utf8(requests[0].body.clone().unwrap()).unwrap();
     assert!(body.contains("shop 1.4.1 serves"), "{body}");
+}
+
+#[tokio::test]
+async fn slack_answers_in_the_thread_that_the_engine_keeps() {
+    let world = World::new();
+    world.answers(200, r#"{"ok": true, "channel": "C1", "ts": "1.5"}"#);
+    let plugins = world.load(built_in("slack"), Limits::default());
+    let notifier = using(
+        "slack",
+        json!({"channel": "#releases", "credential": "token", "url": "https://shop.example/api"}),
+    );
+    let thread = plugins.notify(&notifier, &call(), &notice()).await.unwrap();
+    assert_eq!(thread, Some(json!({"channel": "C1", "ts": "1.5"})));
+    let later = Notice { thread, ..notice() };
+    let none = plugins.notify(&notifier, &call(), &later).await.unwrap();
+    assert_eq!(none, None);
+    let requests = world.requests.lock().unwrap();
+    assert_eq!(
+        requests[1].url,
+        "https://shop.example:443/api/chat.postMessage"
+    );
+    let secret = requests[1]
+        .headers
+        .iter()
+        .find(|h| h.name == "authorization");
+    assert_eq!(secret.unwrap().value, "Bearer planted-secret");
+    let body: serde_json::Value =
+        serde_json::from_slice(requests[1].body.as_ref().unwrap()).unwrap();
+    assert_eq!(body["thread_ts"], "1.5");
+}
+
+#[tokio::test]
+async fn window_goes_by_the_worlds_clock() {
+    // The world begins on Friday, 15 January 2027, at 08:00 UTC.
+    let plugins = World::new().load(built_in("window"), Limits::default());
+    let judge = async |days: &[&str]| {
+        let windows = json!([{"days": days, "from": "09:00", "to": "10:00"}]);
+        let gate = using(
+            "window",
+            json!({"zone": "Europe/Berlin", "windows": windows}),
+        );
+        plugins.evaluate(&gate, &call(), &question()).await.unwrap()
+    };
+    let open = judge(&["fri"]).await;
+    assert_eq!(open.status, Status::Pass, "{open:?}");
+    assert_eq!(
+        open.reason,
+        "open until fri 2027-01-15 10:00 (Europe/Berlin)"
+    );
+    let closed = judge(&["thu"]).await;
+    assert_eq!(closed.status, Status::Fail, "{closed:?}");
+    let opens = "it opens thu 2027-01-21 09:00 (Europe/Berlin)";
+    assert!(closed.reason.ends_with(opens), "{}", closed.reason);
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ pub struct Fake {
     sent: Vec<Sent>,
     logged: Vec<Logged>,
     commands: Vec<Vec<String>>,
+    starts_ms: Option<u64>,
     elapsed_ns: u64,
     pub(crate) cluster: Cluster,
 }
@@ -124,6 +125,13 @@ impl Fake {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Begins at this time, in milliseconds since the Unix epoch, instead of with the year 2026.
+    #[must_use]
+    pub fn at(mut self, wall_ms: u64) -> Self {
+        self.starts_ms = Some(wall_ms);
+        self
     }
 
     /// Scripts an answer to `"GET https://…"`. Several for the same request are given in order, and
@@ -359,7 +367,7 @@ impl Fake {
     }
 
     pub(crate) fn wall_ms(&self) -> u64 {
-        EPOCH_MS + self.elapsed_ns / NS_PER_MS
+        self.starts_ms.unwrap_or(EPOCH_MS) + self.elapsed_ns / NS_PER_MS
     }
 
     pub(crate) fn monotonic_ns(&self) -> u64 {
