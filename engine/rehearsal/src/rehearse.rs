@@ -17,7 +17,7 @@ use phasegate_runtime::planner;
 use phasegate_runtime::ports::Journal;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cluster::{Kind, LoggedRequest, Request};
+use crate::cluster::{Kind, LoggedRequest, Picture, Request, Stream};
 use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins, MAX_RECORDS};
 use crate::network::Network;
 use crate::observer::{self, Evidence, Order, Snapshot};
@@ -70,6 +70,8 @@ pub struct Rehearsal {
     pub requests: Vec<LoggedRequest>,
     /// What the network carried.
     pub exchanges: Vec<Exchange>,
+    /// What became of the requests of the scenario's traffic.
+    pub traffic: Vec<Stream>,
     /// The fewest ready endpoints of the workload's Service at any time, where it has one.
     pub fewest_ready: Option<usize>,
     /// Why there was no plan.
@@ -175,6 +177,7 @@ struct Player<'a> {
     engine: Engine,
     order: Arc<Mutex<Order>>,
     before: Snapshot,
+    scene: Picture,
 }
 
 /// What a drive came to.
@@ -204,9 +207,13 @@ impl<'a> Player<'a> {
             leases: stage.engine.leases.clone(),
         };
         let deployment = &stage.loaded.release.workload.deployment;
-        let before = stage.cluster.with(|cluster| {
+        let (before, scene) = stage.cluster.with(|cluster| {
             cluster.record_history();
-            Snapshot::of(cluster, &stage.loaded.namespace, deployment)
+            let namespace = &stage.loaded.namespace;
+            (
+                Snapshot::of(cluster, namespace, deployment),
+                cluster.picture(namespace),
+            )
         });
         Self {
             stage,
@@ -216,6 +223,7 @@ impl<'a> Player<'a> {
             engine,
             order,
             before,
+            scene,
         }
     }
 
@@ -551,11 +559,17 @@ impl<'a> Player<'a> {
             .unwrap_or_default();
         let workload = &stage.loaded.release.workload;
         let claim = format!("phasegate-claim-{}", workload.deployment);
-        let (history, requests, after, claimed) = stage.cluster.with(|cluster| {
-            let namespace = &stage.loaded.namespace;
+        let (history, requests, traffic, moves) = stage.cluster.with(|cluster| {
             (
                 cluster.history().to_vec(),
                 cluster.requests().to_vec(),
+                cluster.traffic(),
+                cluster.moves().to_vec(),
+            )
+        });
+        let (after, claimed) = stage.cluster.with(|cluster| {
+            let namespace = &stage.loaded.namespace;
+            (
                 Snapshot::of(cluster, namespace, &workload.deployment),
                 cluster.get(Kind::ConfigMap, namespace, &claim).is_some(),
             )
@@ -595,6 +609,9 @@ impl<'a> Player<'a> {
         let evidence = Evidence {
             history: &history,
             requests: &requests,
+            traffic: &traffic,
+            scene: &self.scene,
+            moves: &moves,
             exchanges: &exchanges,
             records: &records,
             order: &order,
@@ -633,6 +650,7 @@ impl<'a> Player<'a> {
             records,
             requests,
             exchanges,
+            traffic,
             fewest_ready,
             refused,
         }
