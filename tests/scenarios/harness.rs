@@ -254,6 +254,14 @@ pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
     if let Some(fewest) = rehearsal.fewest_ready {
         let _ = writeln!(out, "fewest ready endpoints: {fewest}");
     }
+    if !rehearsal.traffic.is_empty() {
+        let totals = observer::totals(&rehearsal.traffic);
+        let _ = writeln!(
+            out,
+            "requests: {:.0}, {:.0} failed, {:.0} mirrored",
+            totals.requests, totals.failed, totals.mirrored
+        );
+    }
     for notice in observer::notices(&rehearsal.exchanges) {
         let _ = writeln!(out, "notice: {notice}");
     }

@@ -1,126 +1,22 @@
 //! The observer: judges a rehearsal from outside. It sees what the cluster shows and logs, and what the
 //! network carried; of the engine it sees only the journal, to hold it against the cluster's log.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod capacity;
+mod counts;
+mod journal;
+mod snapshot;
+mod traffic;
 
-use phasegate_core::event::{Event, Record};
-use phasegate_core::time::Timestamp;
-use serde_json::Value;
+use phasegate_core::event::Record;
 
-use crate::cluster::{Cluster, Kind, LoggedRequest, MAX_HISTORY, Observation};
+pub use self::counts::{changes_by_kind, fewest_ready, notices};
+pub use self::journal::{Order, against_journal, changes, effect_key};
+pub use self::snapshot::Snapshot;
+pub use self::traffic::{Totals, totals};
+use crate::cluster::{LoggedRequest, MAX_HISTORY, MAX_MOVES, Move, Observation, Picture, Stream};
 use crate::scenario::Expect;
 use crate::story::{Source, Story};
 use crate::web::{Exchange, MAX_EXCHANGES};
-
-/// What others than an engine call themselves. Whatever else changes something is held to be an engine.
-const OTHERS: [&str; 2] = ["somebody/", "kubectl"];
-
-/// The target's objects at one time, as far as a rollback must bring them back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    spec: Value,
-    labels: Value,
-    annotations: BTreeMap<String, String>,
-}
-
-impl Snapshot {
-    /// The Deployment as it is now.
-    #[must_use]
-    pub fn of(cluster: &Cluster, namespace: &str, deployment: &str) -> Self {
-        let Some(object) = cluster.get(Kind::Deployment, namespace, deployment) else {
-            return Self::default();
-        };
-        let annotations = object
-            .pointer("/metadata/annotations")
-            .and_then(Value::as_object);
-        Self {
-            spec: object.get("spec").cloned().unwrap_or_default(),
-            labels: object
-                .pointer("/metadata/labels")
-                .cloned()
-                .unwrap_or_default(),
-            // The revision counts rollouts, those back among them.
-            annotations: annotations
-                .into_iter()
-                .flatten()
-                .filter(|(name, _)| *name != "deployment.kubernetes.io/revision")
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-                .collect(),
-        }
-    }
-
-    fn image(&self) -> Option<&str> {
-        self.spec
-            .pointer("/template/spec/containers/0/image")?
-            .as_str()
-    }
-
-    fn replicas(&self) -> Option<u64> {
-        self.spec.get("replicas")?.as_u64()
-    }
-}
-
-/// The key of the effect that a request of the engine was made for: it stands in its User-Agent.
-#[must_use]
-pub fn effect_key(request: &LoggedRequest) -> Option<&str> {
-    let (_, rest) = request.user_agent.split_once("(effect ")?;
-    rest.strip_suffix(')')
-}
-
-/// Requests of the engine that changed something, leases left out: those are kept, not changed.
-pub fn changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedRequest> {
-    requests.iter().filter(|request| {
-        request.changed
-            && !request.path.contains("/leases")
-            && !OTHERS
-                .iter()
-                .any(|other| request.user_agent.starts_with(other))
-    })
-}
-
-/// Where in the cluster's log each record of a journal was written: by the record's number, from 1, the
-/// number of the last request before it.
-pub type Order = BTreeMap<u64, u64>;
-
-/// Holds the cluster's log against the journal: every change has an intent that was journalled
-/// earlier, and no key changed the world twice. Where the order isn't known, times must do.
-#[must_use]
-pub fn against_journal(
-    requests: &[LoggedRequest],
-    records: &[Record],
-    order: &Order,
-) -> Vec<String> {
-    let mut intents: BTreeMap<&str, (Timestamp, u64)> = BTreeMap::new();
-    for (number, record) in (1..).zip(records) {
-        if let Event::Intended { effect } = &record.event {
-            let behind = order.get(&number).copied().unwrap_or_default();
-            intents
-                .entry(effect.key.as_str())
-                .or_insert((record.at, behind));
-        }
-    }
-    let mut faults = Vec::new();
-    let mut seen = BTreeSet::new();
-    for request in changes(requests) {
-        let what = format!("{} {} at {}", request.method, request.path, request.at);
-        match effect_key(request) {
-            None => faults.push(format!("{what}: changes something and names no effect")),
-            Some(key) => {
-                match intents.get(key) {
-                    None => faults.push(format!("{what}: no intent for {key} in the journal")),
-                    Some((at, behind)) if *at > request.at || *behind >= request.seq => {
-                        faults.push(format!("{what}: the intent for {key} came later, at {at}"));
-                    }
-                    Some(_) => {}
-                }
-                if !seen.insert(key) {
-                    faults.push(format!("{what}: {key} changed the world a second time"));
-                }
-            }
-        }
-    }
-    faults
-}
 
 /// What there is to judge.
 pub struct Evidence<'a> {
@@ -128,6 +24,12 @@ pub struct Evidence<'a> {
     pub history: &'a [Observation],
     /// What the cluster was asked.
     pub requests: &'a [LoggedRequest],
+    /// What became of the requests of the scenario's traffic.
+    pub traffic: &'a [Stream],
+    /// What served before the run.
+    pub scene: &'a Picture,
+    /// The writes to what makes pods or leads to them.
+    pub moves: &'a [Move],
     /// What the network carried.
     pub exchanges: &'a [Exchange],
     /// The journal of the run.
@@ -154,28 +56,17 @@ pub struct Evidence<'a> {
     pub story: &'a Story,
 }
 
-/// The fewest ready endpoints of the Service at any time.
-#[must_use]
-pub fn fewest_ready(history: &[Observation], namespace: &str, service: &str) -> Option<usize> {
-    let of = |seen: &Observation| {
-        let service = seen
-            .services
-            .iter()
-            .find(|s| s.namespace == namespace && s.name == service)?;
-        let endpoints = service.endpoints.values().sum::<usize>();
-        // A pod that has gone serves nobody, whatever the data plane still believes.
-        Some(endpoints.saturating_sub(service.gone))
-    };
-    history.iter().filter_map(of).min()
-}
-
 /// Judges a rehearsal. Empty: everything was as it must be.
 #[must_use]
 pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
     let mut faults = against_journal(evidence.requests, evidence.records, evidence.order);
+    faults.extend(capacity::judge(evidence));
+    faults.extend(traffic::judge(expect, evidence));
     let whole = evidence.requests.first().is_none_or(|first| first.seq == 1)
         && evidence.history.len() < MAX_HISTORY
-        && evidence.exchanges.len() < MAX_EXCHANGES;
+        && evidence.exchanges.len() < MAX_EXCHANGES
+        && evidence.moves.len() < MAX_MOVES
+        && !evidence.traffic.iter().any(|stream| stream.cut);
     let mut must = |holds: bool, what: String| {
         if !holds {
             faults.push(what);
@@ -273,61 +164,6 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
     }
     faults
 }
-
-/// What people were told, in a line each: the notices that the webhook posted, and what became of them.
-#[must_use]
-pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
-    let posts = exchanges
-        .iter()
-        .filter(|exchange| exchange.method == "POST");
-    let told = posts.filter_map(|exchange| {
-        let body: Value = serde_json::from_str(&exchange.body).ok()?;
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let host = exchange.url.split('/').nth(2).unwrap_or_default();
-        let answer = exchange
-            .status
-            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        Some(format!(
-            "to {host} ({answer}), {}: {} - {}",
-            text("event"),
-            text("title"),
-            text("text").replace('\n', " / ")
-        ))
-    });
-    told.collect()
-}
-
-/// How many requests of the engine changed an object, by kind.
-#[must_use]
-pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
-    let mut counts = BTreeMap::new();
-    for request in changes(requests) {
-        let plural = request
-            .path
-            .split('?')
-            .next()
-            .unwrap_or_default()
-            .split('/')
-            .rev()
-            .find(|part| PLURALS.contains(part));
-        let count: &mut u32 = counts
-            .entry(plural.unwrap_or("other").to_owned())
-            .or_default();
-        *count = count.saturating_add(1);
-    }
-    counts
-}
-
-const PLURALS: [&str; 8] = [
-    "deployments",
-    "configmaps",
-    "secrets",
-    "services",
-    "pods",
-    "jobs",
-    "replicasets",
-    "events",
-];
 
 #[cfg(test)]
 mod tests;

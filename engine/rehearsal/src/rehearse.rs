@@ -17,7 +17,7 @@ use phasegate_runtime::planner;
 use phasegate_runtime::ports::Journal;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cluster::{Kind, LoggedRequest, Request};
+use crate::cluster::{Kind, LoggedRequest, Picture, Request, Stream};
 use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins, MAX_RECORDS};
 use crate::network::Network;
 use crate::observer::{self, Evidence, Order, Snapshot};
@@ -78,6 +78,8 @@ pub struct Rehearsal {
     pub requests: Vec<LoggedRequest>,
     /// What the network carried.
     pub exchanges: Vec<Exchange>,
+    /// What became of the requests of the scenario's traffic.
+    pub traffic: Vec<Stream>,
     /// The fewest ready endpoints of the workload's Service at any time, where it has one.
     pub fewest_ready: Option<usize>,
     /// Why there was no plan.
@@ -183,6 +185,7 @@ struct Player<'a> {
     engine: Engine,
     order: Arc<Mutex<Order>>,
     before: Snapshot,
+    scene: Picture,
 }
 
 /// What a drive came to.
@@ -215,9 +218,13 @@ impl<'a> Player<'a> {
         let deployment = stage
             .first_workload()
             .map_or("", |workload| &workload.deployment);
-        let before = stage.cluster.with(|cluster| {
+        let (before, scene) = stage.cluster.with(|cluster| {
             cluster.record_history();
-            Snapshot::of(cluster, &stage.loaded.namespace, deployment)
+            let namespace = &stage.loaded.namespace;
+            (
+                Snapshot::of(cluster, namespace, deployment),
+                cluster.picture(namespace),
+            )
         });
         Self {
             stage,
@@ -227,6 +234,7 @@ impl<'a> Player<'a> {
             engine,
             order,
             before,
+            scene,
         }
     }
 
@@ -563,21 +571,23 @@ impl<'a> Player<'a> {
         let workload = stage.first_workload();
         let deployment = workload.map_or("", |workload| &workload.deployment);
         let service = workload.and_then(|workload| workload.service.as_deref());
-        let (history, requests, after, claimed) = stage.cluster.with(|cluster| {
-            let namespace = &stage.loaded.namespace;
+        let (history, requests, traffic, moves) = stage.cluster.with(|cluster| {
             (
                 cluster.history().to_vec(),
                 cluster.requests().to_vec(),
+                cluster.traffic(),
+                cluster.moves().to_vec(),
+            )
+        });
+        let (after, claimed) = stage.cluster.with(|cluster| {
+            let namespace = &stage.loaded.namespace;
+            let workloads = stage.loaded.release.workloads();
+            (
                 Snapshot::of(cluster, namespace, deployment),
-                stage
-                    .loaded
-                    .release
-                    .workloads()
-                    .iter()
-                    .any(|(_, workload)| {
-                        let claim = format!("phasegate-claim-{}", workload.deployment);
-                        cluster.get(Kind::ConfigMap, namespace, &claim).is_some()
-                    }),
+                workloads.iter().any(|(_, workload)| {
+                    let claim = format!("phasegate-claim-{}", workload.deployment);
+                    cluster.get(Kind::ConfigMap, namespace, &claim).is_some()
+                }),
             )
         });
         let exchanges = stage.network.exchanges();
@@ -615,6 +625,9 @@ impl<'a> Player<'a> {
         let evidence = Evidence {
             history: &history,
             requests: &requests,
+            traffic: &traffic,
+            scene: &self.scene,
+            moves: &moves,
             exchanges: &exchanges,
             records: &records,
             order: &order,
@@ -651,6 +664,7 @@ impl<'a> Player<'a> {
             records,
             requests,
             exchanges,
+            traffic,
             fewest_ready,
             refused,
         }

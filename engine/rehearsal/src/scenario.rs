@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{AutoscalerRule, Cluster, Config, Fault, PodRule};
+use crate::cluster::{AutoscalerRule, Cluster, Config, Fault, PodRule, Source};
 
 pub mod acts;
 pub mod expect;
@@ -51,6 +51,9 @@ pub struct Scenario {
     /// The cluster.
     #[serde(default)]
     pub cluster: ClusterPart,
+    /// Requests that come in, and what is counted of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Source>,
     /// Figures that change over time, by name: `{"$series": "errors"}` in an answer stands for the figure now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub series: BTreeMap<String, Series>,
@@ -168,6 +171,7 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
         ("/cluster/objects", scenario.cluster.objects.len()),
         ("/cluster/pods", scenario.cluster.pods.len()),
         ("/cluster/autoscalers", scenario.cluster.autoscalers.len()),
+        ("/traffic", scenario.traffic.len()),
         ("/http", scenario.http.len()),
         ("/faults", scenario.faults.len()),
         ("/plugins", scenario.plugins.len()),
@@ -193,11 +197,16 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
         }
     }
     for (index, rule) in scenario.cluster.autoscalers.iter().enumerate() {
-        if !rule.wants.ascending() {
-            fault(
-                &format!("/cluster/autoscalers/{index}"),
-                "the points are not in the order of time".to_owned(),
-            );
+        let pointer = format!("/cluster/autoscalers/{index}");
+        if let Err(message) = rule.check() {
+            fault(&pointer, message);
+        } else if rule.needs.is_some() && scenario.traffic.is_empty() {
+            fault(&pointer, "`needs` needs `traffic` to share".to_owned());
+        }
+    }
+    for (index, source) in scenario.traffic.iter().enumerate() {
+        if let Err(message) = source.check() {
+            fault(&format!("/traffic/{index}"), message);
         }
     }
     if scenario.cluster.autoscaler_sync == Some(Span::ZERO) {
@@ -256,6 +265,9 @@ impl Scenario {
                 format!("the simulated cluster refuses an object: {error}"),
             )
         })?;
+        cluster
+            .begin_traffic(&self.traffic)
+            .map_err(|message| Diagnostic::new(codes::SCENARIO_INVALID, message))?;
         for fault in &self.faults {
             cluster.add_fault(fault.clone());
         }

@@ -16,7 +16,7 @@ use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
 use serde_json::json;
 
 use self::place::{Place, Turns};
-use crate::cluster::{Cluster, Endpoint, Kind, glob};
+use crate::cluster::{Cluster, Endpoint, Kind, glob, tag};
 use crate::scenario::web::Origin;
 use crate::scenario::{HttpRule, Scenario, Series};
 
@@ -125,7 +125,9 @@ impl Web {
             } => self.endpoint(cluster, namespace, name),
             Place::Elsewhere | Place::Refused(..) => None,
         };
-        let version = endpoint.as_ref().map(|endpoint| tag(&endpoint.image));
+        let version = endpoint
+            .as_ref()
+            .map(|endpoint| tag(&endpoint.image).to_owned());
         // The application is asked only where a pod is there to answer for it.
         let reachable = matches!(place, Place::Elsewhere) || endpoint.is_some();
         let wanted = Wanted {
@@ -314,11 +316,4 @@ fn service_of(cluster: &Cluster, host: &str) -> Option<(String, String)> {
     let known = ["", "svc", "svc.cluster.local"];
     (known.contains(&rest.as_str()) && cluster.get(Kind::Service, namespace, name).is_some())
         .then(|| (namespace.to_owned(), name.to_owned()))
-}
-
-/// The tag of an image.
-fn tag(image: &str) -> String {
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split_once(':')
-        .map_or_else(|| "latest".to_owned(), |(_, tag)| tag.to_owned())
 }

@@ -303,17 +303,17 @@ impl Run {
     fn leave(&mut self, cursor: &Cursor, step: &Step) -> Result<bool, Illegal> {
         let elapsed = self.now.since(cursor.since);
         let judged = self.judged_so_far(&step.action);
-        self.say(
-            "step-finished",
-            Level::Info,
-            format!("done in {elapsed}"),
-            json!({"elapsedMs": elapsed.as_millis()}),
-        );
         let recorded = self
             .outcomes
             .last()
             .is_some_and(|last| last.step == step.id);
         if !recorded {
+            self.say(
+                "step-finished",
+                Level::Info,
+                format!("done in {elapsed}"),
+                json!({"elapsedMs": elapsed.as_millis()}),
+            );
             self.outcomes.push(StepOutcome {
                 step: step.id.clone(),
                 elapsed,

@@ -77,6 +77,7 @@ impl Cluster {
         self.advance(now);
         let version_before = self.store.version();
         let verdict = self.next_fault(request);
+        self.begin_move();
         let answer = match &verdict {
             Verdict::Refuse(code) => Err(Failure::injected(*code)),
             Verdict::Lose => Err(Failure::injected(504)),
@@ -94,8 +95,9 @@ impl Cluster {
             version_before,
             version_after: self.store.version(),
         };
-        self.log.record(self.now, request, &outcome);
-        self.remember();
+        let seq = self.log.record(self.now, request, &outcome);
+        self.end_move(seq);
+        self.look_around();
         if held {
             Reply::Held
         } else if dropped {

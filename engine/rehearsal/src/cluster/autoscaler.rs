@@ -1,13 +1,15 @@
 //! The horizontal pod autoscaler: looks every sync period, keeps its target within bounds, and within
 //! them follows what the scenario says that the metrics call for.
 
+mod rule;
+
 use std::collections::BTreeMap;
 
 use phasegate_core::time::{Span, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::rule::part_of;
+pub use self::rule::{AutoscalerRule, Count};
 use super::Cluster;
 use super::conditions::{self, Said};
 use super::config::glob;
@@ -26,56 +28,6 @@ const DOWN_AFTER: i64 = 300;
 const GROWTH: i64 = 4;
 /// Most recommendations that are kept of one autoscaler.
 const MAX_RECOMMENDATIONS: usize = 4_096;
-
-/// What the metrics of autoscalers call for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AutoscalerRule {
-    /// The name of the HorizontalPodAutoscaler: exact, or with `*` for any run of characters.
-    pub hpa: String,
-    /// So many pods.
-    pub wants: Count,
-}
-
-/// A number of pods, or one that changes over time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Count {
-    /// Always so many.
-    Always(u32),
-    /// Time since the beginning, and the number from then on.
-    Over(Vec<(Span, u32)>),
-}
-
-impl Count {
-    /// Whether its points follow each other in time.
-    #[must_use]
-    pub fn ascending(&self) -> bool {
-        match self {
-            Self::Always(_) => true,
-            Self::Over(points) => {
-                !points.is_empty()
-                    && points
-                        .windows(2)
-                        .all(|pair| matches!(pair, [a, b] if a.0 < b.0))
-            }
-        }
-    }
-
-    /// The number after so much time.
-    #[must_use]
-    pub fn at(&self, since: Span) -> u32 {
-        match self {
-            Self::Always(count) => *count,
-            Self::Over(points) => points
-                .iter()
-                .rev()
-                .find(|(from, _)| *from <= since)
-                .or(points.first())
-                .map_or(0, |(_, count)| *count),
-        }
-    }
-}
 
 /// What the autoscalers remember, by their uid: what they recommended, and when.
 #[derive(Debug, Default)]
@@ -241,7 +193,7 @@ impl Cluster {
                 limited: None,
             };
         }
-        let wanted = self.recommended(hpa).unwrap_or(current);
+        let wanted = self.recommended(hpa, deployment).unwrap_or(current);
         let window = int(
             hpa,
             &[
@@ -277,14 +229,24 @@ impl Cluster {
     }
 
     /// What the scenario says that the metrics call for; none where it says nothing.
-    fn recommended(&self, hpa: &Value) -> Option<i64> {
+    fn recommended(&self, hpa: &Value, deployment: &Value) -> Option<i64> {
         let name = text(hpa, &["metadata", "name"]);
         let rule = self
             .config
             .autoscalers
             .iter()
             .find(|rule| glob(&rule.hpa, name))?;
-        Some(i64::from(rule.wants.at(self.now.since(self.config.start))))
+        let since = self.now.since(self.config.start);
+        if let Some(wants) = &rule.wants {
+            return Some(i64::from(wants.at(since)));
+        }
+        let needs = rule.needs.as_ref()?.at(since);
+        let selector = at(deployment, &["spec", "selector"]);
+        let share = self.share_of_pods(|key| {
+            let pod = self.store.get(Kind::Pod, key);
+            pod.is_some_and(|pod| fits(selector, at(pod, &["metadata", "labels"])))
+        });
+        share.map(|share| part_of(needs, share))
     }
 
     /// Kubernetes doesn't scale by pods that several autoscalers count: their selectors overlap.

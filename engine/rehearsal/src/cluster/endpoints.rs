@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub pod: String,
     /// The image of its first container.
     pub image: String,
+    /// What the image or else the pod's labels say that its version is.
+    pub version: String,
     /// Its address.
     pub ip: String,
     /// Whether its container runs: the data plane may still send to one that is gone.
@@ -34,6 +36,28 @@ pub(super) struct Routes {
     current: BTreeMap<Key, Vec<Endpoint>>,
 }
 
+impl Routes {
+    /// The pods to which a Service sends traffic.
+    pub(super) fn endpoints(&self, service: &Key) -> &[Endpoint] {
+        self.current.get(service).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The tag of an image; `latest` where it has neither tag nor digest.
+pub(crate) fn tag(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split_once(':').map_or("latest", |(_, tag)| tag)
+}
+
+/// The version of a pod: its image's tag, or what its label says where the image is named by digest.
+fn version(pod: &Value, image: &str) -> String {
+    let labelled = text(pod, &["metadata", "labels", "app.kubernetes.io/version"]);
+    if image.contains('@') && !labelled.is_empty() {
+        return labelled.to_owned();
+    }
+    tag(image).to_owned()
+}
+
 fn slice_name(service: &Key) -> String {
     let hash = short_hash(&[&service.namespace, &service.name]);
     format!("{}-{}", service.name, hash.get(..5).unwrap_or_default())
@@ -44,12 +68,10 @@ impl Cluster {
     /// endpoint is ready, those that still serve although they are terminating get it, as kube-proxy does.
     #[must_use]
     pub fn ready_endpoints(&self, namespace: &str, service: &str) -> Vec<Endpoint> {
-        let routed = self
+        let mut out = self
             .routes
-            .current
-            .get(&Key::new(namespace, service))
-            .map_or(&[] as &[_], Vec::as_slice);
-        let mut out = routed.to_vec();
+            .endpoints(&Key::new(namespace, service))
+            .to_vec();
         for endpoint in &mut out {
             endpoint.alive = self
                 .kubelet
@@ -144,13 +166,13 @@ impl Cluster {
         };
         let endpoint = |entry: &Value| {
             let pod = text(entry, &["targetRef", "name"]);
-            let image = self
-                .store
-                .get(Kind::Pod, &Key::new(key.namespace.as_str(), pod))
-                .map_or("", |pod| pods::image(at(pod, &["spec"])));
+            let pod_key = Key::new(key.namespace.as_str(), pod);
+            let object = self.store.get(Kind::Pod, &pod_key);
+            let image = object.map_or("", |object| pods::image(at(object, &["spec"])));
             Endpoint {
                 pod: pod.to_owned(),
                 image: image.to_owned(),
+                version: object.map_or_else(String::new, |object| version(object, image)),
                 ip: list(entry, &["addresses"])
                     .first()
                     .and_then(Value::as_str)

@@ -33,8 +33,12 @@ pub(super) struct Routing {
 }
 
 impl Routing {
+    /// What the data plane does with the requests of all routes, by name.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&Key, &Table)> {
+        self.tables.iter()
+    }
+
     /// What the data plane does with the requests of a route; none where it knows no such route.
-    #[cfg(test)]
     pub(super) fn table(&self, route: &Key) -> Option<&Table> {
         self.tables.get(route)
     }

@@ -86,6 +86,13 @@ impl Kubelet {
             .is_some_and(|run| run.stage == Stage::Running)
     }
 
+    /// Whether a pod answers requests: its container runs and is ready, be it on its way out.
+    pub(super) fn serves(&self, key: &Key) -> bool {
+        self.runs
+            .get(key)
+            .is_some_and(|run| run.serving() == (true, true))
+    }
+
     /// What a container printed, or why there is nothing: empty if there was no previous one.
     pub(super) fn log(
         &self,
@@ -281,6 +288,7 @@ impl Cluster {
         } else if held {
             self.kubelet.runs.insert(key.clone(), run);
         } else {
+            self.plane_changed();
             self.discard(Kind::Pod, key);
         }
     }

@@ -32,6 +32,7 @@ mod kubelet;
 mod managers;
 mod merge;
 mod observe;
+mod picture;
 mod pods;
 mod queue;
 mod replicaset;
@@ -46,6 +47,8 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod wakes;
 mod watch;
 mod writes;
 mod yaml;
@@ -60,13 +63,16 @@ pub use self::autoscaler::{AutoscalerRule, Count};
 pub(crate) use self::config::glob;
 pub use self::config::{Config, Crash, PodRule, Pull};
 pub use self::endpoints::Endpoint;
+pub(crate) use self::endpoints::tag;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
 pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub use self::picture::{MAX_MOVES, Move, Picture, Reach, Shares, Strength};
 pub(crate) use self::request::parse_query;
 pub use self::request::{Answer, Body, Reply, Request};
 pub use self::request_log::LoggedRequest;
 pub(crate) use self::routing::{Asked, Routed};
+pub use self::traffic::{Flow, MAX_STRETCHES, Marked, Source, Stream, Stretch};
 pub use self::watch::WatchId;
 
 use self::queue::{Queue, Work};
@@ -92,6 +98,10 @@ pub struct Cluster {
     routing: gateway::Routing,
     /// Counts the changes of what the data plane does, or of the pods that it sends to.
     plane: u64,
+    /// The version of the store and the count of the plane when somebody last looked around.
+    seen: (u64, u64),
+    traffic: traffic::Traffic,
+    moves: picture::Moves,
     recommendations: autoscaler::Recommendations,
     recorder: events::Recorder,
     watches: watch::Watches,
@@ -126,6 +136,9 @@ impl Cluster {
             routes: endpoints::Routes::default(),
             routing: gateway::Routing::default(),
             plane: 0,
+            seen: (0, 0),
+            traffic: traffic::Traffic::default(),
+            moves: picture::Moves::default(),
             recommendations: autoscaler::Recommendations::default(),
             recorder: events::Recorder::default(),
             watches: watch::Watches::default(),
@@ -163,7 +176,7 @@ impl Cluster {
             };
             self.now = self.now.max(at);
             self.perform(work);
-            self.remember();
+            self.look_around();
         }
         self.now = self.now.max(now);
     }
@@ -190,6 +203,19 @@ impl Cluster {
             Work::Foreground(kind, key) => self.delete_dependents(kind, &key),
             Work::Namespace(name) => self.empty_namespace(&name),
         }
+    }
+
+    /// Notes what has changed for traffic and for whoever looks from outside, if anything has.
+    fn look_around(&mut self) {
+        let state = (self.store.version(), self.plane);
+        if state == self.seen {
+            return;
+        }
+        if state.1 != self.seen.1 {
+            self.turn_traffic();
+        }
+        self.seen = state;
+        self.remember();
     }
 
     fn plane_changed(&mut self) {

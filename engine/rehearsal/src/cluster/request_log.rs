@@ -89,7 +89,8 @@ impl RequestLog {
         self.changed = changed;
     }
 
-    pub(super) fn record(&mut self, at: Timestamp, request: &Request, outcome: &Outcome) {
+    /// Returns the number of the request.
+    pub(super) fn record(&mut self, at: Timestamp, request: &Request, outcome: &Outcome) -> u64 {
         self.seq += 1;
         let query = request
             .query
@@ -118,5 +119,6 @@ impl RequestLog {
             let surplus = self.entries.len() - self.keep;
             self.entries.drain(..surplus);
         }
+        self.seq
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Table {
 pub(super) struct Rule {
     matches: Vec<Match>,
     pub(super) backends: Vec<Backend>,
+    pub(super) mirrors: Vec<Mirror>,
 }
 
 /// Where a rule sends requests, and how many of them by weight.
@@ -30,6 +31,15 @@ pub(crate) struct Backend {
     pub(crate) weight: u64,
     /// Whether the Service is there; what would go to one that isn't is answered with an error.
     pub(crate) valid: bool,
+}
+
+/// Where a rule sends copies of requests.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mirror {
+    pub(super) service: String,
+    /// Of how many parts.
+    pub(super) part: u64,
+    pub(super) whole: u64,
 }
 
 /// How much a match says about a request.
@@ -67,7 +77,6 @@ pub(crate) struct Routed {
 }
 
 impl Asked {
-    #[cfg(test)]
     /// A GET of the root, which is what a request is that nothing is said about.
     pub(crate) fn plain() -> Self {
         Self {
@@ -138,6 +147,39 @@ impl Rule {
         Self {
             matches: list(rule, &["matches"]).iter().map(Match::of).collect(),
             backends: backends.collect(),
+            mirrors: list(rule, &["filters"])
+                .iter()
+                .filter(|filter| text(filter, &["type"]) == "RequestMirror")
+                .map(|filter| Mirror::of(at(filter, &["requestMirror"])))
+                .collect(),
+        }
+    }
+
+    /// The sum of the weights.
+    pub(super) fn total(&self) -> u64 {
+        self.backends.iter().map(|backend| backend.weight).sum()
+    }
+
+    /// Whether it is only for requests that carry something special.
+    pub(super) fn is_marked(&self) -> bool {
+        self.matches
+            .iter()
+            .all(|wanted| !wanted.headers.is_empty() || !wanted.query.is_empty())
+    }
+}
+
+impl Mirror {
+    fn of(mirror: &Value) -> Self {
+        let number = |path: &[&str]| int(mirror, path).and_then(|n| u64::try_from(n).ok());
+        let (part, whole) = match (number(&["percent"]), number(&["fraction", "numerator"])) {
+            (Some(percent), _) => (percent, 100),
+            (None, Some(part)) => (part, number(&["fraction", "denominator"]).unwrap_or(100)),
+            (None, None) => (1, 1),
+        };
+        Self {
+            service: text(mirror, &["backendRef", "name"]).to_owned(),
+            part,
+            whole: whole.max(1),
         }
     }
 }

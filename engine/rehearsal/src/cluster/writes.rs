@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::defaults;
-use super::gateway::{leads_to, names_parent};
 use super::json::{at, int, list, members, set, set_default, take, text};
 use super::kinds::{Info, Kind};
 use super::managers::{self, Writer};
@@ -35,6 +34,7 @@ pub(super) struct Written {
 impl Cluster {
     /// Stores an object and wakes the controllers that care.
     pub(super) fn commit(&mut self, kind: Kind, key: &Key, object: Value) -> Arc<Value> {
+        self.touch(kind, key);
         let before = self.store.get(kind, key).cloned();
         let object = self.store.put(kind, key, object);
         self.wake(kind, key, before.as_deref(), Some(&object));
@@ -43,6 +43,7 @@ impl Cluster {
 
     /// Takes an object out for good and wakes the controllers that care.
     pub(super) fn discard(&mut self, kind: Kind, key: &Key) {
+        self.touch(kind, key);
         let Some(last) = self.store.remove(kind, key) else {
             return;
         };
@@ -71,100 +72,6 @@ impl Cluster {
                     self.react(Work::Foreground(kind, owner));
                 }
             }
-        }
-    }
-
-    fn wake(&mut self, kind: Kind, key: &Key, before: Option<&Value>, after: Option<&Value>) {
-        let object = after.or(before).unwrap_or(&Value::Null);
-        match kind {
-            Kind::Deployment => {
-                let template = ["spec", "template"];
-                let before_it = before.map(|object| at(object, &template));
-                if before.is_some() && before_it != after.map(|object| at(object, &template)) {
-                    self.template_changed = Some(self.now());
-                }
-                if other_generation(before, after) {
-                    self.deployment_changed(object);
-                    self.after(
-                        self.config.observed_generation_lag,
-                        Work::Deployment(key.clone()),
-                    );
-                } else {
-                    self.react(Work::Deployment(key.clone()));
-                }
-            }
-            Kind::ReplicaSet => {
-                self.react(Work::ReplicaSet(key.clone()));
-                self.wake_owner(key, object);
-            }
-            Kind::Job => self.react(Work::Job(key.clone())),
-            Kind::Pod => {
-                if after.is_some() {
-                    self.react(Work::Pod(key.clone()));
-                } else {
-                    self.wake_grandparent(key, object);
-                }
-                self.wake_owner(key, object);
-                self.wake_services(key, object);
-            }
-            Kind::Service => {
-                self.react(Work::Endpoints(key.clone()));
-                if before.is_none() || after.is_none() {
-                    self.wake_routes(&key.namespace, |route| leads_to(route, &key.name));
-                }
-            }
-            Kind::HttpRoute if other_generation(before, after) => self.route_changed(key),
-            Kind::Gateway if other_generation(before, after) => {
-                self.react(Work::Gateway(key.clone()));
-                self.wake_routes("", |route| names_parent(route, &key.name));
-            }
-            Kind::HorizontalPodAutoscaler => {
-                self.after(self.config.autoscaler_sync, Work::Autoscaler(key.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    fn wake_owner(&mut self, key: &Key, object: &Value) {
-        let Some(owner) = controller_of(object) else {
-            return;
-        };
-        let owner_key = Key::new(key.namespace.clone(), text(owner, &["name"]));
-        match text(owner, &["kind"]) {
-            "Deployment" => self.react(Work::Deployment(owner_key)),
-            "ReplicaSet" => self.react(Work::ReplicaSet(owner_key)),
-            "Job" => self.react(Work::Job(owner_key)),
-            _ => {}
-        }
-    }
-
-    /// A Deployment that recreates waits for the last old pod to be gone, which no ReplicaSet's status shows.
-    fn wake_grandparent(&mut self, key: &Key, pod: &Value) {
-        let Some(owner) = controller_of(pod) else {
-            return;
-        };
-        let set = self
-            .store
-            .get(
-                Kind::ReplicaSet,
-                &Key::new(key.namespace.clone(), text(owner, &["name"])),
-            )
-            .cloned();
-        if let Some(set) = set {
-            self.wake_owner(key, &set);
-        }
-    }
-
-    fn wake_services(&mut self, key: &Key, pod: &Value) {
-        let labels = at(pod, &["metadata", "labels"]);
-        let touched: Vec<Key> = self
-            .store
-            .list(Kind::Service, &key.namespace)
-            .filter(|(_, service)| selects(service, labels))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for service in touched {
-            self.react(Work::Endpoints(service));
         }
     }
 
@@ -483,13 +390,6 @@ impl Cluster {
         }
         self.commit(kind, key, new);
     }
-}
-
-/// Whether the spec is another one, the object is new, or it is gone.
-fn other_generation(before: Option<&Value>, after: Option<&Value>) -> bool {
-    let generation =
-        |object: Option<&Value>| object.and_then(|object| int(object, &["metadata", "generation"]));
-    generation(before) != generation(after)
 }
 
 /// The owner that controls an object.

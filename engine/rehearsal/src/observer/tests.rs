@@ -1,11 +1,15 @@
 //! Each assertion can fail: good evidence is let pass, and each kind of bad evidence is not.
 
+use std::collections::BTreeMap;
+
 use phasegate_core::effect::{Direction, Effect, Id, Request};
-use phasegate_core::time::Span;
+use phasegate_core::event::Event;
+use phasegate_core::time::{Span, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::cluster::{ObservedDeployment, ObservedService};
+use crate::cluster::{Flow, ObservedDeployment, ObservedService, Stretch};
+use crate::web::Exchange;
 
 const CLAIM: &str = "/api/v1/namespaces/shop/configmaps";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/shop";
@@ -70,10 +74,41 @@ fn snapshot(image: &str, replicas: u32) -> Snapshot {
     }
 }
 
+/// Ten minutes of ten requests a second, of which so many failed in a minute among them.
+fn stream(failed: f64) -> Stream {
+    let stretch = |from: u64, to: u64, share: f64| {
+        let mut flow = Flow::default();
+        flow.failed = share;
+        flow.why = Some("no ready endpoint behind service shop".to_owned());
+        Stretch {
+            from: at(from),
+            to: at(to),
+            flow,
+        }
+    };
+    Stream {
+        entry: "service shop".to_owned(),
+        per_second: 10.0,
+        requests: 6000.0,
+        failed,
+        mirrored: 0.0,
+        versions: BTreeMap::new(),
+        stretches: vec![
+            stretch(0, 120, 0.0),
+            stretch(120, 180, failed / 600.0),
+            stretch(180, 600, 0.0),
+        ],
+        cut: false,
+    }
+}
+
 /// All that there is to judge, by itself.
 struct Case {
     history: Vec<Observation>,
     requests: Vec<LoggedRequest>,
+    traffic: Vec<Stream>,
+    scene: Picture,
+    moves: Vec<Move>,
     exchanges: Vec<Exchange>,
     records: Vec<Record>,
     order: Order,
@@ -95,6 +130,9 @@ impl Case {
         Self {
             history: vec![seen(0, 3, 0), seen(5, 4, 0), seen(9, 3, 0)],
             requests: vec![write(1, CLAIM, "r/claim"), write(5, DEPLOYMENT, "r/change")],
+            traffic: vec![stream(0.0)],
+            scene: Picture::default(),
+            moves: Vec::new(),
             exchanges: vec![Exchange {
                 at: at(4),
                 method: "POST".to_owned(),
@@ -122,6 +160,7 @@ impl Case {
             image: Some("shop:1".to_owned()),
             replicas: Some(3),
             ready_endpoints_at_least: Some(3),
+            failed_requests_at_most: Some(2),
             as_before: Some(true),
             changes: Some(BTreeMap::from([
                 ("configmaps".to_owned(), 1),
@@ -140,6 +179,9 @@ impl Case {
             &Evidence {
                 history: &self.history,
                 requests: &self.requests,
+                traffic: &self.traffic,
+                scene: &self.scene,
+                moves: &self.moves,
                 exchanges: &self.exchanges,
                 records: &self.records,
                 order: &self.order,
@@ -243,6 +285,23 @@ fn a_moment_with_too_few_endpoints_is_found_and_a_dead_one_does_not_count() {
             .iter_mut()
             .for_each(|seen| seen.services.clear());
     });
+}
+
+#[test]
+fn requests_that_fail_are_counted_and_the_worst_time_is_named() {
+    spoilt("3 of 6000 requests failed, not 2 at most", |case| {
+        case.traffic = vec![stream(3.0)]
+    });
+    spoilt("at service shop, 50.0% of them failed from", |case| {
+        case.traffic = vec![stream(300.0)]
+    });
+    spoilt("no ready endpoint", |case| case.traffic = vec![stream(2.1)]);
+    spoilt("the scenario has no traffic", |case| case.traffic.clear());
+    spoilt("not everything", |case| case.traffic[0].cut = true);
+    // A sum of fractions is no third failure.
+    let mut case = Case::good();
+    case.traffic = vec![stream(2.000_000_01)];
+    assert_eq!(case.judged(), Vec::<String>::new());
 }
 
 #[test]

@@ -6,8 +6,10 @@ use phasegate_core::time::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Assertions about a rehearsal. What isn't said isn't asserted, but for two things that always hold:
-/// every change matches an intent in the journal, and no key changed the world twice.
+/// Assertions about a rehearsal. What isn't said isn't asserted, but for what always holds: every change
+/// matches an intent in the journal; no key changed the world twice; and unless the release declares an
+/// outage, no share of the traffic was raised to pods that weren't there for it, and nothing that serves
+/// was taken away before what replaces it was ready at full strength and traffic had left it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
@@ -27,6 +29,9 @@ pub struct Expect {
     /// Fewest ready endpoints of the Service at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_endpoints_at_least: Option<u32>,
+    /// Most requests of the scenario's `traffic` that may have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_requests_at_most: Option<u64>,
     /// Whether the Deployment's specification in the end equals that of the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_before: Option<bool>,

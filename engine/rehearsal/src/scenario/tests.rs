@@ -85,6 +85,26 @@ fn what_makes_no_sense_is_told_at_its_place() {
             5,
         ),
         (
+            "cluster:\n  autoscalers:\n    - {hpa: shop}\n",
+            "`wants` or `needs`",
+            5,
+        ),
+        (
+            "cluster:\n  autoscalers:\n    - {hpa: shop, needs: 4}\n",
+            "needs `traffic`",
+            5,
+        ),
+        (
+            "traffic:\n  - {perSecond: 4}\n",
+            "at a `service` or at a `route`",
+            4,
+        ),
+        (
+            "traffic:\n  - {service: shop, perSecond: 0}\n",
+            "perSecond",
+            4,
+        ),
+        (
             "cluster:\n  autoscalerSync: 0s\n",
             "some time between two looks",
             4,
@@ -128,6 +148,14 @@ fn too_many_entries_and_other_kinds_are_refused() {
         b"apiVersion: phasegate.dev/v1alpha1\nkind: Release\n",
     );
     assert!(other.unwrap_err().to_string().contains("Scenario"));
+}
+
+#[test]
+fn traffic_that_comes_in_at_nothing_is_a_fault_of_the_scenario() {
+    let loaded = read("traffic: [{service: shop, perSecond: 4}]\n").unwrap();
+    let refused = loaded.scenario.cluster(1).unwrap_err();
+    assert_eq!(refused.code(), codes::SCENARIO_INVALID);
+    assert!(refused.message().contains("no such object"), "{refused}");
 }
 
 #[test]

@@ -209,6 +209,7 @@ async fn simulation(
             Some(json!({"now_ms": shared.now().as_millis(), "scale": shared.clock().scale()}))
         }
         ("GET", "requests") => Some(shared.with(|cluster| to_json(cluster.requests()))),
+        ("GET", "traffic") => Some(shared.with(|cluster| to_json(&cluster.traffic()))),
         ("GET", "observations") => Some(shared.with(|cluster| to_json(&cluster.observe()))),
         _ => None,
     };

@@ -21,7 +21,8 @@ fn scaled(replicas: i64, (least, most): (u32, u32), wants: Option<Count>) -> Han
         autoscalers: wants
             .map(|wants| AutoscalerRule {
                 hpa: "web*".to_owned(),
-                wants,
+                wants: Some(wants),
+                needs: None,
             })
             .into_iter()
             .collect(),

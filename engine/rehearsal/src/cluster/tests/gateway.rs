@@ -6,7 +6,7 @@ use super::*;
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/web";
 const GATEWAY: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/public";
 
-fn gateway() -> Value {
+pub(super) fn gateway() -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
         "metadata": {"name": "public", "namespace": "default"},
@@ -14,21 +14,21 @@ fn gateway() -> Value {
     })
 }
 
-fn candidate_service() -> Value {
+pub(super) fn candidate_service() -> Value {
     let mut service = service();
     service["metadata"]["name"] = json!("web-candidate");
     service["spec"]["selector"] = json!({"app": "web-candidate"});
     service
 }
 
-fn rules(stable: u64, candidate: u64) -> Value {
+pub(super) fn rules(stable: u64, candidate: u64) -> Value {
     json!([{"backendRefs": [
         {"name": "web", "port": 80, "weight": stable},
         {"name": "web-candidate", "port": 80, "weight": candidate},
     ]}])
 }
 
-fn route(rules: &Value) -> Value {
+pub(super) fn route(rules: &Value) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": "web", "namespace": "default"},
@@ -45,7 +45,7 @@ fn routed(objects: &[Value]) -> Hand {
 }
 
 impl Hand {
-    fn reroute(&mut self, rules: &Value) {
+    pub(super) fn reroute(&mut self, rules: &Value) {
         let patch = json!({"spec": {"rules": rules}});
         let (code, answer) = self.patch("merge-patch+json", ROUTE, &patch);
         assert_eq!(code, 200, "{answer}");

@@ -1,0 +1,79 @@
+//! What can be counted from outside.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::journal::changes;
+use crate::cluster::{LoggedRequest, Observation};
+use crate::web::Exchange;
+
+/// The fewest ready endpoints of the Service at any time.
+#[must_use]
+pub fn fewest_ready(history: &[Observation], namespace: &str, service: &str) -> Option<usize> {
+    let of = |seen: &Observation| {
+        let service = seen
+            .services
+            .iter()
+            .find(|s| s.namespace == namespace && s.name == service)?;
+        let endpoints = service.endpoints.values().sum::<usize>();
+        // A pod that has gone serves nobody, whatever the data plane still believes.
+        Some(endpoints.saturating_sub(service.gone))
+    };
+    history.iter().filter_map(of).min()
+}
+
+/// What people were told, in a line each: the notices that the webhook posted, and what became of them.
+#[must_use]
+pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
+    let posts = exchanges
+        .iter()
+        .filter(|exchange| exchange.method == "POST");
+    let told = posts.filter_map(|exchange| {
+        let body: Value = serde_json::from_str(&exchange.body).ok()?;
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let host = exchange.url.split('/').nth(2).unwrap_or_default();
+        let answer = exchange
+            .status
+            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        Some(format!(
+            "to {host} ({answer}), {}: {} - {}",
+            text("event"),
+            text("title"),
+            text("text").replace('\n', " / ")
+        ))
+    });
+    told.collect()
+}
+
+/// How many requests of the engine changed an object, by kind.
+#[must_use]
+pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for request in changes(requests) {
+        let plural = request
+            .path
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .split('/')
+            .rev()
+            .find(|part| PLURALS.contains(part));
+        let count: &mut u32 = counts
+            .entry(plural.unwrap_or("other").to_owned())
+            .or_default();
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+const PLURALS: [&str; 8] = [
+    "deployments",
+    "configmaps",
+    "secrets",
+    "services",
+    "pods",
+    "jobs",
+    "replicasets",
+    "events",
+];
