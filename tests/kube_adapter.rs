@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Fields};
 use phasegate_core::failure::Kind;
+use phasegate_core::strategy::Slot;
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::workload::{Baseline, Observation, Rollout, Target};
 use phasegate_rehearsal::cluster::{
@@ -22,7 +23,7 @@ use phasegate_rehearsal::cluster::{
 use phasegate_rehearsal::server::{ClusterService, Now, SharedCluster};
 use phasegate_runtime::ports::{
     ChangeError, ClaimRecord, Clock, Cluster, Holder, LEASE_DURATION, LeaseError, Leases,
-    ObjectError, ObjectRef, Objects, Stamp,
+    ObjectError, ObjectRef, Objects, Stamp, Writer,
 };
 use phasegate_world::connect::client_from_service;
 use phasegate_world::kubernetes::{KubeCluster, Options};
@@ -182,11 +183,13 @@ fn target() -> Target {
     Target {
         cluster: "simulated".to_owned(),
         namespace: "shop".to_owned(),
+        workload: "web".to_owned(),
         deployment: "web".to_owned(),
         container: "app".to_owned(),
         service: None,
         config_maps: Vec::new(),
         secrets: vec!["keys".to_owned()],
+        beside: None,
     }
 }
 
@@ -201,6 +204,7 @@ fn stamp(epoch: u64, key: &str) -> Stamp {
 /// To another image, with everything else as it was.
 fn change(baseline: &Baseline, image: &str) -> Change {
     Change {
+        slot: Slot::Stable,
         fields: Fields {
             image: Some(image.to_owned()),
             replicas: Some(baseline.settings.replicas),
@@ -724,16 +728,18 @@ async fn plugins_reach_objects_and_meet_the_owners_of_fields() {
         name: "flags".to_owned(),
     };
     assert_eq!(kube.get(&named).await, Err(ObjectError::NotFound));
-    kube.apply("plugin-a", &flags).await.unwrap();
+    kube.apply(&writer("plugin-a"), &flags).await.unwrap();
     let mut other = flags;
     other["data"]["new-checkout"] = "on".into();
-    let refused = kube.apply("plugin-b", &other).await;
+    let refused = kube.apply(&writer("plugin-b"), &other).await;
     assert!(
         matches!(&refused, Err(ObjectError::Conflict(why)) if why.contains("plugin-a")),
         "{refused:?}"
     );
     let merge = json!({"data": {"new-checkout": "on"}});
-    kube.patch("plugin-b", &named, &merge).await.unwrap();
+    kube.patch(&writer("plugin-b"), &named, &merge)
+        .await
+        .unwrap();
     let selector = Some("kind=flags");
     let found = kube
         .find("v1", "ConfigMap", Some("shop"), selector, 10)
@@ -741,6 +747,16 @@ async fn plugins_reach_objects_and_meet_the_owners_of_fields() {
         .unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["data"]["new-checkout"], "on");
-    kube.remove(&named).await.unwrap();
-    assert_eq!(kube.remove(&named).await, Err(ObjectError::NotFound));
+    let anybody = writer("plugin-b");
+    Objects::remove(&kube, &anybody, &named).await.unwrap();
+    let again = Objects::remove(&kube, &anybody, &named).await;
+    assert_eq!(again, Err(ObjectError::NotFound));
+}
+
+/// A plugin outside a run.
+fn writer(manager: &str) -> Writer {
+    Writer {
+        manager: manager.to_owned(),
+        effect: None,
+    }
 }

@@ -12,7 +12,9 @@ use phasegate_core::verdict::{Interval, Question, Side, Verdict};
 use phasegate_core::workload::Target;
 use phasegate_host::{Host, HostConfig, HostPorts, PluginSet};
 use phasegate_runtime::plugin_ports::{Grants, LogLine, LogSink};
-use phasegate_runtime::ports::{Call, Clock, Component, ObjectError, ObjectRef, Objects, Plugins};
+use phasegate_runtime::ports::{
+    Call, Clock, Component, ObjectError, ObjectRef, Objects, Plugins, Writer,
+};
 use phasegate_world::clock::SystemClock;
 use phasegate_world::credentials::{Credential, LocalCredentials, Source};
 use phasegate_world::http::LiveHttp;
@@ -115,6 +117,8 @@ impl Gate {
 
     fn call(&self) -> Call {
         Call {
+            epoch: 0,
+            slot: phasegate_core::strategy::Slot::Stable,
             run: "r-1".to_owned(),
             name: "shop".to_owned(),
             version: self.version.clone(),
@@ -126,11 +130,13 @@ impl Gate {
             target: Target {
                 cluster: "simulated".to_owned(),
                 namespace: "shop".to_owned(),
+                workload: "shop".to_owned(),
                 deployment: "shop".to_owned(),
                 container: "web".to_owned(),
                 service: Some("shop".to_owned()),
                 config_maps: Vec::new(),
                 secrets: Vec::new(),
+                beside: None,
             },
             image: "registry.example/shop:1.4.0".to_owned(),
             deadline: SystemClock.now().plus(Span::from_secs(60)),
@@ -188,15 +194,15 @@ impl Objects for Nothing {
         Ok(Vec::new())
     }
 
-    async fn apply(&self, _: &str, _: &Value) -> Result<Value, ObjectError> {
+    async fn apply(&self, _: &Writer, _: &Value) -> Result<Value, ObjectError> {
         Err(ObjectError::NotFound)
     }
 
-    async fn patch(&self, _: &str, _: &ObjectRef, _: &Value) -> Result<Value, ObjectError> {
+    async fn patch(&self, _: &Writer, _: &ObjectRef, _: &Value) -> Result<Value, ObjectError> {
         Err(ObjectError::NotFound)
     }
 
-    async fn remove(&self, _: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(&self, _: &Writer, _: &ObjectRef) -> Result<(), ObjectError> {
         Err(ObjectError::NotFound)
     }
 }
