@@ -206,12 +206,17 @@ impl<'a> Player<'a> {
             journal: Arc::new(journal),
             leases: stage.engine.leases.clone(),
         };
-        let deployment = &stage.loaded.release.workload.deployment;
+        let workload = &stage.loaded.release.workload;
         let (before, scene) = stage.cluster.with(|cluster| {
             cluster.record_history();
             let namespace = &stage.loaded.namespace;
             (
-                Snapshot::of(cluster, namespace, deployment),
+                Snapshot::of(
+                    cluster,
+                    namespace,
+                    &workload.deployment,
+                    workload.service.as_deref(),
+                ),
                 cluster.picture(namespace),
             )
         });
@@ -570,7 +575,12 @@ impl<'a> Player<'a> {
         let (after, claimed) = stage.cluster.with(|cluster| {
             let namespace = &stage.loaded.namespace;
             (
-                Snapshot::of(cluster, namespace, &workload.deployment),
+                Snapshot::of(
+                    cluster,
+                    namespace,
+                    &workload.deployment,
+                    workload.service.as_deref(),
+                ),
                 cluster.get(Kind::ConfigMap, namespace, &claim).is_some(),
             )
         });

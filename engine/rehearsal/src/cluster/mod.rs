@@ -66,7 +66,9 @@ pub use self::endpoints::Endpoint;
 pub(crate) use self::endpoints::tag;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
-pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub use self::observe::{
+    MAX_HISTORY, Observation, ObservedDeployment, ObservedRoute, ObservedService,
+};
 pub use self::picture::{MAX_MOVES, Move, Picture, Reach, Shares, Strength};
 pub(crate) use self::request::parse_query;
 pub use self::request::{Answer, Body, Reply, Request};
