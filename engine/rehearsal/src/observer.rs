@@ -108,13 +108,13 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
         );
     }
     if let Some(as_before) = expect.as_before {
+        let differences = evidence.before.differences(evidence.after);
         must(
-            (evidence.before == evidence.after) == as_before,
+            differences.is_empty() == as_before,
             format!(
-                "the target is as before: {}, not {as_before}\nbefore: {:?}\nafter: {:?}",
-                evidence.before == evidence.after,
-                evidence.before,
-                evidence.after
+                "everything is as before: {}, not {as_before}\n{}",
+                differences.is_empty(),
+                differences.join("\n")
             ),
         );
     }

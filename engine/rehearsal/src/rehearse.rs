@@ -215,14 +215,14 @@ impl<'a> Player<'a> {
             journal: Arc::new(journal),
             leases: stage.engine.leases.clone(),
         };
-        let deployment = stage
-            .first_workload()
-            .map_or("", |workload| &workload.deployment);
+        let workload = stage.first_workload();
+        let deployment = workload.map_or("", |workload| &workload.deployment);
+        let service = workload.and_then(|workload| workload.service.as_deref());
         let (before, scene) = stage.cluster.with(|cluster| {
             cluster.record_history();
             let namespace = &stage.loaded.namespace;
             (
-                Snapshot::of(cluster, namespace, deployment),
+                Snapshot::of(cluster, namespace, deployment, service),
                 cluster.picture(namespace),
             )
         });
@@ -583,7 +583,7 @@ impl<'a> Player<'a> {
             let namespace = &stage.loaded.namespace;
             let workloads = stage.loaded.release.workloads();
             (
-                Snapshot::of(cluster, namespace, deployment),
+                Snapshot::of(cluster, namespace, deployment, service),
                 workloads.iter().any(|(_, workload)| {
                     let claim = format!("phasegate-claim-{}", workload.deployment);
                     cluster.get(Kind::ConfigMap, namespace, &claim).is_some()

@@ -16,11 +16,15 @@ use crate::cluster::{AutoscalerRule, Cluster, Config, Fault, PodRule, Source};
 
 pub mod acts;
 pub mod expect;
+pub mod prometheus;
+pub mod series;
 pub mod web;
 
 pub use acts::{Act, Death, PluginFault};
 pub use expect::Expect;
-pub use web::{HttpRule, Series};
+pub use prometheus::PromRule;
+pub use series::Series;
+pub use web::HttpRule;
 
 /// Most objects, rules, faults or acts of one kind that a scenario may have.
 pub const MAX_ENTRIES: usize = 1_000;
@@ -60,6 +64,9 @@ pub struct Scenario {
     /// What HTTP requests of plugins are answered; the first rule that fits counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpRule>,
+    /// Hosts at which a Prometheus answers, and what it answers. The rules of `http` come first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prometheus: BTreeMap<String, Vec<PromRule>>,
     /// What the API server or the network does wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -186,16 +193,7 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
             );
         }
     }
-    for (index, rule) in scenario.http.iter().enumerate() {
-        for name in rule.series() {
-            if !scenario.series.contains_key(&name) {
-                fault(
-                    &format!("/http/{index}"),
-                    format!("there is no series `{name}`"),
-                );
-            }
-        }
-    }
+    check_figures(scenario, &mut fault);
     for (index, rule) in scenario.cluster.autoscalers.iter().enumerate() {
         let pointer = format!("/cluster/autoscalers/{index}");
         if let Err(message) = rule.check() {
@@ -213,17 +211,56 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
         let message = "an autoscaler needs some time between two looks".to_owned();
         fault("/cluster/autoscalerSync", message);
     }
-    for (name, series) in &scenario.series {
-        if !series.ascending() {
-            fault(
-                &format!("/series/{}", yaml::escape(name)),
-                "the points are not in the order of time".to_owned(),
-            );
-        }
-    }
     for (index, act) in scenario.acts.iter().enumerate() {
         if let Err(message) = act.check() {
             fault(&format!("/acts/{index}"), message);
+        }
+    }
+}
+
+fn check_figures(scenario: &Scenario, fault: &mut dyn FnMut(&str, String)) {
+    let mut known = |pointer: &str, name: &str| {
+        if !scenario.series.contains_key(name) {
+            fault(pointer, format!("there is no series `{name}`"));
+        }
+    };
+    for (index, rule) in scenario.http.iter().enumerate() {
+        for name in rule.series() {
+            known(&format!("/http/{index}"), &name);
+        }
+    }
+    for (host, rules) in &scenario.prometheus {
+        for (index, rule) in rules.iter().enumerate() {
+            let pointer = format!("/prometheus/{}/{index}", yaml::escape(host));
+            rule.series().for_each(|name| known(&pointer, name));
+        }
+    }
+    for (name, series) in &scenario.series {
+        for (index, case) in series.cases.iter().enumerate() {
+            let pointer = format!("/series/{}/cases/{index}", yaml::escape(name));
+            known(&pointer, &case.take);
+        }
+    }
+    for (host, rules) in &scenario.prometheus {
+        let pointer = format!("/prometheus/{}", yaml::escape(host));
+        if rules.len() > MAX_ENTRIES {
+            fault(&pointer, format!("at most {MAX_ENTRIES} rules are taken"));
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            if let Err(message) = rule.check() {
+                fault(&format!("{pointer}/{index}"), message);
+            }
+        }
+    }
+    for (name, series) in &scenario.series {
+        let pointer = format!("/series/{}", yaml::escape(name));
+        if let Err(message) = series.check() {
+            fault(&pointer, message);
+        } else if series.needs_traffic() && scenario.traffic.is_empty() {
+            fault(
+                &pointer,
+                "it follows `traffic`, and there is none".to_owned(),
+            );
         }
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! A scenario's rules come first. Where none fits and the host is that of a Service, or of a route that
 //! leads to one, an application answers for one of its ready endpoints - as the data plane sees them,
-//! in turn - with the version that the endpoint runs. Everything else is unreachable.
+//! in turn - with the version that the endpoint runs. Behind some hosts a scripted Prometheus answers.
+//! Everything else is unreachable.
 
 mod place;
+mod prometheus;
+mod promql;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +19,9 @@ use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
 use serde_json::json;
 
 use self::place::{Place, Turns};
-use crate::cluster::{Cluster, Endpoint, Kind, glob, tag};
-use crate::scenario::web::Origin;
+use self::prometheus::{Query, Script};
+use crate::cluster::{Cluster, Endpoint, Kind, glob, parse_query, tag};
+use crate::scenario::series::{self, Moment};
 use crate::scenario::{HttpRule, Scenario, Series};
 
 /// Most requests that are kept for the observer.
@@ -57,6 +61,7 @@ pub struct Web {
     start: Timestamp,
     rules: Vec<(HttpRule, u32)>,
     series: BTreeMap<String, Series>,
+    prometheus: Vec<Script>,
     turns: BTreeMap<String, usize>,
     routes: Turns,
     exchanges: Vec<Exchange>,
@@ -70,6 +75,11 @@ impl Web {
             start: scenario.start(),
             rules: scenario.http.iter().map(|rule| (rule.clone(), 0)).collect(),
             series: scenario.series.clone(),
+            prometheus: scenario
+                .prometheus
+                .iter()
+                .map(|(host, rules)| Script::new(host, rules))
+                .collect(),
             turns: BTreeMap::new(),
             routes: Turns::default(),
             exchanges: Vec::new(),
@@ -118,7 +128,14 @@ impl Web {
             )));
         };
         let host = uri.host().unwrap_or_default().to_owned();
-        let place = self.routes.place(cluster, request, &host);
+        let scripted = self
+            .prometheus
+            .iter()
+            .position(|script| script.is_at(&host, &authority));
+        let place = match scripted {
+            Some(_) => Place::Elsewhere,
+            None => self.routes.place(cluster, request, &host),
+        };
         let endpoint = match &place {
             Place::Service {
                 namespace, name, ..
@@ -138,7 +155,10 @@ impl Web {
             version: version.as_deref(),
         };
         if reachable && let Some(rule) = self.rule(cluster.now(), &wanted) {
-            return self.by_rule(cluster, &rule, request);
+            return self.by_rule(cluster, &rule, request, &uri, version.as_deref());
+        }
+        if let Some(host) = scripted {
+            return self.by_prometheus(cluster, request, host);
         }
         let alive = endpoint.as_ref().is_some_and(|endpoint| endpoint.alive);
         by_application(
@@ -169,7 +189,52 @@ impl Web {
         None
     }
 
-    fn by_rule(&self, cluster: &Cluster, rule: &HttpRule, request: &HttpRequest) -> Answer {
+    /// What figures are to be of a time, for what is asked.
+    fn moment(&self, cluster: &Cluster, at: Timestamp, asked: Vec<(String, String)>) -> Moment {
+        Moment {
+            start: self.start,
+            at,
+            changed: cluster.template_changed(at),
+            shifted: cluster.traffic_shifted(at),
+            share: cluster.candidate_share(at).map(|share| share * 100.0),
+            asked,
+        }
+    }
+
+    fn by_prometheus(&mut self, cluster: &Cluster, request: &HttpRequest, host: usize) -> Answer {
+        let now = cluster.now();
+        let query = Query::read(request, now);
+        let rule = match &query {
+            Ok(query) => self
+                .prometheus
+                .get_mut(host)
+                .and_then(|script| script.rule(query, now.since(self.start))),
+            Err(_) => None,
+        };
+        let (status, body) = match query {
+            Ok(query) => query.answer(rule.as_ref(), &|name, at| {
+                let moment = self.moment(cluster, at, query.asked.clone());
+                series::figure(&self.series, name, &moment)
+            }),
+            Err(refusal) => refusal,
+        };
+        let after = rule.and_then(|rule| rule.after).unwrap_or(LATENCY);
+        let json = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+        let body = body.to_string().into_bytes();
+        Answer::Response(
+            response(status, &json, body, request.max_body, after),
+            after,
+        )
+    }
+
+    fn by_rule(
+        &self,
+        cluster: &Cluster,
+        rule: &HttpRule,
+        request: &HttpRequest,
+        uri: &http::Uri,
+        version: Option<&str>,
+    ) -> Answer {
         let now = cluster.now();
         if rule.hang {
             return Answer::Hang;
@@ -179,14 +244,10 @@ impl Web {
                 "the scenario cuts the connection".to_owned(),
             ));
         }
-        let figure = |name: &str| {
-            let series = self.series.get(name)?;
-            let since = match series.from {
-                Origin::Start => self.start,
-                Origin::Change => cluster.template_changed().unwrap_or(now),
-            };
-            series.at(now.since(since))
-        };
+        let mut asked = uri.query().map(parse_query).unwrap_or_default();
+        asked.extend(version.map(|version| ("version".to_owned(), version.to_owned())));
+        let moment = self.moment(cluster, now, asked);
+        let figure = |name: &str| series::figure(&self.series, name, &moment);
         let after = rule.after.unwrap_or(LATENCY);
         let body = rule.body(&figure);
         Answer::Response(

@@ -5,7 +5,7 @@
 
 use phasegate_core::time::{Span, Timestamp};
 
-use crate::cluster::{Cluster, LoggedRequest, Observation};
+use crate::cluster::{Cluster, LoggedRequest, Observation, ObservedRoute, ObservedService};
 use crate::observer;
 use crate::story::{Source, Told};
 
@@ -118,32 +118,33 @@ impl Witness {
                 deployment.name, deployment.wanted, deployment.ready
             ));
         }
+        let routes = || {
+            let routes = seen.routes.iter();
+            routes.filter(|route| route.namespace == self.namespace)
+        };
+        let mut entries = Vec::new();
         for service in &seen.services {
             if service.namespace != self.namespace {
                 continue;
             }
             let total: usize = service.endpoints.values().sum();
             endpoints += total.saturating_sub(service.gone);
-            let ends: Vec<String> = service
-                .endpoints
-                .iter()
-                .map(|(image, count)| {
-                    let tag = image.rsplit(':').next().unwrap_or(image);
-                    format!("{count} of {tag}")
-                })
-                .collect();
-            let ends = if ends.is_empty() {
-                "nothing".to_owned()
-            } else {
-                ends.join(" and ")
-            };
-            let gone = if service.gone > 0 {
-                format!(", {} of them gone", service.gone)
-            } else {
-                String::new()
-            };
-            parts.push(format!("traffic to {ends}{gone}"));
+            // What comes in at a route is told of the route.
+            if !routes().any(|route| route.backends.contains(&service.name)) {
+                entries.push((service.name.clone(), traffic_of_service(service)));
+            }
         }
+        for route in routes() {
+            entries.push((format!("route {}", route.name), traffic_of_route(route)));
+        }
+        let several = entries.len() > 1;
+        parts.extend(entries.into_iter().map(|(name, text)| {
+            if several {
+                format!("{name}: {text}")
+            } else {
+                text
+            }
+        }));
         if parts.is_empty() {
             parts.push("nothing is there".to_owned());
         }
@@ -152,6 +153,47 @@ impl Witness {
             text: parts.join("; "),
             endpoints,
         }
+    }
+}
+
+fn traffic_of_service(service: &ObservedService) -> String {
+    let ends = service.endpoints.iter().map(|(image, count)| {
+        let tag = image.rsplit(':').next().unwrap_or(image);
+        format!("{count} of {tag}")
+    });
+    let gone = if service.gone > 0 {
+        format!(", {} of them gone", service.gone)
+    } else {
+        String::new()
+    };
+    format!("traffic to {}{gone}", listed(ends.collect()))
+}
+
+fn traffic_of_route(route: &ObservedRoute) -> String {
+    let shares = route.versions.iter();
+    let shares = shares.map(|(version, parts)| format!("{} of {version}", percent(*parts)));
+    let failed = if route.failed > 0 {
+        format!(", {} fails", percent(route.failed))
+    } else {
+        String::new()
+    };
+    format!("traffic to {}{failed}", listed(shares.collect()))
+}
+
+fn listed(parts: Vec<String>) -> String {
+    if parts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        parts.join(" and ")
+    }
+}
+
+/// Parts of ten thousand, as people say them.
+fn percent(parts: u32) -> String {
+    match (parts / 100, parts % 100) {
+        (whole, 0) => format!("{whole}%"),
+        (whole, rest) if rest.is_multiple_of(10) => format!("{whole}.{}%", rest / 10),
+        (whole, rest) => format!("{whole}.{rest:02}%"),
     }
 }
 
@@ -182,3 +224,6 @@ fn written(request: &LoggedRequest) -> Told {
         text: format!("{} {} for {key}{lost}", request.method, object.join("/")),
     }
 }
+
+#[cfg(test)]
+mod tests;

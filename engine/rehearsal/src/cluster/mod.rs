@@ -66,7 +66,9 @@ pub use self::endpoints::Endpoint;
 pub(crate) use self::endpoints::tag;
 pub use self::faults::{Effect, Fault};
 pub use self::kinds::{Info, KINDS, Kind};
-pub use self::observe::{MAX_HISTORY, Observation, ObservedDeployment, ObservedService};
+pub use self::observe::{
+    MAX_HISTORY, Observation, ObservedDeployment, ObservedRoute, ObservedService,
+};
 pub use self::picture::{MAX_MOVES, Move, Picture, Reach, Shares, Strength};
 pub(crate) use self::request::parse_query;
 pub use self::request::{Answer, Body, Reply, Request};
@@ -109,7 +111,7 @@ pub struct Cluster {
     faults: Vec<Fault>,
     /// What was to be seen from outside, whenever it changed; none where nobody asked for it.
     history: Option<Vec<Observation>>,
-    template_changed: Option<Timestamp>,
+    template_changes: Vec<Timestamp>,
 }
 
 /// Why a manifest could not be put into the cluster directly.
@@ -145,7 +147,7 @@ impl Cluster {
             log: request_log::RequestLog::new(config.request_log),
             faults: Vec::new(),
             history: None,
-            template_changed: None,
+            template_changes: Vec::new(),
             config,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -303,10 +305,11 @@ impl Cluster {
         self.store.version()
     }
 
-    /// When a Deployment's pod template last changed, the first one of each left out.
+    /// When a Deployment's pod template last changed up to then, or one came beside those of the beginning.
     #[must_use]
-    pub fn template_changed(&self) -> Option<Timestamp> {
-        self.template_changed
+    pub fn template_changed(&self, before: Timestamp) -> Option<Timestamp> {
+        let upto = self.template_changes.partition_point(|at| *at <= before);
+        self.template_changes.get(..upto)?.last().copied()
     }
 
     /// What clients asked, oldest first, as far back as the log goes.

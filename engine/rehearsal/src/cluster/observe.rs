@@ -1,6 +1,6 @@
 //! What somebody outside sees of a cluster, for transcripts and assertions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ pub struct Observation {
     pub deployments: Vec<ObservedDeployment>,
     /// By namespace and name.
     pub services: Vec<ObservedService>,
+    /// By namespace and name.
+    pub routes: Vec<ObservedRoute>,
 }
 
 /// A Deployment as its status shows it.
@@ -65,6 +67,32 @@ pub struct ObservedService {
     pub gone: usize,
 }
 
+/// An HTTPRoute as the data plane treats it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedRoute {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How many of ten thousand plain requests are answered, by version.
+    pub versions: BTreeMap<String, u32>,
+    /// How many are not answered.
+    pub failed: u32,
+    /// The Services that it leads to, with weight or without.
+    pub backends: BTreeSet<String>,
+}
+
+/// A share of 1 out of ten thousand.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share is between nothing and all"
+)]
+fn parts(share: f64) -> u32 {
+    (share.clamp(0.0, 1.0) * 10_000.0).round() as u32
+}
+
 /// Most observations that are remembered.
 pub const MAX_HISTORY: usize = 200_000;
 
@@ -85,13 +113,37 @@ impl Cluster {
             return;
         };
         let seen = self.observe();
-        let same = seen.deployments == last.deployments && seen.services == last.services;
+        let same = seen.deployments == last.deployments
+            && seen.services == last.services
+            && seen.routes == last.routes;
         if let Some(history) = &mut self.history
             && !same
             && history.len() < MAX_HISTORY
         {
             history.push(seen);
         }
+    }
+
+    fn observed_routes(&self) -> Vec<ObservedRoute> {
+        let routes = self.store.list(Kind::HttpRoute, "").map(|(key, route)| {
+            let flow = self.flow_of_route(key);
+            let backends = list(route, &["spec", "rules"])
+                .iter()
+                .flat_map(|rule| list(rule, &["backendRefs"]))
+                .map(|backend| text(backend, &["name"]).to_owned());
+            ObservedRoute {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                versions: flow
+                    .versions
+                    .iter()
+                    .map(|(version, share)| (version.clone(), parts(*share)))
+                    .collect(),
+                failed: parts(flow.failed),
+                backends: backends.collect(),
+            }
+        });
+        routes.collect()
     }
 
     /// What somebody outside sees now.
@@ -147,6 +199,7 @@ impl Cluster {
             at: self.now,
             deployments: deployments.collect(),
             services: services.collect(),
+            routes: self.observed_routes(),
         }
     }
 }

@@ -3,6 +3,7 @@ use super::*;
 mod autoscaler;
 mod gateway;
 mod objects;
+mod picture;
 mod traffic;
 
 /// A cluster and a hand that asks it things at a moment that moves on.

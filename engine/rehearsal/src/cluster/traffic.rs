@@ -81,6 +81,8 @@ struct Inlet {
     entry: Entry,
     /// Shares of the requests, and what those ask.
     parts: Vec<(f64, Asked)>,
+    /// The version that answered most of them at the beginning.
+    stable: String,
 }
 
 impl Inlet {
@@ -103,7 +105,19 @@ impl Inlet {
             stream: Stream::new(entry.to_string(), source.per_second, from),
             entry,
             parts,
+            stable: String::new(),
         }
+    }
+
+    /// The share that other versions had than the one that served at the beginning.
+    fn others_at(&self, at: Timestamp) -> f64 {
+        let stretch = self.stream.at(at).map(|stretch| &stretch.flow.versions);
+        stretch
+            .into_iter()
+            .flatten()
+            .filter(|(version, _)| **version != self.stable)
+            .map(|(_, share)| share)
+            .sum()
     }
 }
 
@@ -124,6 +138,8 @@ impl Cluster {
             let entry = self.entry(source)?;
             let mut inlet = Inlet::new(source, entry, self.now);
             let flow = self.flow_of(&inlet);
+            let most = flow.versions.iter().max_by(|a, b| a.1.total_cmp(b.1));
+            inlet.stable = most.map(|(version, _)| version.clone()).unwrap_or_default();
             inlet.stream.turn(self.now, flow);
             self.traffic.inlets.push(inlet);
         }
@@ -165,6 +181,12 @@ impl Cluster {
         })
     }
 
+    /// The share of all traffic that other versions have than those that served at the beginning, at a
+    /// time up to now; none where there is no traffic.
+    pub(crate) fn candidate_share(&self, at: Timestamp) -> Option<f64> {
+        self.weighted(|inlet| inlet.others_at(at))
+    }
+
     /// The share of all traffic that is answered by some pods now.
     pub(super) fn share_of_pods(&self, chosen: impl Fn(&Key) -> bool) -> Option<f64> {
         self.weighted(|inlet| {
@@ -184,6 +206,14 @@ impl Cluster {
         let all: f64 = inlets.clone().map(rate).sum();
         let part: f64 = inlets.map(|inlet| rate(inlet) * share(inlet)).sum();
         (all > 0.0).then(|| part / all)
+    }
+
+    /// When the versions' shares of the traffic last changed, up to then.
+    pub(crate) fn traffic_shifted(&self, before: Timestamp) -> Option<Timestamp> {
+        let inlets = self.traffic.inlets.iter();
+        inlets
+            .filter_map(|inlet| inlet.stream.shifted_before(before))
+            .max()
     }
 
     /// What became of it up to now.

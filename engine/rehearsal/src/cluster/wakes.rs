@@ -10,6 +10,9 @@ use super::queue::Work;
 use super::store::Key;
 use super::writes::{controller_of, selects};
 
+/// Most changes of templates of which the time is kept.
+const MAX_TEMPLATE_CHANGES: usize = 10_000;
+
 impl Cluster {
     /// An object was created, changed, or is gone.
     pub(super) fn wake(
@@ -24,8 +27,10 @@ impl Cluster {
             Kind::Deployment => {
                 let template = ["spec", "template"];
                 let before_it = before.map(|object| at(object, &template));
-                if before.is_some() && before_it != after.map(|object| at(object, &template)) {
-                    self.template_changed = Some(self.now());
+                let beside = before.is_none() && self.now > self.config.start;
+                let other = before_it != after.map(|object| at(object, &template));
+                if beside || (before.is_some() && after.is_some() && other) {
+                    self.note_template();
                 }
                 if other_generation(before, after) {
                     self.deployment_changed(object);
@@ -66,6 +71,14 @@ impl Cluster {
                 self.after(self.config.autoscaler_sync, Work::Autoscaler(key.clone()));
             }
             _ => {}
+        }
+    }
+
+    fn note_template(&mut self) {
+        if self.template_changes.last() != Some(&self.now)
+            && self.template_changes.len() < MAX_TEMPLATE_CHANGES
+        {
+            self.template_changes.push(self.now);
         }
     }
 

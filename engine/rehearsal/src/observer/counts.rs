@@ -67,7 +67,7 @@ pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
     counts
 }
 
-const PLURALS: [&str; 8] = [
+const PLURALS: [&str; 12] = [
     "deployments",
     "configmaps",
     "secrets",
@@ -76,4 +76,8 @@ const PLURALS: [&str; 8] = [
     "jobs",
     "replicasets",
     "events",
+    "httproutes",
+    "gateways",
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
 ];

@@ -7,8 +7,9 @@ use phasegate_core::event::Event;
 use phasegate_core::time::{Span, Timestamp};
 use serde_json::json;
 
+use super::snapshot::Kept;
 use super::*;
-use crate::cluster::{Flow, ObservedDeployment, ObservedService, Stretch};
+use crate::cluster::{Flow, Kind, ObservedDeployment, ObservedService, Stretch};
 use crate::web::Exchange;
 
 const CLAIM: &str = "/api/v1/namespaces/shop/configmaps";
@@ -63,14 +64,21 @@ fn seen(seconds: u64, ready: usize, gone: usize) -> Observation {
             endpoints: BTreeMap::from([("shop:1".to_owned(), ready)]),
             gone,
         }],
+        routes: Vec::new(),
     }
 }
 
 fn snapshot(image: &str, replicas: u32) -> Snapshot {
-    Snapshot {
-        spec: json!({"replicas": replicas, "template": {"spec": {"containers": [{"image": image}]}}}),
+    let spec =
+        json!({"replicas": replicas, "template": {"spec": {"containers": [{"image": image}]}}});
+    let kept = Kept {
+        spec: spec.clone(),
         labels: json!({"app": "shop"}),
         annotations: BTreeMap::new(),
+    };
+    Snapshot {
+        objects: BTreeMap::from([((Kind::Deployment, "shop".to_owned()), kept)]),
+        main: Some(spec),
     }
 }
 
@@ -99,6 +107,13 @@ fn stream(failed: f64) -> Stream {
             stretch(180, 600, 0.0),
         ],
         cut: false,
+    }
+}
+
+impl Snapshot {
+    fn shop(&mut self) -> &mut Kept {
+        let key = (Kind::Deployment, "shop".to_owned());
+        self.objects.get_mut(&key).unwrap()
     }
 }
 
@@ -264,12 +279,21 @@ fn the_target_and_the_end_are_held_against_what_is_expected() {
         case.before = snapshot("shop:1", 5);
         case.after = snapshot("shop:1", 5);
     });
-    spoilt("as before: false", |case| {
-        case.after
-            .annotations
-            .insert("phasegate.dev/run".to_owned(), "r".to_owned());
+    spoilt("Deployment shop, annotations:", |case| {
+        let mark = ("phasegate.dev/run".to_owned(), "r".to_owned());
+        case.after.shop().annotations.extend([mark]);
     });
-    spoilt("as before: false", |case| case.after.labels = json!({}));
+    spoilt("Deployment shop, labels.app: null, not \"shop\"", |case| {
+        case.after.shop().labels = json!({});
+    });
+    spoilt("Deployment shop, spec.paused: true, not null", |case| {
+        case.after.shop().spec["paused"] = json!(true);
+    });
+    spoilt("Service shop-candidate is left behind", |case| {
+        let key = (Kind::Service, "shop-candidate".to_owned());
+        case.after.objects.insert(key, Kept::default());
+    });
+    spoilt("Deployment shop is gone", |case| case.after.objects.clear());
     spoilt("changed:", |case| {
         case.requests.push(write(6, DEPLOYMENT, "r/more"));
         case.records.push(intent(6, "r/more"));

@@ -20,7 +20,7 @@ pub struct Expect {
     /// A part of why it turned back or was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The Deployment's image in the end.
+    /// The Deployment's image in the end; of the one that the Service leads to where none has the name in the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// The Deployment's wanted replicas in the end.
@@ -32,7 +32,9 @@ pub struct Expect {
     /// Most requests of the scenario's `traffic` that may have failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_requests_at_most: Option<u64>,
-    /// Whether the Deployment's specification in the end equals that of the beginning.
+    /// Whether the namespace's Deployments, Services, HTTPRoutes and autoscalers in the end are those of the
+    /// beginning, with what was made meanwhile gone again. The size of a Deployment that has an
+    /// autoscaler is left to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_before: Option<bool>,
     /// How many requests changed an object: by kind, only those of the engine, leases left out.

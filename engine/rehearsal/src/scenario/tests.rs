@@ -73,7 +73,61 @@ fn what_makes_no_sense_is_told_at_its_place() {
             "order of time",
             4,
         ),
-        ("series:\n  a: {points: []}\n", "order of time", 4),
+        (
+            "series:\n  a: {points: []}\n",
+            "`points` or `byShare`, one of them",
+            4,
+        ),
+        (
+            "series:\n  a: {points: [[0s, 1]], byShare: [[0, 1]]}\n",
+            "one of them",
+            4,
+        ),
+        (
+            "series:\n  a: {byShare: [[5, 1], [5, 2]]}\ntraffic: [{service: a, perSecond: 1}]\n",
+            "order of the share",
+            4,
+        ),
+        (
+            "series:\n  a: {byShare: [[0, 1]]}\n",
+            "follows `traffic`",
+            4,
+        ),
+        (
+            "series:\n  a: {from: traffic, points: [[0s, 1]]}\n",
+            "follows `traffic`",
+            4,
+        ),
+        (
+            "series:\n  a:\n    points: [[0s, 1]]\n    cases:\n      - {take: gone}\n",
+            "no series `gone`",
+            7,
+        ),
+        (
+            "prometheus:\n  m.example:\n    - {value: {$series: gone}}\n",
+            "no series `gone`",
+            5,
+        ),
+        (
+            "prometheus:\n  m.example:\n    - {match: up}\n",
+            "`value`, `samples`, `empty` or `error`",
+            5,
+        ),
+        (
+            "prometheus:\n  m.example:\n    - {value: 1, empty: true}\n",
+            "one of them",
+            5,
+        ),
+        (
+            "prometheus:\n  m.example:\n    - {error: 200}\n",
+            "no status of an error",
+            5,
+        ),
+        (
+            "prometheus:\n  m.example:\n    - {value: many}\n",
+            "expected a number, `NaN`",
+            5,
+        ),
         (
             "cluster:\n  autoscalers:\n    - {hpa: shop, wants: [[2m, 1], [1m, 2]]}\n",
             "order of time",
@@ -81,7 +135,7 @@ fn what_makes_no_sense_is_told_at_its_place() {
         ),
         (
             "cluster:\n  autoscalers:\n    - {hpa: shop, wants: many}\n",
-            "wants",
+            "expected a number of pods",
             5,
         ),
         (

@@ -12,71 +12,6 @@ const MAX_DEPTH: usize = 32;
 /// The member that stands for a figure.
 const SERIES: &str = "$series";
 
-/// A figure over time: straight lines between points, the first and the last go on for ever. None is no data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Series {
-    /// Where its time begins.
-    #[serde(default)]
-    pub from: Origin,
-    /// Time since then, and the figure from that time on; null is no data.
-    pub points: Vec<(Span, Option<f64>)>,
-    /// Whether the figure changes along a straight line rather than in steps.
-    #[serde(default)]
-    pub linear: bool,
-}
-
-/// Where a time is counted from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Origin {
-    /// The beginning of the scenario.
-    #[default]
-    Start,
-    /// The time at which the workload's image last changed; before any change there is no time, and the first point counts.
-    Change,
-}
-
-impl Series {
-    /// Whether its points follow each other in time.
-    #[must_use]
-    pub fn ascending(&self) -> bool {
-        !self.points.is_empty()
-            && self
-                .points
-                .windows(2)
-                .all(|pair| matches!(pair, [a, b] if a.0 < b.0))
-    }
-
-    /// The figure after so much time.
-    #[must_use]
-    pub fn at(&self, since: Span) -> Option<f64> {
-        let past = self
-            .points
-            .iter()
-            .rev()
-            .find(|(at, _)| *at <= since)
-            .or(self.points.first())?;
-        let next = self.points.iter().find(|(at, _)| *at > since);
-        match (self.linear, past, next) {
-            (true, (from, Some(a)), Some((to, Some(b)))) if since >= *from => {
-                let part = to_f64(since.as_millis().saturating_sub(from.as_millis()));
-                let whole = to_f64(to.as_millis().saturating_sub(from.as_millis()));
-                Some(a + (b - a) * part / whole)
-            }
-            _ => past.1,
-        }
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds of a scenario are far below 2^53"
-)]
-const fn to_f64(ms: u64) -> f64 {
-    ms as f64
-}
-
 /// An answer to requests that fit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -197,35 +132,6 @@ fn fill(value: &Value, depth: usize, figure: &dyn Fn(&str) -> Option<f64>) -> Va
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn series(linear: bool) -> Series {
-        let points = vec![
-            (Span::ZERO, Some(0.2)),
-            (Span::from_mins(4), Some(1.2)),
-            (Span::from_mins(8), None),
-        ];
-        Series {
-            from: Origin::Start,
-            points,
-            linear,
-        }
-    }
-
-    #[test]
-    fn a_figure_keeps_its_value_until_the_next_point() {
-        let steps = series(false);
-        assert_eq!(steps.at(Span::from_mins(3)), Some(0.2));
-        assert_eq!(steps.at(Span::from_mins(4)), Some(1.2));
-        assert_eq!(steps.at(Span::from_mins(9)), None);
-    }
-
-    #[test]
-    fn a_linear_figure_goes_straight_and_ends_where_data_ends() {
-        let line = series(true);
-        assert!((line.at(Span::from_mins(2)).unwrap() - 0.7).abs() < 1e-9);
-        assert_eq!(line.at(Span::from_mins(6)), Some(1.2));
-        assert_eq!(line.at(Span::from_mins(8)), None);
-    }
 
     #[test]
     fn figures_are_filled_into_answers_and_missing_ones_are_null() {

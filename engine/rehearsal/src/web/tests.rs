@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::*;
 use crate::scenario;
 
+mod prometheus;
+
 /// Two versions of `shop` behind a route that sends three of four requests to the first.
 const WORLD: &str = "apiVersion: phasegate.dev/v1alpha1
 kind: Scenario

@@ -40,7 +40,10 @@ impl AutoscalerRule {
 
 /// A number of pods, or one that changes over time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a number of pods, or pairs of a time and a number"
+)]
 pub enum Count {
     /// Always so many.
     Always(u32),

@@ -51,6 +51,13 @@ impl Cluster {
         flow
     }
 
+    /// What the data plane does with plain requests to a route now.
+    pub(in crate::cluster) fn flow_of_route(&self, key: &Key) -> Flow {
+        let mut flow = Flow::default();
+        self.enter(&Entry::Route(key.clone()), &Asked::plain(), 1.0, &mut flow);
+        flow
+    }
+
     fn enter(&self, entry: &Entry, asked: &Asked, share: f64, flow: &mut Flow) {
         match entry {
             Entry::Service(key) => self.to_service(key, share, flow),

@@ -9,6 +9,8 @@ use crate::cluster::store::Key;
 
 /// Most stretches that are kept of one source; the counts go on beyond.
 pub const MAX_STRETCHES: usize = 50_000;
+/// Shares that differ by less are the same: they are sums of fractions.
+const SAME: f64 = 1e-9;
 
 /// Where the data plane takes the requests of one source: shares of them, out of 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -148,6 +150,24 @@ impl Stream {
             .partition_point(|stretch| stretch.from <= at)
             .saturating_sub(1)
     }
+
+    /// When the shares of the versions last changed, up to then; none before the first change.
+    pub(super) fn shifted_before(&self, at: Timestamp) -> Option<Timestamp> {
+        let upto = self.stretches.get(..=self.index_at(at))?;
+        upto.windows(2).rev().find_map(|pair| match pair {
+            [before, after] if !same(&before.flow.versions, &after.flow.versions) => {
+                Some(after.from)
+            }
+            _ => None,
+        })
+    }
+}
+
+fn same(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> bool {
+    let near = |(name, share): (&String, &f64), other: &BTreeMap<String, f64>| {
+        (share - other.get(name).copied().unwrap_or_default()).abs() < SAME
+    };
+    a.iter().all(|entry| near(entry, b)) && b.iter().all(|entry| near(entry, a))
 }
 
 #[expect(
