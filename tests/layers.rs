@@ -1,4 +1,4 @@
-//! Who may depend on whom: `core ← runtime ← {host, store, registry, world, rehearsal} ← cli`.
+//! Who may depend on whom: `core ← runtime ← {host, store, registry, world, rehearsal} ← cli`, `core ← report ← cli`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,9 +14,10 @@ use serde_json::Value;
 const ENGINE: &str = "phasegate-";
 
 /// What each crate of the engine may depend on, of the engine's own crates.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("runtime", &["core"]),
+    ("report", &["core"]),
     ("host", &["core", "runtime"]),
     ("store", &["core", "runtime"]),
     ("registry", &["core", "runtime"]),
@@ -30,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "host",
             "store",
             "registry",
+            "report",
             "world",
             "rehearsal",
         ],

@@ -91,6 +91,8 @@ pub enum Command {
     Rollback(Reasoned),
     /// List runs, or print what happened in one.
     History(History),
+    /// Make a report of a run: one HTML file, from its journal alone.
+    Report(Report),
     /// Look at the lock on a target, or break it.
     Lock(Lock),
     /// List what is owed after runs, or say that it is done.
@@ -195,6 +197,9 @@ pub struct Run {
     /// Run a plan that `phasegate plan --out` kept; refused where the facts it was made of have changed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["version", "environment", "policy"])]
     pub plan: Option<String>,
+    /// Write a report of the run when it is left, however it ends.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// How it is driven.
     #[command(flatten)]
     pub driving: Driving,
@@ -341,6 +346,19 @@ pub enum HistoryCommand {
     Verify(Which),
 }
 
+/// `phasegate report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The run, or the beginning of its name.
+    pub run: String,
+    /// Where to write it, in place of standard output; what is there is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Open nothing. Nothing is opened yet; scripts that pass it stay right.
+    #[arg(long)]
+    pub open_nothing: bool,
+}
+
 /// `phasegate lock`
 #[derive(Debug, Args)]
 pub struct Lock {
@@ -437,6 +455,9 @@ pub struct Rehearse {
     /// Everything random follows from it. The same seed gives the same transcript.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Write a report of the rehearsed run, however it ends.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// `phasegate plugin`

@@ -11,6 +11,7 @@ mod plan;
 mod plugin;
 mod rehearse;
 mod release;
+mod report;
 mod run;
 mod simulate;
 mod status;
@@ -84,6 +85,7 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
                 run => history::history(run.as_deref(), state, console).await,
             },
         },
+        Command::Report(args) => report::report(args, state, console).await,
         Command::Lock(args) => lock::lock(args, state, console).await,
         Command::Due(args) => match &args.command {
             Some(DueCommand::Done(done)) => due::done(done, state, console).await,

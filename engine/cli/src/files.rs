@@ -115,6 +115,23 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
     done.map_err(|e| unwritable(path, &e))
 }
 
+/// Looks whether a file may be written that is written only later, when it is too late to ask for
+/// another name.
+///
+/// # Errors
+/// A coded fault where its directory isn't there, or a directory is in its place.
+pub fn may_be_written(path: &Path) -> Result<(), Diagnostic> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let about = fs::metadata(folder).map_err(|e| unwritable(path, &e))?;
+    if !about.is_dir() || path.is_dir() {
+        return Err(unwritable(path, &io::Error::other("not a file's name")));
+    }
+    Ok(())
+}
+
 fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     let path = path.display().to_string();
     let fault = Diagnostic::new(

@@ -7,13 +7,13 @@ use phasegate_core::spec::release::Target;
 use phasegate_rehearsal::rehearse::Rehearsal;
 use serde::Serialize;
 
-use super::{release, simulate};
+use super::{release, report, simulate};
 use crate::args::Rehearse;
 use crate::compose;
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
-use crate::plugins;
 use crate::rehearsal::{self, Inputs};
+use crate::{files, plugins};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -28,6 +28,9 @@ struct Told<'a> {
 /// Rehearses a release. To be called outside of any runtime: a rehearsal has one of its own, whose
 /// time is virtual.
 pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
+    if let Some(path) = &args.report {
+        files::may_be_written(path)?;
+    }
     let given = release::load(&args.release, &args.inputs)?;
     let file = scenario_of(args, &given)?;
     let scenario = simulate::load(&file)?;
@@ -41,6 +44,9 @@ pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
         seed: args.seed,
     })?;
     show(args, console, &rehearsal)?;
+    if let Some(path) = &args.report {
+        report::rehearsed(&rehearsal.records, path, console)?;
+    }
     conclude(rehearsal, scenario.expect.end.is_some())
 }
 

@@ -15,6 +15,7 @@ use phasegate_world::entropy;
 
 use super::plan::Kept;
 use super::release::{self, Given, SIMULATED};
+use super::report;
 use crate::args::{self, Driving, Inputs};
 use crate::compose::World;
 use crate::console::Console;
@@ -34,6 +35,9 @@ const INBOX_REAL: Span = Span::from_millis(250);
 
 /// Plans a release, starts it and follows it to its end.
 pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> Outcome {
+    if let Some(path) = &args.report {
+        files::may_be_written(path)?;
+    }
     let saved = match &args.plan {
         Some(file) => Some(read_plan(file)?),
         None => None,
@@ -70,16 +74,20 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
         .start(&id, plan, &drive::who(), &options, nudges, &mut progress)
         .await;
     progress.end();
-    match started {
+    let under_way = state.journal.read(&id).await.is_ok();
+    let outcome = match started {
         Ok((run, left)) => drive::conclude(&state, console, &run, left).await,
         Err(error) => {
-            let under_way = state.journal.read(&id).await.is_ok();
             if !under_way {
                 plugins::forget(folder, &id);
             }
             Err(exit::engine(&error, &id, under_way))
         }
+    };
+    if let Some(path) = args.report.as_deref().filter(|_| under_way) {
+        report::after(&state, &id, path, console).await;
     }
+    outcome
 }
 
 async fn planned(engine: &Engine, given: &Given) -> Result<Plan, Fault> {

@@ -52,6 +52,7 @@ fn a_damaged_journal_is_refused_by_every_command_and_left_alone() {
             &["history", "verify"][..],
             &["history", "verify", &run],
             &["history", &run],
+            &["report", &run],
             &["status", &run],
             &["watch", &run],
             &["resume", &run],

@@ -14,4 +14,5 @@ mod bad_input;
 mod commands;
 mod desk;
 mod journal;
+mod report;
 mod runs;
