@@ -22,6 +22,7 @@ mod folder;
 mod log;
 mod pace;
 mod records;
+mod room;
 mod schema;
 
 #[cfg(test)]
@@ -104,7 +105,8 @@ impl SqliteJournal {
             fault::io(format!("can't tell where {} is", state.display()), error)
         })?;
         let layout = Layout { folder };
-        let (connection, seat) = schema::open(&layout)?;
+        let (connection, seat) =
+            schema::open(&layout).map_err(|error| room::told(&layout, error))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 layout,
@@ -151,14 +153,13 @@ impl SqliteJournal {
         work: impl FnOnce(&Inner) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || work(&inner))
-            .await
-            .map_err(|error| {
-                JournalError::Storage(
-                    "the journal's work was broken off".to_owned(),
-                    Some(Box::new(error)),
-                )
-            })?
+        let told = move || work(&inner).map_err(|error| room::told(&inner.layout, error));
+        tokio::task::spawn_blocking(told).await.map_err(|error| {
+            JournalError::Storage(
+                "the journal's work was broken off".to_owned(),
+                Some(Box::new(error)),
+            )
+        })?
     }
 }
 
@@ -177,7 +178,8 @@ impl Journal for SqliteJournal {
         records: &[Record],
     ) -> Result<Head, JournalError> {
         if self.inner.pace.quick() {
-            return append::append(&self.inner, run, after, records);
+            return append::append(&self.inner, run, after, records)
+                .map_err(|error| room::told(&self.inner.layout, error));
         }
         let (run, after, records) = (run.to_owned(), after.clone(), records.to_vec());
         self.blocking(move |inner| append::append(inner, &run, &after, &records))
