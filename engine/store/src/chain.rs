@@ -88,6 +88,7 @@ pub fn seal(after: &Head, records: &[Record]) -> Result<Vec<Row>, JournalError> 
                 "a run has at most {MAX_RECORDS} records"
             )));
         }
+        in_time(record.at)?;
         let bytes = format::encode(record).map_err(|error| {
             JournalError::Storage(
                 format!("record {seq} can't be written"),
@@ -106,6 +107,18 @@ pub fn seal(after: &Head, records: &[Record]) -> Result<Vec<Row>, JournalError> 
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Refuses a time that doesn't fit into a column of the database.
+pub(crate) fn in_time(at: Timestamp) -> Result<(), JournalError> {
+    match i64::try_from(at.as_millis()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(JournalError::Limit(format!(
+            "the time of a record is {} ms, at most {} are kept",
+            at.as_millis(),
+            i64::MAX
+        ))),
+    }
 }
 
 /// Checks the rows of a run from its beginning and returns its records and where it ends.

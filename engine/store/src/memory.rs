@@ -207,6 +207,7 @@ impl Store {
         name::check(&entry.run)?;
         within("a release's name", entry.release.len(), MAX_ENTRY_TEXT)?;
         within("a target", entry.target.len(), MAX_ENTRY_TEXT)?;
+        chain::in_time(entry.created)?;
         if self.runs.iter().any(|run| run.entry.run == entry.run) {
             return Err(JournalError::Storage(
                 format!("run {} is there already", entry.run),

@@ -1,11 +1,12 @@
 //! The journal in a state directory: SQLite in WAL mode with `synchronous=FULL`, and an anchor for each run.
 //!
 //! One connection is kept open and used by one thread at a time; calls run on the async runtime's
-//! threads for blocking work. An error doesn't prove that nothing was written: whoever gets one
-//! reads the run again before going on.
+//! threads for blocking work. An append doesn't where the last one was quick: its caller waits for it
+//! in any case, and two changes of thread take about as long as a flush that costs little. An error
+//! doesn't prove that nothing was written: whoever gets one reads the run again before going on.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use async_trait::async_trait;
 use phasegate_core::event::{Command, Identity, Record};
@@ -13,10 +14,15 @@ use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
 use rusqlite::Connection;
 
+mod append;
 mod beside;
 mod commands;
 pub(crate) mod fault;
+mod folder;
+mod log;
+mod pace;
 mod records;
+mod room;
 mod schema;
 
 #[cfg(test)]
@@ -24,9 +30,11 @@ mod tests;
 
 pub use schema::SCHEMA;
 
+use crate::anchor::Known;
 use crate::name;
 use beside::Beside;
-use schema::Layout;
+use folder::Layout;
+use pace::Pace;
 
 /// What a check of a run's journal found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +65,11 @@ struct Inner {
     connection: Mutex<Connection>,
     seat: String,
     beside: Beside,
+    pace: Pace,
+    /// Whether this process has made room in SQLite's log.
+    reserved: Once,
+    /// The anchor that was written last.
+    known: Mutex<Option<Known>>,
 }
 
 impl Inner {
@@ -66,6 +79,18 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Makes room in SQLite's log, once. To be called in a transaction that writes.
+    fn reserve(&self) {
+        self.reserved.call_once(|| {
+            // Without it appends are slower, and nothing worse.
+            let _ = log::reserve(&self.layout.log());
+        });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SqliteJournal {
@@ -74,16 +99,23 @@ impl SqliteJournal {
     /// # Errors
     /// Where the directory can't be made or used, holds something else, or is of a later engine.
     pub fn open(state: impl Into<PathBuf>) -> Result<Self, JournalError> {
-        let layout = Layout {
-            folder: state.into(),
-        };
-        let (connection, seat) = schema::open(&layout)?;
+        let state = state.into();
+        // SQLite would take the beginning of a relative path for a scheme: `file:…`.
+        let folder = std::path::absolute(&state).map_err(|error| {
+            fault::io(format!("can't tell where {} is", state.display()), error)
+        })?;
+        let layout = Layout { folder };
+        let (connection, seat) =
+            schema::open(&layout).map_err(|error| room::told(&layout, error))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 layout,
                 connection: Mutex::new(connection),
                 seat,
                 beside: Beside::start(),
+                pace: Pace::default(),
+                reserved: Once::new(),
+                known: Mutex::new(None),
             }),
         })
     }
@@ -121,14 +153,13 @@ impl SqliteJournal {
         work: impl FnOnce(&Inner) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || work(&inner))
-            .await
-            .map_err(|error| {
-                JournalError::Storage(
-                    "the journal's work was broken off".to_owned(),
-                    Some(Box::new(error)),
-                )
-            })?
+        let told = move || work(&inner).map_err(|error| room::told(&inner.layout, error));
+        tokio::task::spawn_blocking(told).await.map_err(|error| {
+            JournalError::Storage(
+                "the journal's work was broken off".to_owned(),
+                Some(Box::new(error)),
+            )
+        })?
     }
 }
 
@@ -136,7 +167,7 @@ impl SqliteJournal {
 impl Journal for SqliteJournal {
     async fn create(&self, entry: &RunEntry, first: &Record) -> Result<Head, JournalError> {
         let (entry, first) = (entry.clone(), first.clone());
-        self.blocking(move |inner| records::create(inner, &entry, &first))
+        self.blocking(move |inner| append::create(inner, &entry, &first))
             .await
     }
 
@@ -146,8 +177,12 @@ impl Journal for SqliteJournal {
         after: &Head,
         records: &[Record],
     ) -> Result<Head, JournalError> {
+        if self.inner.pace.quick() {
+            return append::append(&self.inner, run, after, records)
+                .map_err(|error| room::told(&self.inner.layout, error));
+        }
         let (run, after, records) = (run.to_owned(), after.clone(), records.to_vec());
-        self.blocking(move |inner| records::append(inner, &run, &after, &records))
+        self.blocking(move |inner| append::append(inner, &run, &after, &records))
             .await
     }
 
@@ -166,7 +201,7 @@ impl Journal for SqliteJournal {
 
     async fn drive(&self, run: &str) -> Result<Box<dyn Send + Sync>, JournalError> {
         name::check(run)?;
-        match schema::try_lock(&self.inner.layout.lock(run))? {
+        match folder::try_lock(&self.inner.layout.lock(run))? {
             Some(lock) => Ok(Box::new(lock)),
             None => Err(JournalError::InUse(run.to_owned())),
         }

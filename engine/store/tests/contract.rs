@@ -65,7 +65,7 @@ impl Place for Sqlite {
             })
             .unwrap();
         let mut rows: Vec<Row> = database
-            .prepare("SELECT seq, at, format, bytes, hash FROM records WHERE run = ? ORDER BY seq")
+            .prepare("SELECT seq, at, format, bytes, hash FROM records WHERE run = ? ORDER BY key")
             .unwrap()
             .query_map([number], |row| {
                 Ok(Row {
@@ -86,7 +86,7 @@ impl Place for Sqlite {
         for row in rows {
             database
                 .execute(
-                    "INSERT INTO records (run, seq, at, format, bytes, hash) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO records (key, at, format, bytes, hash) VALUES ((? << 20) + ?, ?, ?, ?, ?)",
                     rusqlite::params![
                         number,
                         row.seq.cast_signed(),
@@ -134,6 +134,7 @@ contract!(
     what_is_kept_beside_the_records_is_covered,
     a_newer_format_is_refused_as_such,
     giant_records_are_refused_and_nothing_is_written,
+    times_that_a_journal_cant_keep_are_refused,
     commands_are_kept_in_order_and_answered_once,
     commands_can_be_given_while_a_run_is_driven,
     the_inbox_is_bounded,
@@ -452,6 +453,31 @@ async fn giant_records_are_refused_and_nothing_is_written(place: &impl Place) {
     assert_eq!(journal.read(RUN).await.unwrap().1, head);
     let large = record(2, &"x".repeat(MAX_RECORD_BYTES / 2));
     let head = journal.append(RUN, &head, &[large]).await.unwrap();
+    assert_eq!(place.open().read(RUN).await.unwrap().1, head);
+}
+
+async fn times_that_a_journal_cant_keep_are_refused(place: &impl Place) {
+    let journal = place.open();
+    let late = record(1 << 63, "late");
+    let created = journal.create(&entry(RUN), &late).await;
+    assert!(
+        matches!(created, Err(JournalError::Limit(_))),
+        "{created:?}"
+    );
+    let later = RunEntry {
+        created: Timestamp::from_millis(1 << 63),
+        ..entry(RUN)
+    };
+    let created = journal.create(&later, &record(1, "")).await;
+    assert!(
+        matches!(created, Err(JournalError::Limit(_))),
+        "{created:?}"
+    );
+    let head = run_of(&journal, 1).await;
+    let append = journal.append(RUN, &head, &[late]).await;
+    assert!(matches!(append, Err(JournalError::Limit(_))), "{append:?}");
+    let last = record((1 << 63) - 1, "in time");
+    let head = journal.append(RUN, &head, &[last]).await.unwrap();
     assert_eq!(place.open().read(RUN).await.unwrap().1, head);
 }
 

@@ -11,12 +11,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use phasegate_core::event::{Event, Record};
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
 use phasegate_store::SqliteJournal;
-use phasegate_store::anchor::{Anchor, FILE_BYTES, MARK_BYTES, SLOT_BYTES};
+use phasegate_store::anchor::{Anchor, BLOCK_BYTES, FILE_BYTES, MARK_BYTES, SLOT_BYTES};
+use phasegate_store::sqlite::SCHEMA;
 use rusqlite::Connection;
 
 const RUN: &str = "shop-1.4.2";
@@ -99,9 +101,19 @@ async fn apart() -> (State, Vec<u8>, State, Vec<u8>) {
 
 /// The anchor after the slot was written and before the mark was.
 fn unmarked(before: &[u8], after: &[u8]) -> Vec<u8> {
-    let mut mixed = after[..2 * SLOT_BYTES].to_vec();
-    mixed.extend_from_slice(&before[2 * SLOT_BYTES..]);
+    let mut mixed = after.to_vec();
+    for block in [0, BLOCK_BYTES] {
+        let mark = block..block + MARK_BYTES;
+        mixed[mark.clone()].copy_from_slice(&before[mark]);
+    }
     mixed
+}
+
+/// The anchor of a run that was just created, before its second slot and its mark were written.
+fn first_block(anchor: &[u8]) -> Vec<u8> {
+    let mut first = anchor[..BLOCK_BYTES].to_vec();
+    first[..MARK_BYTES].fill(b'\n');
+    first
 }
 
 #[tokio::test]
@@ -152,6 +164,52 @@ async fn a_restored_record_can_be_lost_again_by_a_second_crash() {
 }
 
 #[tokio::test]
+async fn what_only_the_anchor_holds_is_not_written_over_before_the_database_has_it() {
+    let (_, before, state, after) = apart().await;
+    let anchor = unmarked(&before, &after);
+    fs::write(state.anchor(), &anchor).unwrap();
+    let journal = state.open();
+    let (_, head) = journal.read(RUN).await.unwrap();
+    // Another process writes, and the append has to wait for it.
+    let database = Connection::open(state.database()).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let append = tokio::spawn(async move { journal.append(RUN, &head, &[record(7)]).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(fs::read(state.anchor()).unwrap() == anchor);
+    database.execute_batch("COMMIT").unwrap();
+    let head = append.await.unwrap().unwrap();
+    assert_eq!(state.open().read(RUN).await.unwrap(), (records(7), head));
+}
+
+#[tokio::test]
+async fn a_slot_that_was_written_in_part_counts_as_not_written() {
+    let (whole, before, earlier, after) = apart().await;
+    // The slot of the last append is the one that differs, and begins like the one that it replaced.
+    let slot = if before[MARK_BYTES..BLOCK_BYTES] == after[MARK_BYTES..BLOCK_BYTES] {
+        BLOCK_BYTES + MARK_BYTES
+    } else {
+        MARK_BYTES
+    };
+    let torn = |length: usize| {
+        let mut torn = before.clone();
+        torn[slot..slot + length].copy_from_slice(&after[slot..slot + length]);
+        torn
+    };
+    for length in [1, 70, 100, 200] {
+        // Beside a commit that came to be, and beside one that did not.
+        for (state, count) in [(&whole, 6), (&earlier, 5)] {
+            fs::write(state.anchor(), torn(length)).unwrap();
+            let read = state.open().read(RUN).await.unwrap();
+            assert_eq!(read.0, records(count), "{length}");
+        }
+    }
+    let journal = whole.open();
+    let (_, head) = journal.read(RUN).await.unwrap();
+    journal.append(RUN, &head, &[record(7)]).await.unwrap();
+    assert_eq!(journal.read(RUN).await.unwrap().0, records(7));
+}
+
+#[tokio::test]
 async fn the_same_database_is_a_cut_once_the_append_had_returned() {
     let (_, _, state, after) = apart().await;
     fs::write(state.anchor(), after).unwrap();
@@ -178,11 +236,8 @@ async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() 
     for anchor in [
         Vec::new(),
         vec![b'\n'; FILE_BYTES],
-        fs::read(whole.anchor()).unwrap(),
+        first_block(&fs::read(whole.anchor()).unwrap()),
     ] {
-        let mut anchor = anchor;
-        let end = anchor.len().min(SLOT_BYTES);
-        anchor.truncate(end);
         fs::write(state.anchor(), anchor).unwrap();
         let read = state.open().read(RUN).await;
         assert!(matches!(read, Err(JournalError::NotFound(_))), "{read:?}");
@@ -195,8 +250,7 @@ async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() 
 async fn a_run_that_died_right_after_its_creation_is_whole() {
     let state = State::new();
     let head = state.run_of(1).await;
-    let mut anchor = fs::read(state.anchor()).unwrap();
-    anchor.truncate(SLOT_BYTES);
+    let anchor = first_block(&fs::read(state.anchor()).unwrap());
     fs::write(state.anchor(), anchor).unwrap();
     let journal = state.open();
     assert_eq!(journal.read(RUN).await.unwrap(), (records(1), head.clone()));
@@ -209,9 +263,9 @@ async fn a_damaged_block_of_the_anchor_is_made_up_for_and_a_damaged_anchor_is_no
     let state = State::new();
     let head = state.run_of(4).await;
     let whole = fs::read(state.anchor()).unwrap();
-    for block in [80, SLOT_BYTES + 80, 2 * SLOT_BYTES + 80] {
+    for start in [0, MARK_BYTES, BLOCK_BYTES, BLOCK_BYTES + MARK_BYTES] {
         let mut damaged = whole.clone();
-        damaged[block] ^= 1;
+        damaged[start + 80] ^= 1;
         fs::write(state.anchor(), damaged).unwrap();
         assert_eq!(state.open().read(RUN).await.unwrap().1, head);
     }
@@ -297,7 +351,7 @@ async fn altered_columns_of_runs_are_noticed() {
         "UPDATE runs SET target = 'prod/shoq'",
         "UPDATE runs SET created = 2",
         "UPDATE runs SET id = 'shop-1.4.3'",
-        "UPDATE runs SET number = 2; UPDATE records SET run = 2; UPDATE records SET run = 1 WHERE seq = 1",
+        "UPDATE runs SET number = 2; UPDATE records SET key = key + (1 << 20) WHERE seq > 1",
         "UPDATE records SET bytes = CAST(zeroblob(5000000) AS BLOB) WHERE seq = 2",
         "UPDATE records SET format = -1 WHERE seq = 2",
         "UPDATE records SET at = -1 WHERE seq = 2",
@@ -328,7 +382,7 @@ async fn tables_of_a_newer_engine_are_refused_and_left_alone() {
             opened,
             Err(JournalError::Newer {
                 found: 7,
-                supported: 1
+                supported: SCHEMA
             })
         ),
         "{opened:?}"
@@ -430,5 +484,5 @@ async fn large_and_small_appends_may_follow_each_other() {
     let report = state.open().verify(RUN).await.unwrap();
     assert_eq!((report.records, &report.anchored), (29, &head));
     let size = fs::metadata(state.anchor()).unwrap().len();
-    assert!(size <= (2 * SLOT_BYTES + MARK_BYTES) as u64);
+    assert!(size <= FILE_BYTES as u64);
 }

@@ -7,10 +7,18 @@ use rusqlite::ErrorCode;
 
 /// An error of the file system. `what` says what could not be done.
 pub(crate) fn io(what: String, error: std::io::Error) -> JournalError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => JournalError::Full(Box::new(error)),
-        _ => JournalError::Storage(what, Some(Box::new(error))),
+    if is_full(&error) {
+        return JournalError::Full(Box::new(error));
     }
+    JournalError::Storage(what, Some(Box::new(error)))
+}
+
+/// Whether there was no room, on the disk or in the user's quota.
+pub(super) fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
 }
 
 /// An error of the database.

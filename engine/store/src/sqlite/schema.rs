@@ -1,39 +1,64 @@
-//! The state directory and the tables.
-//!
-//! ```text
-//! STATE/            0700
-//!   journal.db      0600, and SQLite's -wal and -shm beside it
-//!   anchors/RUN     where the journal of RUN ends
-//!   locks/RUN.lock  held by the process that drives RUN
-//! ```
+//! The tables, and opening them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use phasegate_runtime::ports::JournalError;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::fault;
-use crate::limits::BUSY_TIMEOUT;
+use super::folder::{Layout, try_lock};
+use crate::limits::{BUSY_TIMEOUT, MAX_RECORD_BYTES, MAX_RECORDS};
 
 /// The version of the tables, `PRAGMA user_version`. A later one is refused; when it goes up, the
-/// step from the one before belongs into `prepare`.
-pub const SCHEMA: u32 = 1;
+/// step from the one before belongs into [`prepare`].
+pub const SCHEMA: u32 = 2;
+/// The version before.
+const BEFORE: u32 = 1;
 /// Marks the file as a journal of this engine, `PRAGMA application_id`: "PGjl".
 const APPLICATION: u32 = 0x5047_6a6c;
-/// After how many pages of SQLite's log its content moves into the database: 4 MiB.
-const CHECKPOINT_PAGES: u32 = 1000;
+/// After how many pages of SQLite's log its content moves into the database: 2 MiB.
+pub(super) const CHECKPOINT_PAGES: u32 = 500;
+/// Bytes of a page.
+pub(super) const PAGE_BYTES: u32 = 4096;
+/// Most bytes of a row: twice as many as those of a record.
+const MAX_VALUE_BYTES: i32 = 8 << 20;
+const _: () = assert!(MAX_VALUE_BYTES as usize >= 2 * MAX_RECORD_BYTES);
 /// How many statements are kept prepared.
 const STATEMENTS: usize = 32;
 /// How often a lock is tried until [`BUSY_TIMEOUT`] is over.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Records have row ids: SQLite fills the pages of such a table in order when rows are added at its
-/// end, where a table without them would split a page for every few records.
+/// How many bits of a record's key are its number within the run; the others are the run's.
+const SEQ_BITS: u32 = 20;
+/// The largest number that a key has room for.
+pub(super) const MAX_SEQ: u64 = (1 << SEQ_BITS) - 1;
+const _: () = assert!(MAX_RECORDS <= MAX_SEQ);
+
+/// The key of a record: records of a run are beside each other, in their order. None where such a
+/// record can't be.
+pub(super) fn key(run: i64, seq: u64) -> Option<i64> {
+    let seq = i64::try_from(seq).ok().filter(|seq| *seq < 1 << SEQ_BITS)?;
+    run.checked_mul(1 << SEQ_BITS)?.checked_add(seq)
+}
+
+/// A record is in one tree, under its row id, and SQLite fills the pages of such a tree in order
+/// when rows are added at its end: most appends change one page. An index of its own for run and
+/// number would be a second page of each append.
+const RECORDS: &str = "
+CREATE TABLE records (
+    key INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    format INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    hash TEXT NOT NULL,
+    run INTEGER GENERATED ALWAYS AS (key >> 20) VIRTUAL,
+    seq INTEGER GENERATED ALWAYS AS (key & 1048575) VIRTUAL
+) STRICT;
+";
+
 const TABLES: &str = "
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -45,15 +70,6 @@ CREATE TABLE runs (
     release TEXT NOT NULL,
     target TEXT NOT NULL,
     created INTEGER NOT NULL
-) STRICT;
-CREATE TABLE records (
-    run INTEGER NOT NULL REFERENCES runs (number),
-    seq INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    format INTEGER NOT NULL,
-    bytes BLOB NOT NULL,
-    hash TEXT NOT NULL,
-    PRIMARY KEY (run, seq)
 ) STRICT;
 CREATE TABLE inbox (
     run INTEGER NOT NULL REFERENCES runs (number),
@@ -67,83 +83,6 @@ CREATE TABLE inbox (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('seat', lower(hex(randomblob(16))));
 ";
-
-/// Where things are in a state directory.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) folder: PathBuf,
-}
-
-impl Layout {
-    pub(super) fn database(&self) -> PathBuf {
-        self.folder.join("journal.db")
-    }
-
-    pub(super) fn anchors(&self) -> PathBuf {
-        self.folder.join("anchors")
-    }
-
-    pub(super) fn lock(&self, name: &str) -> PathBuf {
-        self.folder.join("locks").join(format!("{name}.lock"))
-    }
-
-    /// Makes what is missing, for this user alone.
-    fn make(&self) -> Result<(), JournalError> {
-        for folder in [
-            self.folder.clone(),
-            self.anchors(),
-            self.folder.join("locks"),
-        ] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(|error| {
-                    fault::io(
-                        format!("can't create the folder {}", folder.display()),
-                        error,
-                    )
-                })?;
-        }
-        // SQLite gives its own files the rights of this one.
-        private(&self.database())?;
-        for folder in [Some(self.folder.as_path()), self.folder.parent()] {
-            if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
-                File::open(folder)
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(|error| {
-                        fault::io(format!("can't open the folder {}", folder.display()), error)
-                    })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Opens a file that only this user may read, or makes it.
-fn private(path: &Path) -> Result<File, JournalError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| fault::io(format!("can't open {}", path.display()), error))
-}
-
-/// Takes a lock that the death of the process frees; none where another process has it.
-pub(super) fn try_lock(path: &Path) -> Result<Option<File>, JournalError> {
-    let file = private(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(fault::io(
-            format!("can't lock {}", path.display()),
-            error.into(),
-        )),
-    }
-}
 
 /// Opens the journal of a state directory and makes what is missing. Returns its seat too.
 pub(super) fn open(layout: &Layout) -> Result<(Connection, String), JournalError> {
@@ -173,7 +112,15 @@ pub(super) fn open(layout: &Layout) -> Result<(Connection, String), JournalError
 fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fault::sql)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    if !check_version(connection)? {
+    // A damaged length doesn't make it load a giant.
+    connection
+        .set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        .map_err(fault::sql)?;
+    // Without it a statement whose bound values once mattered to its plan is planned anew each time.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(fault::sql)?;
+    if version(connection)? == Version::None {
         let mode: String = connection
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
             .map_err(fault::sql)?;
@@ -196,21 +143,67 @@ fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
     connection
         .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
         .map_err(fault::sql)?;
+    if version(connection)? == Version::This {
+        return Ok(());
+    }
     let make = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fault::sql)?;
-    if !check_version(&make)? {
-        make.execute_batch(TABLES).map_err(fault::sql)?;
-        make.pragma_update(None, "application_id", APPLICATION)
-            .map_err(fault::sql)?;
-        make.pragma_update(None, "user_version", SCHEMA)
-            .map_err(fault::sql)?;
+    match version(&make)? {
+        Version::This => {}
+        Version::Before => from_before(&make)?,
+        Version::None => {
+            make.execute_batch(TABLES)
+                .and_then(|()| make.execute_batch(RECORDS))
+                .and_then(|()| make.pragma_update(None, "application_id", APPLICATION))
+                .map_err(fault::sql)?;
+        }
     }
+    make.pragma_update(None, "user_version", SCHEMA)
+        .map_err(fault::sql)?;
     make.commit().map_err(fault::sql)
 }
 
-/// Whether the tables are there; an error where they are of a later engine or of something else.
-fn check_version(connection: &Connection) -> Result<bool, JournalError> {
+/// Brings the tables of the version before to this one. There, records had their run and number in
+/// columns and in an index.
+fn from_before(make: &Connection) -> Result<(), JournalError> {
+    // What has no place in the new table is damage, and nothing may be lost by moving it.
+    let strange = format!(
+        "SELECT coalesce(id, 'no run'), seq FROM records LEFT JOIN runs ON number = run \
+         WHERE id IS NULL OR number < 1 OR number >= 1 << {} OR seq < 1 OR seq >= 1 << {SEQ_BITS} LIMIT 1",
+        62 - SEQ_BITS
+    );
+    let strange: Option<(String, i64)> = make
+        .query_row(&strange, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(fault::sql)?;
+    if let Some((run, seq)) = strange {
+        return Err(fault::plain(format!(
+            "the journal's database is damaged: a record of {run} has the number {seq}"
+        )));
+    }
+    make.execute_batch("ALTER TABLE records RENAME TO before")
+        .and_then(|()| make.execute_batch(RECORDS))
+        .and_then(|()| {
+            make.execute_batch(&format!(
+                "INSERT INTO records (key, at, format, bytes, hash) \
+                 SELECT (run << {SEQ_BITS}) + seq, at, format, bytes, hash FROM before ORDER BY run, seq; \
+                 DROP TABLE before;"
+            ))
+        })
+        .map_err(fault::sql)
+}
+
+/// Whose tables a database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    None,
+    Before,
+    This,
+}
+
+/// Whose tables are there; an error where they are of a later engine or of something else.
+fn version(connection: &Connection) -> Result<Version, JournalError> {
     let pragma = |name: &str| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
@@ -222,8 +215,9 @@ fn check_version(connection: &Connection) -> Result<bool, JournalError> {
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(fault::sql)?;
     match (application, version, tables) {
-        (0, 0, 0) => Ok(false),
-        (APPLICATION, SCHEMA, _) => Ok(true),
+        (0, 0, 0) => Ok(Version::None),
+        (APPLICATION, SCHEMA, _) => Ok(Version::This),
+        (APPLICATION, BEFORE, _) => Ok(Version::Before),
         (APPLICATION, found, _) if found > SCHEMA => Err(JournalError::Newer {
             found,
             supported: SCHEMA,
