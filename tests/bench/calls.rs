@@ -113,6 +113,8 @@ fn host(component: Component) -> anyhow::Result<(Arc<Host>, PluginSet)> {
 
 fn call() -> Call {
     Call {
+        epoch: 1,
+        slot: phasegate_core::strategy::Slot::Stable,
         run: "bench".to_owned(),
         name: "bench".to_owned(),
         version: "2.0.0".to_owned(),
@@ -124,11 +126,13 @@ fn call() -> Call {
         target: Workload {
             cluster: "simulated".to_owned(),
             namespace: "shop".to_owned(),
+            workload: "shop".to_owned(),
             deployment: "shop".to_owned(),
             container: "app".to_owned(),
             service: Some("shop".to_owned()),
             config_maps: Vec::new(),
             secrets: Vec::new(),
+            beside: None,
         },
         image: "shop:2.0.0".to_owned(),
         deadline: SystemClock.now().plus(Span::from_mins(60)),

@@ -13,6 +13,7 @@ mod steps;
 mod traffic;
 
 use phasegate_core::event::{Event, Identity, Record};
+use phasegate_core::plan::{Plan, Workload};
 use phasegate_core::run::{Illegal, Level, Line, Run, State};
 use phasegate_core::time::Timestamp;
 
@@ -198,6 +199,17 @@ fn person(identity: &Identity) -> Person {
     }
 }
 
+/// Something of every workload, each once.
+fn each(plan: &Plan, of: impl Fn(&Workload) -> String) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for found in plan.workloads.iter().map(of) {
+        if !found.is_empty() && !all.contains(&found) {
+            all.push(found);
+        }
+    }
+    all.join(", ")
+}
+
 fn overview(source: &Source<'_>, run: &Run, drives: usize) -> Overview {
     let plan = run.plan();
     let subject = &plan.subject;
@@ -212,11 +224,17 @@ fn overview(source: &Source<'_>, run: &Run, drives: usize) -> Overview {
         version: name(&subject.version),
         previous_version: name(&subject.previous_version),
         environment: name(&subject.environment),
-        target: text(&plan.target.to_string()),
-        container: name(&plan.target.container),
-        service: plan.target.service.as_deref().map(name),
-        image: text(&subject.image),
-        previous_image: text(&plan.baseline.settings.image),
+        target: text(&plan.targets()),
+        container: text(&each(plan, |workload| workload.target.container.clone())),
+        service: Some(each(plan, |workload| {
+            workload.target.service.clone().unwrap_or_default()
+        }))
+        .filter(|services| !services.is_empty())
+        .map(|services| text(&services)),
+        image: text(&each(plan, |workload| workload.image.clone())),
+        previous_image: text(&each(plan, |workload| {
+            workload.baseline.settings.image.clone()
+        })),
         plan: run.digest().to_owned(),
         started_by: person(run.started_by()),
         started_at: Moment(run.started_at()),
@@ -261,7 +279,7 @@ fn plugins(run: &Run, cuts: &mut Cuts) -> Vec<Plugin> {
         let notifiers = plan.notifiers.iter();
         let notifiers = notifiers.filter(|(_, notifier)| notifier.offer.plugin == plugin);
         let strategies = plan.phases.iter().filter(|phase| {
-            let planned = phase.strategy.as_ref();
+            let planned = phase.strategies.first();
             planned.is_some_and(|planned| planned.offer.plugin == plugin)
         });
         gates

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use phasegate_core::judge::GatePolicy;
 use phasegate_core::plan::{
     Action, DueTask, FORMAT, Gate, Notifier, Phase, Pin, Plan, RollbackPolicy, Step, Subject, Use,
+    Workload,
 };
 use phasegate_core::spec::Change;
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::strategy::Amount;
+use phasegate_core::strategy::{Amount, Placement};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Rollout, Settings, Target};
 
@@ -38,12 +39,7 @@ fn gate() -> Gate {
 }
 
 fn step(id: &str, action: Action) -> Step {
-    Step {
-        id: id.to_owned(),
-        action,
-        outage: false,
-        point_of_no_return: false,
-    }
+    Step::new(id.to_owned(), action)
 }
 
 fn phase(name: &str, steps: Vec<Step>) -> Phase {
@@ -52,7 +48,7 @@ fn phase(name: &str, steps: Vec<Step>) -> Phase {
         steps,
         gates: Vec::new(),
         timeout: None,
-        strategy: None,
+        strategies: Vec::new(),
     }
 }
 
@@ -60,6 +56,7 @@ fn phase(name: &str, steps: Vec<Step>) -> Phase {
 pub(super) fn plan(soak: Span, gates: &[&str]) -> Plan {
     let names: Vec<String> = gates.iter().map(|&gate| gate.to_owned()).collect();
     let deploy = Action::Deploy {
+        placement: Placement::InPlace,
         replicas: Amount::Percent(100),
         surge: None,
         unavailable: None,
@@ -86,36 +83,43 @@ pub(super) fn plan(soak: Span, gates: &[&str]) -> Plan {
             previous_version: "1.4.0".to_owned(),
             environment: "production".to_owned(),
             change: Change::Minor,
+        },
+        workloads: vec![Workload {
+            name: "api".to_owned(),
             image: "shop/api:1.5.0".to_owned(),
-        },
-        target: Target {
-            cluster: "simulated".to_owned(),
-            namespace: "shop".to_owned(),
-            deployment: "api".to_owned(),
-            container: "api".to_owned(),
-            service: Some("api".to_owned()),
-            config_maps: Vec::new(),
-            secrets: Vec::new(),
-        },
-        baseline: Baseline {
-            uid: "uid-1".to_owned(),
-            resource_version: "7".to_owned(),
-            revision: 3,
-            settings: Settings {
-                image: "shop/api:1.4.0".to_owned(),
-                replicas: 3,
-                rollout: Rollout::RollingUpdate {
-                    surge: "1".to_owned(),
-                    unavailable: "0".to_owned(),
-                },
+            router: None,
+            target: Target {
+                cluster: "simulated".to_owned(),
+                namespace: "shop".to_owned(),
+                workload: "api".to_owned(),
+                deployment: "api".to_owned(),
+                container: "api".to_owned(),
+                service: Some("api".to_owned()),
+                config_maps: Vec::new(),
+                secrets: Vec::new(),
+                beside: None,
             },
-            version: "1.4.0".to_owned(),
-            ready: 3,
-            autoscaler: None,
-            template_digest: "template".to_owned(),
-            self_healing: None,
-            labels: BTreeMap::new(),
-        },
+            baseline: Baseline {
+                uid: "uid-1".to_owned(),
+                resource_version: "7".to_owned(),
+                revision: 3,
+                settings: Settings {
+                    image: "shop/api:1.4.0".to_owned(),
+                    replicas: 3,
+                    rollout: Rollout::RollingUpdate {
+                        surge: "1".to_owned(),
+                        unavailable: "0".to_owned(),
+                    },
+                },
+                version: "1.4.0".to_owned(),
+                ready: 3,
+                autoscaler: None,
+                template_digest: "template".to_owned(),
+                self_healing: None,
+                labels: BTreeMap::new(),
+                idle: None,
+            },
+        }],
         plugins: BTreeMap::from([(
             "probe".to_owned(),
             Pin {

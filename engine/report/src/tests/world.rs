@@ -69,7 +69,7 @@ impl World {
         answers: impl Fn(&str, Span) -> Option<Verdict> + 'static,
     ) -> Self {
         let now = Timestamp::from_millis(START);
-        let settings = plan.baseline.settings.clone();
+        let settings = plan.workloads[0].baseline.settings.clone();
         let first = Record {
             at: now,
             event: Event::Planned {
@@ -188,6 +188,8 @@ impl World {
             deadline_exceeded: false,
             marks: Marks::default(),
             pods: Vec::new(),
+            autoscaler: None,
+            beside: None,
         }
     }
 
