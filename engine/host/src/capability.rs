@@ -4,6 +4,7 @@
 //! it is part of. What isn't allowed answers with the line that would allow it.
 
 mod artifacts;
+mod exchange;
 mod http;
 mod kubernetes;
 mod log;
@@ -16,7 +17,7 @@ use crate::bindings::phasegate::host as wit;
 use crate::state::State;
 
 /// Everything that a component may import: this engine's interfaces, and WASI with nothing granted.
-/// `wasi:http` 0.2 has its place here too, before the same checks as [`http`]; this version has it not.
+/// `wasi:http` 0.2 has its place here too, before the checks of [`exchange`]; this version has it not.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

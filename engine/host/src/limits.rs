@@ -23,7 +23,7 @@ pub const OFFLINE_WALL: Span = Span::from_secs(10);
 pub const HOST_CALLS: u32 = 200;
 /// Bytes that a plugin may pass to the engine at once, as a result or as arguments.
 pub const PASSED_BYTES: usize = 8 << 20;
-/// Bytes that the engine hands to a plugin within one call: bodies and objects.
+/// Bytes that the engine hands to a plugin within one call: answers with their headers, and objects.
 pub const RECEIVED_BYTES: usize = 16 << 20;
 /// Bytes of one JSON text, in either direction: a config, an object, a memory.
 pub const JSON_BYTES: usize = 1 << 20;
