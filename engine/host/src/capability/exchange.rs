@@ -14,13 +14,16 @@ use crate::limits::{HEADER_BYTES, HEADERS};
 use crate::meter::Stop;
 use crate::state::{HostPorts, State};
 
+/// The header by which a request of `wasi:http`, which has no field for it, names its credential.
+pub(super) const CREDENTIAL_HEADER: &str = "phasegate-credential";
 /// Headers that say how a request travels and where to. They are the engine's to set.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
     "expect",
     "host",
     "keep-alive",
+    CREDENTIAL_HEADER,
     "te",
     "trailer",
     "transfer-encoding",
@@ -102,6 +105,12 @@ impl State {
 }
 
 impl Exchange {
+    /// The same request with this body, which the caller has kept within the limit.
+    pub(super) fn with_body(mut self, body: Option<Vec<u8>>) -> Self {
+        self.request.body = body;
+        self
+    }
+
     /// Sends the request, with the header of the credential that it names.
     pub(super) async fn perform(self) -> Result<HttpResponse, HttpError> {
         let Self {
@@ -129,6 +138,11 @@ impl Exchange {
     }
 }
 
+/// Whether a plugin may set a header of this name, which is in lower case.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || name.starts_with("proxy-")
+}
+
 /// A header that can't be read as anything else.
 fn header(pair: Pair) -> Result<Pair, String> {
     if pair.name.len() + pair.value.len() > HEADER_BYTES {
@@ -136,7 +150,7 @@ fn header(pair: Pair) -> Result<Pair, String> {
     }
     let name = HeaderName::from_bytes(pair.name.as_bytes())
         .map_err(|_| "a header's name is not one".to_owned())?;
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+    if is_reserved(name.as_str()) {
         return Err(format!("the header `{name}` is the engine's to set"));
     }
     HeaderValue::from_str(&pair.value)
@@ -223,6 +237,7 @@ mod tests {
         for bad in [
             pair("Host", "evil"),
             pair("Transfer-Encoding", "chunked"),
+            pair("Phasegate-Credential", "token"),
             pair("Proxy-Authorization", "x"),
             pair("a b", "x"),
             pair("x", "a\r\nHost: evil"),
