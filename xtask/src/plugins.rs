@@ -11,7 +11,11 @@ use crate::setup;
 use crate::wasm_std::{Source, TARGET};
 use crate::workspace::Workspace;
 
-/// Builds every plugin and puts those that changed into `<target>/plugins`.
+/// The folder of those plugins that are there for tests alone.
+const FIXTURES: &str = "fixtures";
+
+/// Builds every plugin and puts those that changed into `<target>/plugins`, where the engine takes
+/// those from that ship with it, and the fixtures of tests into `<target>/fixtures`.
 ///
 /// A file whose content is the same keeps its time stamp, so that what depends on it isn't rebuilt.
 pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<()> {
@@ -34,15 +38,23 @@ pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<()> {
     if components.is_empty() {
         bail!("no member of {} is a plugin", folder.display());
     }
-    let into = workspace.components();
-    fs::create_dir_all(&into)?;
-    for component in &components {
+    let (fixtures, plugins): (Vec<_>, Vec<_>) = components
+        .into_iter()
+        .partition(|component| component.fixture);
+    put(&plugins, &workspace.components())?;
+    put(&fixtures, &workspace.fixtures())
+}
+
+/// Makes a folder hold these components and no others.
+fn put(components: &[Component], into: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(into)?;
+    for component in components {
         let target = into.join(format!("{}.wasm", component.name));
         let changed = replace_if_changed(&component.file, &target)?;
         let state = if changed { "new" } else { "unchanged" };
         exec::say(format!("plugin {}: {state}", component.name));
     }
-    remove_strangers(&into, &components)
+    remove_strangers(into, components)
 }
 
 /// A built plugin.
@@ -51,6 +63,8 @@ struct Component {
     /// The name of the crate's folder, which is the one that release files use.
     name: String,
     file: PathBuf,
+    /// Whether it must not ship.
+    fixture: bool,
 }
 
 /// Reads cargo's messages; what isn't built anew is reported as well.
@@ -69,10 +83,14 @@ fn components(messages: &str) -> anyhow::Result<Vec<Component>> {
             .flatten()
             .filter_map(|value| value.as_str())
             .find(|file| file.ends_with(".wasm"));
-        let folder = text("/manifest_path").and_then(|path| Path::new(path).parent()?.file_name());
-        let (Some(name), Some(file)) = (folder, wasm) else {
+        let folder = text("/manifest_path").and_then(|path| Path::new(path).parent());
+        let name = folder.and_then(Path::file_name);
+        let (Some(folder), Some(name), Some(file)) = (folder, name, wasm) else {
             continue;
         };
+        let fixture = folder
+            .parent()
+            .is_some_and(|above| above.ends_with(FIXTURES));
         let name = name.to_string_lossy().into_owned();
         if found.iter().any(|other| other.name == name) {
             bail!("two plugins are called {name}");
@@ -80,6 +98,7 @@ fn components(messages: &str) -> anyhow::Result<Vec<Component>> {
         found.push(Component {
             name,
             file: file.into(),
+            fixture,
         });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -130,11 +149,13 @@ mod tests {
             artifact("/r/plugins/workload", r#""/t/phasegate_workload.wasm""#),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
             artifact("/r/plugins/blue-green", r#""/t/libb.rlib","/t/b.wasm""#),
+            artifact("/r/plugins/fixtures/wild", r#""/t/w.wasm""#),
         ]
         .join("\n");
         let found = components(&messages).unwrap();
-        let names: Vec<_> = found.iter().map(|c| c.name.as_str()).collect();
-        assert_eq!(names, ["blue-green", "workload"]);
+        let names: Vec<_> = found.iter().map(|c| (c.name.as_str(), c.fixture)).collect();
+        let expected = [("blue-green", false), ("wild", true), ("workload", false)];
+        assert_eq!(names, expected);
         assert_eq!(found[0].file, Path::new("/t/b.wasm"));
     }
 
@@ -169,6 +190,7 @@ mod tests {
         let component = Component {
             name: "http".to_owned(),
             file: source,
+            fixture: false,
         };
         remove_strangers(&into, &[component]).unwrap();
         assert!(target.exists() && into.join("http.note").exists());

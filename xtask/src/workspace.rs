@@ -74,6 +74,11 @@ impl Workspace {
     pub(crate) fn components(&self) -> PathBuf {
         self.target.join("plugins")
     }
+
+    /// Where the components are that only tests use.
+    pub(crate) fn fixtures(&self) -> PathBuf {
+        self.target.join("fixtures")
+    }
 }
 
 /// `PHASEGATE_CACHE`, else `phasegate` in the user's cache folder.

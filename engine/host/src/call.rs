@@ -94,7 +94,9 @@ fn stopped(error: &wasmtime::Error, state: &State) -> Failure {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
             Stop::Compute(_) => fault::timed_out(plugin, &stop.to_string()),
-            Stop::HostCalls(_) | Stop::Received(_) => fault::permanent(plugin, &stop.to_string()),
+            Stop::HostCalls(_) | Stop::Received(_) | Stop::Sent(_) => {
+                fault::permanent(plugin, &stop.to_string())
+            }
         };
     }
     if let Some(mismatch) = error.downcast_ref::<Mismatch>() {

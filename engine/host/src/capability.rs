@@ -4,10 +4,12 @@
 //! it is part of. What isn't allowed answers with the line that would allow it.
 
 mod artifacts;
+mod exchange;
 mod http;
 mod kubernetes;
 mod log;
 mod runner;
+pub(crate) mod wasi_http;
 
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
@@ -15,8 +17,8 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::phasegate::host as wit;
 use crate::state::State;
 
-/// Everything that a component may import: this engine's interfaces, and WASI with nothing granted.
-/// `wasi:http` 0.2 has its place here too, before the same checks as [`http`]; this version has it not.
+/// Everything that a component may import: this engine's interfaces, WASI with nothing granted, and
+/// `wasi:http` before the same checks as `phasegate:host/http`.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -25,6 +27,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::kubernetes::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     wit::runner::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     wit::artifacts::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    wasi_http::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -88,12 +88,13 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const fn name(self) -> &'static str {
+    /// By which imports it is reached.
+    pub(crate) const fn interfaces(self) -> &'static str {
         match self {
-            Self::Http => "http",
-            Self::Kubernetes => "kubernetes",
-            Self::Runner => "runner",
-            Self::Artifacts => "artifacts",
+            Self::Http => "HTTP (phasegate:host/http, wasi:http)",
+            Self::Kubernetes => "phasegate:host/kubernetes",
+            Self::Runner => "phasegate:host/runner",
+            Self::Artifacts => "phasegate:host/artifacts",
         }
     }
 }

@@ -10,10 +10,11 @@
 //! - **Rights are per call**: what the kind's contract allows, the plugin asks for and the operator
 //!   grants. The rest is linked too, and answers with the line that would allow it.
 //! - **A strategy is pure**: its clock and its randomness stand still.
-//! - **A plugin never sees a secret**: it names a credential, and `capability/http.rs` adds it.
+//! - **A plugin never sees a secret**: it names a credential, and `capability/exchange.rs` adds it.
+//! - **Every request over HTTP goes one way**, whether it is one of `phasegate:host/http` or of
+//!   `wasi:http`: through `capability/exchange.rs` to the engine's port. The host opens no socket.
 //!
-//! Not here yet: `wasi:http` (its place is `capability.rs`), a runner and artifacts for plugins, and
-//! calls of migrators, routers and actions, which are checked at load and otherwise wait for their port.
+//! Not here yet: a runner and artifacts for plugins, and calls of migrators, routers and actions, which are checked at load and otherwise wait for their port.
 
 mod authority;
 mod bindings;

@@ -23,8 +23,13 @@ pub const OFFLINE_WALL: Span = Span::from_secs(10);
 pub const HOST_CALLS: u32 = 200;
 /// Bytes that a plugin may pass to the engine at once, as a result or as arguments.
 pub const PASSED_BYTES: usize = 8 << 20;
-/// Bytes that the engine hands to a plugin within one call: bodies and objects.
+/// Bytes that the engine hands to a plugin within one call: answers with their headers, and objects.
 pub const RECEIVED_BYTES: usize = 16 << 20;
+/// Bytes that a plugin may put into requests of `wasi:http` within one call, headers and bodies: the
+/// engine keeps them until they are sent.
+pub const SENT_BYTES: usize = 16 << 20;
+/// Requests of `wasi:http` at the same time: those whose answer the plugin hasn't taken.
+pub const EXCHANGES: usize = 8;
 /// Bytes of one JSON text, in either direction: a config, an object, a memory.
 pub const JSON_BYTES: usize = 1 << 20;
 /// Bytes of a request's body.
@@ -43,7 +48,7 @@ pub const LOG_LINE_BYTES: usize = 4 << 10;
 pub const LOG_FIELDS: usize = 20;
 /// Bytes kept of what a plugin writes to standard error.
 pub const STDERR_BYTES: usize = 8 << 10;
-/// Handles that a plugin may hold at once: streams, pollables.
+/// Handles that a plugin may hold at once: streams, pollables, requests.
 pub const HANDLES: usize = 256;
 /// Random bytes that a plugin may ask for at once.
 pub const RANDOM_BYTES: u64 = 64 << 10;
@@ -76,6 +81,10 @@ pub struct Limits {
     pub passed_bytes: usize,
     /// See [`RECEIVED_BYTES`].
     pub received_bytes: usize,
+    /// See [`SENT_BYTES`].
+    pub sent_bytes: usize,
+    /// See [`EXCHANGES`].
+    pub exchanges: usize,
     /// See [`JSON_BYTES`].
     pub json_bytes: usize,
     /// See [`REQUEST_BODY_BYTES`].
@@ -105,6 +114,8 @@ impl Default for Limits {
             host_calls: HOST_CALLS,
             passed_bytes: PASSED_BYTES,
             received_bytes: RECEIVED_BYTES,
+            sent_bytes: SENT_BYTES,
+            exchanges: EXCHANGES,
             json_bytes: JSON_BYTES,
             request_body_bytes: REQUEST_BODY_BYTES,
             response_body_bytes: RESPONSE_BODY_BYTES,

@@ -1,5 +1,8 @@
 //! What a call has used so far, and the limits that stop it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wasmtime::ResourceLimiter;
 
 use crate::limits::Limits;
@@ -13,6 +16,64 @@ pub(crate) enum Stop {
     HostCalls(u32),
     #[error("it read more than {0} bytes in one call")]
     Received(usize),
+    #[error("it put more than {0} bytes into requests in one call")]
+    Sent(usize),
+}
+
+/// What a call may still put into the requests that it prepares. Its streams share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    most: usize,
+    left: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            left: Arc::new(AtomicUsize::new(most)),
+        }
+    }
+
+    /// Counts bytes of a request: sent, kept or thrown away.
+    pub(crate) fn put(&self, bytes: usize) -> Result<(), Stop> {
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .map(drop)
+            .map_err(|_| Stop::Sent(self.most))
+    }
+}
+
+/// The exchanges of a call that are under way at the same time.
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    most: usize,
+    taken: Arc<()>,
+}
+
+/// One of them, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _taken: Arc<()>,
+}
+
+impl Exchanges {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: Arc::new(()),
+        }
+    }
+
+    /// None where there are as many as there may be.
+    pub(crate) fn enter(&self) -> Option<Place> {
+        // This holds one of the references itself.
+        (Arc::strong_count(&self.taken) <= self.most).then(|| Place {
+            _taken: Arc::clone(&self.taken),
+        })
+    }
 }
 
 /// Counts what a call uses.
@@ -23,6 +84,7 @@ pub(crate) struct Meter {
     exhausted: Option<String>,
     host_calls: u32,
     received: usize,
+    outbox: Outbox,
     ticks: u64,
 }
 
@@ -34,6 +96,7 @@ impl Meter {
             exhausted: None,
             host_calls: 0,
             received: 0,
+            outbox: Outbox::new(limits.sent_bytes),
             ticks: 0,
         }
     }
@@ -54,6 +117,11 @@ impl Meter {
             return Err(Stop::Received(self.limits.received_bytes));
         }
         Ok(())
+    }
+
+    /// Counts bytes that the plugin puts into requests.
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
     }
 
     /// Counts a tick of the epoch during which the plugin computed.
@@ -123,5 +191,29 @@ impl ResourceLimiter for Meter {
 
     fn memories(&self) -> usize {
         self.limits.memories
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_into_requests_is_counted_together() {
+        let outbox = Outbox::new(10);
+        let stream = outbox.clone();
+        assert_eq!(stream.put(6), Ok(()));
+        assert_eq!(outbox.put(5), Err(Stop::Sent(10)));
+        assert_eq!(outbox.put(4), Ok(()));
+        assert_eq!(stream.put(1), Err(Stop::Sent(10)));
+    }
+
+    #[test]
+    fn a_place_is_there_again_when_it_is_left() {
+        let exchanges = Exchanges::new(2);
+        let places = (exchanges.enter().unwrap(), exchanges.enter().unwrap());
+        assert!(exchanges.enter().is_none());
+        drop(places.0);
+        assert!(exchanges.enter().is_some());
     }
 }

@@ -178,14 +178,12 @@ impl Rights {
 
     /// Whether the contract of the call's kind has the service at all.
     pub(crate) fn contract(&self, service: Service) -> Result<(), String> {
-        let name = service.name();
+        let what = service.interfaces();
         match self.kind {
             None => Err(format!(
-                "phasegate:host/{name} is not available while a plugin describes itself or validates a config"
+                "{what} is not available while a plugin describes itself or validates a config"
             )),
-            Some(kind) if !kind.may(service) => Err(format!(
-                "phasegate:host/{name} is not available to a {kind}"
-            )),
+            Some(kind) if !kind.may(service) => Err(format!("{what} is not available to a {kind}")),
             Some(_) => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limits::Limits;
-use crate::meter::Meter;
+use crate::meter::{Exchanges, Meter};
 use crate::rights::Rights;
 use crate::wasi::{Capture, Surroundings};
 
@@ -48,13 +48,15 @@ pub(crate) struct State {
     pub(crate) ports: Arc<HostPorts>,
     pub(crate) limits: Limits,
     pub(crate) meter: Meter,
+    pub(crate) exchanges: Exchanges,
+    /// What the handles stand for that the plugin holds.
+    pub(crate) table: ResourceTable,
     pub(crate) stderr: Capture,
     pub(crate) log_lines: u32,
     /// What it logged as an error last: a panic's text, where the language has no standard error.
     pub(crate) last_error: Option<String>,
     denials: Vec<String>,
     surroundings: Surroundings,
-    table: ResourceTable,
     // Most plugins never touch WASI; making this costs more than the rest of a call's set-up.
     wasi: Option<Box<WasiCtx>>,
 }
@@ -75,12 +77,13 @@ impl State {
             ports,
             limits,
             meter: Meter::new(limits),
+            exchanges: Exchanges::new(limits.exchanges),
+            table,
             stderr: Capture::new(limits.stderr_bytes),
             log_lines: 0,
             last_error: None,
             denials: Vec::new(),
             surroundings,
-            table,
             wasi: None,
         }
     }

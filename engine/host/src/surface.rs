@@ -15,7 +15,7 @@ const OWN: &str = "0.1.0";
 const WASI: &str = "0.2.12";
 
 /// What a component may import.
-const IMPORTS: [(&str, &str); 33] = [
+const IMPORTS: [(&str, &str); 35] = [
     ("phasegate:types/common", OWN),
     ("phasegate:host/log", OWN),
     ("phasegate:host/http", OWN),
@@ -36,6 +36,8 @@ const IMPORTS: [(&str, &str); 33] = [
     ("wasi:clocks/wall-clock", WASI),
     ("wasi:filesystem/preopens", WASI),
     ("wasi:filesystem/types", WASI),
+    ("wasi:http/outgoing-handler", WASI),
+    ("wasi:http/types", WASI),
     ("wasi:io/error", WASI),
     ("wasi:io/poll", WASI),
     ("wasi:io/streams", WASI),
@@ -159,9 +161,6 @@ fn import_is_known(import: &str) -> Result<(), String> {
         Some((_, has)) => Err(format!(
             "it imports {import}, and this engine has {name}@{has}"
         )),
-        None if name.starts_with("wasi:http/") => Err(format!(
-            "it imports {import}, which this version does not provide; use phasegate:host/http@{OWN}"
-        )),
         None => Err(format!(
             "it imports {import}, which this engine does not have"
         )),
@@ -209,7 +208,12 @@ mod tests {
             fault("phasegate:host/log@0.2.0"),
             "it imports phasegate:host/log@0.2.0, and this engine has phasegate:host/log@0.1.0"
         );
-        assert!(fault("wasi:http/outgoing-handler@0.2.0").contains("use phasegate:host/http"));
+        assert!(import_is_known("wasi:http/outgoing-handler@0.2.0").is_ok());
+        assert!(
+            fault("wasi:http/outgoing-handler@0.3.0")
+                .contains("has wasi:http/outgoing-handler@0.2.12")
+        );
+        assert!(fault("wasi:http/incoming-handler@0.2.0").contains("does not have"));
         assert!(fault("env").contains("imports env, which this engine does not have"));
     }
 }

@@ -123,7 +123,11 @@ impl Strategy for BlueGreen {
         let promote = Action::Promote(Promote {
             timeout_ms: self.timeout.as_millis(),
         });
-        if situation.router.as_ref().is_some_and(|router| router.weights) {
+        if situation
+            .router
+            .as_ref()
+            .is_some_and(|router| router.weights)
+        {
             // A gateway leads to the workload's Service by name, so that the version must end behind that Service.
             steps.push(Step::new("promote", promote));
             return Ok(steps);

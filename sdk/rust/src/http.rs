@@ -25,6 +25,10 @@ use crate::{Duration, Pair, host};
 /// How long an answer may take where the plugin says nothing.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The header by which a request over `wasi:http` names its credential. The engine takes it out and
+/// adds the credential's own header; a request of this module says [`Request::credential`] instead.
+pub const CREDENTIAL_HEADER: &str = "phasegate-credential";
+
 /// How much of an answer's text is quoted in a message, in characters.
 const QUOTED_CHARS: usize = 200;
 

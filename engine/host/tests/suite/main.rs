@@ -11,3 +11,4 @@ mod guest;
 mod hostile;
 mod real;
 mod support;
+mod wasi_http;

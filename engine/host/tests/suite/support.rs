@@ -228,18 +228,28 @@ pub(crate) fn component(name: &str, source: &str, bytes: Vec<u8>) -> Component {
 
 /// A plugin that comes with the engine, as `cargo xtask plugins` built it.
 pub(crate) fn built_in(name: &str) -> Component {
-    let folder = std::env::var_os("PHASEGATE_PLUGINS").map_or_else(
+    let bytes = built("plugins", name);
+    component(name, &format!("builtin:{name}"), bytes)
+}
+
+/// A plugin of the tests, as `cargo xtask plugins` built it.
+pub(crate) fn fixture(name: &str) -> Component {
+    let bytes = built("fixtures", name);
+    component(name, &format!("path:{name}.wasm"), bytes)
+}
+
+fn built(folder: &str, name: &str) -> Vec<u8> {
+    let plugins = std::env::var_os("PHASEGATE_PLUGINS").map_or_else(
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../plugins"),
         PathBuf::from,
     );
-    let file = folder.join(format!("{name}.wasm"));
-    let bytes = read(&file).unwrap_or_else(|e| {
+    let file = plugins.join(format!("../{folder}/{name}.wasm"));
+    read(&file).unwrap_or_else(|e| {
         panic!(
             "{}: {e}; build the plugins with `cargo xtask plugins`, or say where they are with PHASEGATE_PLUGINS",
             file.display()
         )
-    });
-    component(name, &format!("builtin:{name}"), bytes)
+    })
 }
 
 #[expect(
