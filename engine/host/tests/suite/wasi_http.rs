@@ -117,7 +117,7 @@ async fn a_granted_request_arrives_with_the_credential_and_the_answer_without_it
 async fn what_is_not_granted_is_denied_and_nothing_is_sent() {
     let (world, plugins) = granted(Limits::default(), Vec::new());
     let denied = ask(&plugins, json!({})).await;
-    let line = "plugins.grants.wasi-http: `- http-from-config: \"/authority\"`";
+    let line = "may: [{httpFromConfig: \"/authority\"}]}`";
     assert_failure(denied, Kind::Denied, "PG0306", line);
     assert_eq!(sent(&world), []);
 
