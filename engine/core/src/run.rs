@@ -329,6 +329,9 @@ impl Run {
         }
         let actions = if self.driver.is_some() {
             self.drive()?;
+            if self.renew_proof()? {
+                self.drive()?;
+            }
             self.collect()
         } else {
             Vec::new()

@@ -129,7 +129,7 @@ impl Run {
     }
 
     /// The ready pods of stable and candidate, if they were looked at within [`limits::PROOF_AGE`].
-    fn seen_lately(&self) -> Option<(u32, u32)> {
+    pub(super) fn seen_lately(&self) -> Option<(u32, u32)> {
         let seen = self.observation.as_ref()?;
         let age = self.now.since(self.look.last.unwrap_or(seen.at));
         let candidate = seen.beside.as_deref().map_or(0, |c| c.ready.min(c.updated));

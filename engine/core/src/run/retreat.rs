@@ -6,7 +6,7 @@ use serde_json::json;
 use super::state::{Back, BackStage, Known, Level, Look, Mode};
 use super::words::describe;
 use super::{Illegal, Run};
-use crate::effect::{Effect, Piece, Request};
+use crate::effect::{Effect, Id, Piece, Request};
 use crate::failure::{Failure, Kind};
 use crate::strategy::Slot;
 
@@ -53,6 +53,7 @@ impl Run {
             known.restored = false;
             known.ready = false;
             known.checked = false;
+            known.traffic.failures = 0;
         }
     }
 
@@ -108,6 +109,7 @@ impl Run {
                 };
                 let key = format!("rollback/{}{what}/{}", self.prefix(), back.generation);
                 let effect = self.request(key, None, request)?;
+                self.carry_failures(effect);
                 self.set_back(BackStage::Removing { effect });
                 Ok(())
             }
@@ -142,8 +144,17 @@ impl Run {
         let snapshot = self.known.traffic.snapshot.clone().unwrap_or_default();
         let key = format!("rollback/{}traffic/{generation}", self.prefix());
         let effect = self.request(key, None, Request::Unroute { snapshot })?;
+        self.carry_failures(effect);
         self.set_back(BackStage::Unrouting { effect });
         Ok(())
+    }
+
+    /// Attempts that failed before both sides were looked at again count on.
+    fn carry_failures(&mut self, effect: Id) {
+        let failures = std::mem::take(&mut self.known.traffic.failures);
+        if let Some(outstanding) = self.outstanding.get_mut(&effect) {
+            outstanding.failures = failures;
+        }
     }
 
     /// After traffic has left the candidate: its pieces, then the autoscaler's minimum.

@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::limits::{self, SETTLE_INTERVAL, WATCH_INTERVAL};
-use super::state::{Back, BackStage, Forward, Level, Look, Mode, Stage, Then};
+use super::state::{Back, BackStage, Forward, Level, Look, Mode, Phase, Stage, Then};
 use super::{Illegal, Run};
-use crate::effect::{Effect, Id, Reading, Request};
+use crate::effect::{Effect, Id, Piece, Reading, Request};
 use crate::failure::Failure;
 use crate::plan::{Action, Step};
 use crate::strategy::{Slot, Split, WHOLE};
@@ -423,5 +423,63 @@ impl Run {
                 _ => None,
             });
         settles.max().unwrap_or(Span::ZERO)
+    }
+
+    /// What takes from one side is handed out only on a fresh look. Where it has become old - an attempt
+    /// failed for long, nobody drove meanwhile - both sides are looked at again first.
+    pub(super) fn renew_proof(&mut self) -> Result<bool, Illegal> {
+        if self.seen_lately().is_some() {
+            return Ok(false);
+        }
+        let now = self.now;
+        let due = |phase: Phase| match phase {
+            Phase::Ready => true,
+            Phase::Waiting { until, probe } => !probe && until <= now,
+            _ => false,
+        };
+        let mut waiting = self.outstanding.values();
+        let stale = waiting.find(|o| due(o.phase) && self.needs_proof(&o.effect));
+        let Some((stale, failures)) = stale.map(|o| (o.effect.id, o.failures)) else {
+            return Ok(false);
+        };
+        if matches!(self.mode, Mode::Back(_)) {
+            if self.stuck_now().is_some() {
+                return Ok(false);
+            }
+            self.forget(stale);
+            // It is still the same compensation: in the end people are called about it.
+            self.known.traffic.failures = failures;
+            self.known.ready = false;
+            self.retreat()?;
+            return Ok(true);
+        }
+        let Some((cursor, step)) = self.current() else {
+            return Ok(false);
+        };
+        self.forget(stale);
+        match cursor.stage {
+            Stage::Changing {
+                then: then @ (Then::Ask | Then::Begin),
+                deadline,
+                ..
+            } => self.set_stage(Stage::Settling { deadline, then }),
+            _ => self.look_before(&step),
+        }
+        Ok(true)
+    }
+
+    /// Whether the effect takes from one side what the other must be seen to carry.
+    fn needs_proof(&self, effect: &Effect) -> bool {
+        match &effect.request {
+            Request::Route { .. } | Request::Unroute { .. } => true,
+            Request::Remove { slot, piece } => {
+                !slot.is_stable() && *piece == Piece::Deployment && self.hand.router.is_none()
+            }
+            Request::Change { change } if change.slot.is_stable() && effect.step.is_some() => {
+                let fewer = |replicas: u32| replicas < self.known.replicas;
+                self.known.candidate.is_some() && change.fields.replicas.is_some_and(fewer)
+            }
+            _ => false,
+        }
     }
 }

@@ -216,3 +216,85 @@ fn where_the_first_workload_fails_the_others_are_never_touched() {
         assert!(only_claims, "{:?}", other.applied);
     }
 }
+
+#[test]
+fn an_engine_that_stays_away_for_an_hour_finds_both_sides_again_before_it_goes_on() {
+    for plan in [canary(), canary_by_replicas(), blue_green()] {
+        let whole = succeeded(plan.clone()).records.len();
+        for number in 1..whole {
+            let mut sim = Sim::new(plan.clone());
+            sim.away = mins(60);
+            sim.dies_after.insert(number);
+            sim.rest();
+            assert_eq!(sim.end(), End::Succeeded, "{number}\n{}", sim.story());
+            sim.check_end();
+        }
+    }
+}
+
+#[test]
+fn a_way_back_that_nobody_drives_for_an_hour_comes_to_its_end() {
+    for plan in [canary(), canary_by_replicas(), blue_green()] {
+        let steps = plan.phases[0].steps.iter();
+        // A promotion by swap takes no time in which anybody could say abort.
+        let steps = steps.filter(|step| step.action != crate::plan::Action::Promote);
+        let steps = steps.map(|step| step.id.clone());
+        for step in steps.collect::<Vec<_>>() {
+            let aborted = |dies: Option<usize>| {
+                let mut sim = Sim::new(plan.clone());
+                sim.away = mins(60);
+                sim.until_step(&step);
+                sim.command("bob", abort()).unwrap();
+                let from = sim.records.len();
+                sim.dies_after.extend(dies.map(|after| from + after));
+                sim.rest();
+                // Before the first write there is nothing to bring back.
+                let back = matches!(sim.end(), End::RolledBack | End::Cancelled);
+                assert!(back, "{step} {dies:?}\n{}", sim.story());
+                sim.check_end();
+                sim.records.len() - from
+            };
+            for after in 0..aborted(None) {
+                aborted(Some(after));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_router_that_fails_for_a_while_on_the_way_back_is_asked_again_and_nobody_is_called() {
+    let mut plan = canary();
+    plan.rollback.retries = 10;
+    let mut sim = Sim::new(plan).faulty(|_, effect| {
+        matches!(effect.request, crate::effect::Request::Unroute { .. })
+            .then(|| Fault::Fails(failure(crate::failure::Kind::Retryable)))
+    });
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    // Four attempts fail; by the fifth the look at stable would be too old.
+    sim.until(|sim| sim.count_said("compensation-failed") == 5);
+    sim.world.faults = std::rc::Rc::new(|_, _| None);
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert!(!sim.said("stuck"), "{}", sim.story());
+    sim.check_end();
+}
+
+#[test]
+fn a_router_that_never_answers_again_has_people_called() {
+    for retries in [2, 5, 8] {
+        let mut plan = canary();
+        plan.rollback.retries = retries;
+        let mut sim = Sim::new(plan).faulty(|_, effect| {
+            matches!(effect.request, crate::effect::Request::Unroute { .. })
+                .then(|| Fault::Fails(failure(crate::failure::Kind::Retryable)))
+        });
+        sim.until_step("deploy/soak");
+        sim.command("bob", abort()).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::RollbackStuck, "{}", sim.story());
+        let attempts = u32::try_from(sim.count_said("compensation-failed")).unwrap();
+        assert_eq!(attempts, retries + 1);
+        assert_eq!(sim.told("stuck"), 1);
+    }
+}

@@ -541,6 +541,8 @@ pub(in crate::run) struct Sim {
     pub dies_before: BTreeSet<usize>,
     /// The engine dies as soon as the record of this number is written.
     pub dies_after: BTreeSet<usize>,
+    /// How long nobody drives after a death.
+    pub away: Span,
     /// Drops events that are illegal, where a test has made up some of its own.
     pub lenient: bool,
 }
@@ -569,6 +571,7 @@ impl Sim {
             injected: BTreeMap::new(),
             dies_before: BTreeSet::new(),
             dies_after: BTreeSet::new(),
+            away: Span::from_secs(3),
             lenient: false,
         }
     }
@@ -629,7 +632,7 @@ impl Sim {
         assert_eq!(replayed, self.run, "a replayed run is the run");
         self.run = replayed;
         self.queue.clear();
-        self.world.now = self.world.now.plus(Span::from_secs(3));
+        self.world.now = self.world.now.plus(self.away);
         self.drive();
     }
 
