@@ -109,6 +109,15 @@ pub(crate) struct Held {
     run: String,
 }
 
+/// A process that is started meanwhile has a copy of the file until it becomes another program, and closing ours
+/// alone would leave the lock to it.
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What can't be unlocked is let go of by closing it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl Held {
     /// Opens an anchor to write it; none where there is none. Another process that writes is `InUse`.
     pub(crate) fn open(folder: &Path, run: &str) -> Result<Option<Self>, JournalError> {
