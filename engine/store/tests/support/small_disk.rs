@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Set where the tests run in a namespace of their own, in which they may mount.
 const AGAIN: &str = "PHASEGATE_TEST_SMALL_DISK";
@@ -18,6 +19,10 @@ pub(crate) struct SmallDisk {
 /// Runs a test on a small disk. `name` is the test's own, with its modules: who may not mount runs it
 /// once more in a namespace, and where that can't be had either it fails.
 pub(crate) fn on_small_disk(name: &str, options: &str, test: impl FnOnce(&SmallDisk)) {
+    // A program that another test starts has copies of the open files until it begins: what was removed
+    // would keep its room.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     match SmallDisk::mount(options) {
         Ok(disk) => test(&disk),
         Err(why) => {
