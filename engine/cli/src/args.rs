@@ -354,9 +354,6 @@ pub struct Report {
     /// Where to write it, in place of standard output; what is there is replaced.
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
-    /// Open nothing. Nothing is opened yet; scripts that pass it stay right.
-    #[arg(long)]
-    pub open_nothing: bool,
 }
 
 /// `phasegate lock`

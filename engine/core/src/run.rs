@@ -4,7 +4,8 @@
 //! else changes a run, and nothing but its records is needed to rebuild one: [`Run::replay`].
 //!
 //! Where to start reading: [`state`](self::State) for where a run can be, `forward.rs` and
-//! `write.rs` for the way to the new version, `drift.rs` for others' changes, `asking.rs` for gates and soaks, `back.rs` for the way back, `people.rs` for
+//! `write.rs` for the way to the new version, `drift.rs` for others' changes, `asking.rs` for gates and soaks,
+//! `beside.rs` and `traffic.rs` for a candidate and its share, `back.rs` and `retreat.rs` for the way back, `people.rs` for
 //! commands, `effects.rs` for what happens to a request between intent and outcome, and
 //! `invariants.rs` for what may never happen.
 

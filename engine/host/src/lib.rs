@@ -14,7 +14,8 @@
 //! - **Every request over HTTP goes one way**, whether it is one of `phasegate:host/http` or of
 //!   `wasi:http`: through `capability/exchange.rs` to the engine's port. The host opens no socket.
 //!
-//! Not here yet: a runner and artifacts for plugins, and calls of migrators, routers and actions, which are checked at load and otherwise wait for their port.
+//! Not here yet: a runner and artifacts for plugins, and calls of migrators and actions, which are
+//! checked at load and otherwise wait for their port.
 
 mod authority;
 mod bindings;

@@ -52,7 +52,7 @@ fn a_run_is_reported_from_its_journal_alone() {
     assert_eq!(printed.stderr, "");
     let file = desk.path("again.html");
     let arguments = ["report", &run, "--output-file", file.to_str().unwrap()];
-    let again = desk.run(&[&arguments[..], &["--open-nothing"]].concat());
+    let again = desk.run(&arguments);
     assert_eq!(again.expect(0).stdout, "", "the page is in the file");
     assert!(fs::read_to_string(&file).unwrap() == written);
 
