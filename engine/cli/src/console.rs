@@ -6,6 +6,7 @@ use phasegate_core::diagnostic::Diagnostics;
 use serde::Serialize;
 
 use crate::exit::{Fault, internal};
+use crate::files;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -151,6 +152,7 @@ fn unwritable(error: serde_json::Error) -> Fault {
 /// process ends as if all had been read.
 fn written(result: io::Result<()>) -> Result<(), Fault> {
     match result {
+        Err(error) if files::is_full(&error) => Err(files::full("standard output", &error).into()),
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(internal("standard output can't be written to")
                 .caused_by(&error)

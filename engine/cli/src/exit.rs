@@ -191,7 +191,7 @@ pub fn journal(error: &JournalError) -> Diagnostic {
         }
         JournalError::Full(source) => fault(codes::JOURNAL_WRITE_FAILED)
             .caused_by(&**source)
-            .hint("make room, then `phasegate resume`: nothing was done that isn't in the journal"),
+            .hint("make room, then give the command again: nothing was done that isn't in the journal"),
         JournalError::Storage(_, source) => {
             let fault = fault(codes::JOURNAL_UNREADABLE)
                 .hint("check --state, and that you may read and write there; a damaged database has to come from a backup, together with the folder `anchors`");
@@ -211,6 +211,9 @@ pub fn journal(error: &JournalError) -> Diagnostic {
 pub fn engine(error: &EngineError, run: &str, under_way: bool) -> Fault {
     let resume = format!("`phasegate resume {run}` goes on from where the journal ends");
     let diagnostic = match error {
+        EngineError::Journal(error @ JournalError::Full(_)) if under_way => journal(error).hint(
+            format!("make room, then {resume}: nothing was done that isn't in the journal"),
+        ),
         EngineError::Journal(error) => journal(error),
         EngineError::Lease(LeaseError::Held { holder, until }) => {
             Diagnostic::new(codes::TARGET_BUSY, error.to_string())

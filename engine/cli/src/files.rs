@@ -84,15 +84,18 @@ pub fn read_up_to(file: &str, most: usize) -> Result<Vec<u8>, Diagnostic> {
 /// Writes a file that must not be there yet.
 ///
 /// # Errors
-/// A coded fault where it is there, or can't be written.
+/// A coded fault where it is there, or can't be written; then it isn't there.
 pub fn create(path: &Path, text: &str) -> Result<(), Diagnostic> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)
         .map_err(|e| unwritable(path, &e))?;
-    file.write_all(text.as_bytes())
-        .map_err(|e| unwritable(path, &e))
+    file.write_all(text.as_bytes()).map_err(|e| {
+        // It is ours, and half of it is of no use.
+        let _ = fs::remove_file(path);
+        unwritable(path, &e)
+    })
 }
 
 /// Writes a file whole or not at all; an earlier one is replaced.
@@ -111,6 +114,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
     if done.is_err() {
         // What is left behind is only clutter.
         let _ = fs::remove_file(partial);
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if done.is_ok() {
+        // Some file systems can't flush a folder; the file is there all the same.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     done.map_err(|e| unwritable(path, &e))
 }
@@ -132,8 +143,53 @@ pub fn may_be_written(path: &Path) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+/// How much room there has to be where something is begun: the first files of a state directory and
+/// what SQLite takes at once.
+const ROOM: usize = 64 << 10;
+
+/// Whether a folder takes more bytes: writes some, and takes them away again.
+///
+/// # Errors
+/// A coded fault where it doesn't.
+pub fn room(folder: &Path) -> Result<(), Diagnostic> {
+    let path = folder.join(format!(".room.{}", std::process::id()));
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&[0; ROOM])?;
+        file.sync_all()
+    });
+    // What stays is clutter, and is overwritten the next time.
+    let _ = fs::remove_file(&path);
+    written.map_err(|e| unwritable(folder, &e))
+}
+
+/// Whether a write found no room, on the disk or in the user's quota.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The fault of a write that found no room.
+#[must_use]
+pub fn full(what: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::new(
+        codes::DISK_FULL,
+        format!("{what} can't be written: the disk is full"),
+    )
+    .expected("room on the disk, and in the quota")
+    .found(error.to_string())
+    .hint("make room, then give the command again; nothing half-written was left behind")
+}
+
+/// The fault of a file or folder that can't be written.
+#[must_use]
+pub fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     let path = path.display().to_string();
+    if is_full(error) {
+        return full(&format!("`{path}`"), error).at(Place::file(path.as_str()));
+    }
     let fault = Diagnostic::new(
         codes::FILE_UNREADABLE,
         format!("the file `{path}` can't be written"),

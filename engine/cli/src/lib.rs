@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod builtin;
+pub mod cache;
 mod commands;
 pub mod compose;
 pub mod console;
@@ -48,7 +49,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let global = &cli.global;
     let console = Console::new(global.output, global.color, global.quiet);
-    match commands::run(&cli, &console) {
+    let outcome = commands::run(&cli, &console);
+    if let Some(full) = cache::full() {
+        let hint = full.hint_text().unwrap_or_default();
+        console.note(&format!(
+            "warning[{}]: {}; {hint}",
+            full.code(),
+            full.message()
+        ));
+    }
+    match outcome {
         Ok(exit) => exit,
         Err(fault) => {
             console.faults(&fault.diagnostics);

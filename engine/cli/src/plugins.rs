@@ -167,6 +167,9 @@ pub fn forget(state: &Path, run: &str) {
 
 fn make(folder: &Path) -> Result<(), Diagnostic> {
     std::fs::create_dir_all(folder).map_err(|e| {
+        if files::is_full(&e) {
+            return files::unwritable(folder, &e);
+        }
         Diagnostic::new(
             codes::JOURNAL_WRITE_FAILED,
             format!("`{}` can't be made", folder.display()),

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use phasegate_core::diagnostic::{Diagnostic, codes};
 use phasegate_core::time::{Span, Timestamp};
@@ -117,7 +117,9 @@ pub async fn ensure(
         }
         (scenario, _) => scenario.clone(),
     };
-    let listening = start(state, scenario.as_deref(), wanted.speed).await?;
+    // What a cluster says of itself goes into a file: on a full disk it would be lost, and its fault with it.
+    files::room(state)?;
+    let (listening, child) = start(state, scenario.as_deref(), wanted.speed).await?;
     let known = Note {
         url: listening.url,
         pid: listening.pid,
@@ -127,7 +129,11 @@ pub async fn ensure(
     };
     let text = serde_json::to_string_pretty(&known)
         .map_err(|e| internal("a note can't be written as JSON").caused_by(&e))?;
-    files::replace(&state.join(NOTE), text.as_bytes())?;
+    if let Err(fault) = files::replace(&state.join(NOTE), text.as_bytes()) {
+        // Nobody would find it again.
+        end(child);
+        return Err(fault);
+    }
     note(&format!(
         "started a simulated cluster at {}, process {}",
         known.url, known.pid
@@ -232,8 +238,11 @@ async fn start(
     state: &Path,
     scenario: Option<&Path>,
     speed: Option<f64>,
-) -> Result<Listening, Diagnostic> {
+) -> Result<(Listening, Child), Diagnostic> {
     let failed = |error: &std::io::Error| {
+        if files::is_full(error) {
+            return files::unwritable(state, error);
+        }
         Diagnostic::new(
             codes::CLUSTER_UNREACHABLE,
             "no simulated cluster can be started",
@@ -266,15 +275,15 @@ async fn start(
         if let Some(listening) = listening
             && ScaledClock::read(&listening.url).await.is_ok()
         {
-            return Ok(listening);
+            return Ok((listening, child));
         }
         let ended = child.try_wait().map_err(|e| failed(&e))?;
         if let Some(status) = ended {
-            return Err(broken(&said, &format!("it ended with {status}")));
+            let fault = broken(&said, &format!("it ended with {status}"));
+            return Err(files::room(state).err().unwrap_or(fault));
         }
         if SystemClock.now() >= deadline {
-            // It is ours, and of no use to anybody.
-            let _ = child.kill();
+            end(child);
             return Err(broken(
                 &said,
                 &format!("it did not listen within {READY_TIMEOUT}"),
@@ -283,6 +292,12 @@ async fn start(
         let now = SystemClock.now();
         SystemClock.sleep_until(now.plus(READY_POLL)).await;
     }
+}
+
+/// Ends a process that is ours, and of no use to anybody.
+fn end(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// What the process said of itself is the fault, where it said so in the form of one.
@@ -317,6 +332,9 @@ async fn locked(path: &Path) -> Result<File, Diagnostic> {
         .append(true)
         .open(path)
         .map_err(|error| {
+            if files::is_full(&error) {
+                return files::unwritable(path, &error);
+            }
             Diagnostic::new(
                 codes::JOURNAL_UNREADABLE,
                 format!("`{}` can't be opened", path.display()),

@@ -15,7 +15,7 @@ use super::release::{cache_folder, host};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
 use crate::state::State;
-use crate::{builtin, compose, plugins, simulated};
+use crate::{builtin, compose, files, plugins, simulated};
 
 /// A clock that shows an earlier time than this was never set: 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -113,7 +113,10 @@ fn state(folder: &Path) -> Check {
     };
     let access = rustix::fs::access(place, rustix::fs::Access::WRITE_OK);
     match access {
-        Ok(()) if folder.exists() => Check::good(what, format!("{shown}, writable")),
+        Ok(()) if folder.exists() => match files::room(folder) {
+            Ok(()) => Check::good(what, format!("{shown}, writable")),
+            Err(full) => Check::bad(what, &full),
+        },
         Ok(()) => Check::note(what, format!("{shown} is made by the first run")),
         Err(error) => Check {
             health: Health::Bad,
@@ -177,7 +180,17 @@ fn cache() -> Check {
         );
     };
     match DirCache::open(&folder) {
-        Ok(_) => Check::good(what, folder.display().to_string()),
+        Ok(_) => match files::room(&folder) {
+            Ok(()) => Check::good(what, folder.display().to_string()),
+            Err(full) => Check::note(
+                what,
+                format!(
+                    "[{}] {}: plugins are compiled each time",
+                    full.code(),
+                    full.message()
+                ),
+            ),
+        },
         Err(error) => Check::note(what, format!("{error}: plugins are compiled each time")),
     }
 }

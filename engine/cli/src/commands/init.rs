@@ -6,7 +6,7 @@ use phasegate_core::diagnostic::{Diagnostic, codes};
 
 use crate::args::Init;
 use crate::console::Console;
-use crate::exit::{Exit, Outcome, internal};
+use crate::exit::{Exit, Outcome};
 use crate::files;
 
 const RELEASE: &str = include_str!("init/release.yaml");
@@ -19,15 +19,22 @@ const MAX_NAME: usize = 63;
 /// Writes the files; leaves both alone where one is there already.
 pub(super) fn init(args: &Init, console: &Console) -> Outcome {
     check(&args.name)?;
-    std::fs::create_dir_all(&args.folder).map_err(|e| {
-        internal(format!("`{}` can't be made", args.folder.display())).caused_by(&e)
-    })?;
+    std::fs::create_dir_all(&args.folder).map_err(|e| files::unwritable(&args.folder, &e))?;
     let files = [("release.yaml", RELEASE), ("scenario.yaml", SCENARIO)];
     for (name, _) in files {
         refuse_existing(&args.folder.join(name))?;
     }
+    let mut written = Vec::new();
     for (name, text) in files {
-        files::create(&args.folder.join(name), &text.replace(NAME, &args.name))?;
+        let path = args.folder.join(name);
+        if let Err(fault) = files::create(&path, &text.replace(NAME, &args.name)) {
+            // Both or none: the next attempt would stumble over the one.
+            for path in written {
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(fault.into());
+        }
+        written.push(path);
     }
     let release = args.folder.join("release.yaml");
     let release = release.display();

@@ -8,7 +8,7 @@ use phasegate_core::run::Run;
 use phasegate_core::spec::policy::{self, PluginLimits, Policy};
 use phasegate_core::spec::release::{self, Loaded, Overrides, Target};
 use phasegate_host::HostConfig;
-use phasegate_registry::{DirCache, default_cache_dir};
+use phasegate_registry::default_cache_dir;
 use phasegate_runtime::planner;
 use phasegate_runtime::plugin_ports::CompiledCache;
 use phasegate_runtime::ports::{Clock, Component, Journal};
@@ -126,6 +126,9 @@ pub(super) fn make_folder(state: &Path) -> Result<(), Diagnostic> {
         .mode(0o700)
         .create(state)
         .map_err(|e| {
+            if files::is_full(&e) {
+                return files::unwritable(state, &e);
+            }
             Diagnostic::new(
                 codes::JOURNAL_UNREADABLE,
                 format!("the state directory `{}` can't be made", state.display()),
@@ -148,8 +151,7 @@ pub(super) async fn world_at(note: &Note) -> Result<World, Diagnostic> {
     World::simulated_process(&note.url).await
 }
 
-/// The compiled cache: in `PHASEGATE_CACHE`, or the user's cache folder. Without one plugins are
-/// compiled at each start, which is slow and nothing worse.
+/// Where the compiled cache is: in `PHASEGATE_CACHE`, or the user's cache folder.
 pub(super) fn cache_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     match set("PHASEGATE_CACHE") {
@@ -159,8 +161,7 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
 }
 
 pub(super) fn cache() -> Option<Arc<dyn CompiledCache>> {
-    let cache = DirCache::open(cache_folder()?).ok()?;
-    Some(Arc::new(cache))
+    crate::cache::open(&cache_folder()?)
 }
 
 /// How plugins are run under these limits.

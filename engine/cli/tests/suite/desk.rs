@@ -50,7 +50,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -104,14 +104,24 @@ pub(crate) fn ask(url: &str, method: &str, path: &str, content_type: &str, body:
 
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
+    state: PathBuf,
 }
 
 impl Desk {
     /// A desk with the example's scenario and a release whose soak takes so long, at this speed.
     pub(crate) fn new(scale: u32, soak: &str) -> Self {
-        let desk = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        Self::within(folder, state, scale, soak)
+    }
+
+    /// The same with its state directory elsewhere.
+    pub(crate) fn at(scale: u32, soak: &str, state: &Path) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), state.to_owned(), scale, soak)
+    }
+
+    fn within(folder: tempfile::TempDir, state: PathBuf, scale: u32, soak: &str) -> Self {
+        let desk = Self { folder, state };
         let release = RELEASE
             .replace("SCALE", &scale.to_string())
             .replace("SOAK", soak);
@@ -150,7 +160,7 @@ impl Desk {
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.path("state")
+        self.state.clone()
     }
 
     /// `phasegate`, in the desk's folder and with its state directory.

@@ -13,6 +13,10 @@
 mod bad_input;
 mod commands;
 mod desk;
+mod full;
 mod journal;
 mod report;
 mod runs;
+
+#[path = "../../../store/tests/support/small_disk.rs"]
+mod small_disk;

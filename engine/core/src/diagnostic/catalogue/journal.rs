@@ -23,7 +23,7 @@ codes! {
     title: "Journal can't be written",
     means: "A record could not be made durable. The engine stops, since it must not act without a record of what it is about to do.",
     cause: "A full disk, a read-only file system or a failing device.",
-    fix: "Make room, then resume the run; nothing was done that is not in the journal.",
+    fix: "Make room, then give the command again, or resume the run where one had begun; nothing was done that is not in the journal.",
     example: "df -h .\nphasegate resume RUN";
     STATE_IN_USE = 505,
     title: "State directory in use",
@@ -43,4 +43,10 @@ codes! {
     cause: "Another file of the same name, missing rights, or a damaged disk.",
     fix: "Check `--state`; restore the directory from a backup if it is damaged.",
     example: "phasegate history --state DIR";
+    DISK_FULL = 508,
+    title: "Disk is full",
+    means: "A file could not be written, since its disk or the user's quota on it is used up. What was written of it was taken away again.",
+    cause: "A disk that filled up, a quota, or a file system that takes no more files.",
+    fix: "Make room and give the command again.",
+    example: "df -h .\ndf -i .";
 }
