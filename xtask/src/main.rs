@@ -15,6 +15,7 @@ mod checks;
 mod demo;
 mod exec;
 mod fuzz;
+mod mutants;
 mod plugins;
 mod prometheus;
 mod setup;
@@ -80,6 +81,11 @@ enum Task {
         #[arg(long, default_value_t = fuzz::DEFAULT_SECONDS)]
         seconds: u64,
     },
+    /// Puts known faults into a copy of the code, one at a time, and sees that a test catches each.
+    Mutants {
+        /// Only those whose names contain one of these.
+        filter: Vec<String>,
+    },
     /// Runs the benchmarks.
     Bench {
         /// Handed to the benchmark program.
@@ -110,6 +116,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test { filter } => return suites::run(&workspace, &filter),
         Task::Ci { fuzz_seconds } => return checks::run(&workspace, fuzz_seconds),
         Task::Fuzz { targets, seconds } => fuzz::run(&workspace, &targets, seconds)?,
+        Task::Mutants { filter } => return mutants::run(&workspace, &filter),
         Task::Bench { arguments } => return demo::bench(&workspace, &arguments),
     }
     Ok(ExitCode::SUCCESS)

@@ -314,10 +314,16 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
                 end: End::Succeeded,
             },
             _,
-        ) => format!(
-            "{id} succeeded{took}: {} {} serves",
-            subject.name, subject.version
-        ),
+        ) => {
+            let otherwise = run.serves_otherwise();
+            let what = format!("{} {}", subject.name, subject.version);
+            if otherwise.is_empty() {
+                format!("{id} succeeded{took}: {what} serves")
+            } else {
+                let otherwise = otherwise.join(", ");
+                format!("{id} succeeded{took}, but {what} is not everywhere: {otherwise}")
+            }
+        }
         (
             State::Ended {
                 end: End::RolledBack,

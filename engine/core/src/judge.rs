@@ -220,8 +220,8 @@ impl Judge {
                         policy,
                         now,
                         format!(
-                            "inconclusive {} times in a row: {reason}",
-                            self.inconclusive
+                            "inconclusive {} in a row: {reason}",
+                            times(self.inconclusive)
                         ),
                     );
                 } else if matches!(self.decision, Decision::Passing) {
@@ -244,12 +244,12 @@ impl Judge {
         if matches!(self.decision, Decision::Passing) {
             self.decision = Decision::Going;
         }
-        if !failure.kind.may_pass() || self.errors > policy.error_limit {
-            self.hold(
-                policy,
-                now,
-                format!("gave no verdict {} times in a row: {failure}", self.errors),
-            );
+        if !failure.kind.may_pass() {
+            let reason = format!("can't give a verdict, and asking again won't help: {failure}");
+            self.hold(policy, now, reason);
+        } else if self.errors > policy.error_limit {
+            let reason = format!("gave no verdict {} in a row: {failure}", times(self.errors));
+            self.hold(policy, now, reason);
         }
     }
 
@@ -339,6 +339,13 @@ impl Judge {
         } else {
             Decision::Hold { reason, until }
         };
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        _ => format!("{count} times"),
     }
 }
 

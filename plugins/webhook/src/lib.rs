@@ -118,7 +118,9 @@ fn judge(answer: &Answer) -> Result<Option<Value>> {
     if answer.is_success() {
         return Ok(None);
     }
-    let message = format!("the receiver answered {status}: {}", answer.excerpt());
+    let excerpt = answer.excerpt();
+    let colon = if excerpt.is_empty() { "" } else { ": " };
+    let message = format!("the receiver answered {status}{colon}{excerpt}");
     if status != 429 && !(500..600).contains(&status) {
         return Err(Error::Permanent(message));
     }

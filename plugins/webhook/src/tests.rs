@@ -89,6 +89,9 @@ fn a_receiver_in_trouble_is_asked_again_when_it_says() {
 
 #[test]
 fn a_receiver_that_refuses_is_not_asked_again() {
+    let mut world = Fake::new().http(POST, 404, "");
+    let expected = Err(Error::permanent("the receiver answered 404"));
+    assert_eq!(notify(&mut world, json!({ "url": URL })), expected);
     for status in [301, 400, 401, 404, 410] {
         let mut world = Fake::new().http(POST, status, "no");
         let expected = Err(Error::permanent(format!(

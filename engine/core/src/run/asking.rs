@@ -276,7 +276,19 @@ impl Run {
                 format!("{} waits: gate {name}", self.headline()),
                 words,
             );
+        } else if matches!(before, Decision::Hold { .. })
+            && matches!(
+                self.decision_of(name),
+                Some(Decision::Going | Decision::Passing)
+            )
+        {
+            let words = format!("gate {name} holds the run no longer");
+            self.say("hold-over", Level::Info, words, json!({"gate": name}));
         }
+    }
+
+    fn decision_of(&self, gate: &str) -> Option<&Decision> {
+        self.gates.get(gate).map(|asked| asked.judge.decision())
     }
 
     /// Whether this is the answer that the gate is waited for.
@@ -398,10 +410,22 @@ impl Run {
         let Some(seen) = &self.observation else {
             return "the workload was not seen".to_owned();
         };
-        let mut words = format!(
-            "{} of {} pods ready, {} updated",
-            seen.ready, seen.settings.replicas, seen.updated
-        );
+        let image = &seen.settings.image;
+        let mut pods = seen.pods.iter();
+        let other = pods.any(|pod| pod.image != *image && !pod.terminating);
+        let (ready, wanted) = (seen.ready, seen.settings.replicas);
+        let mut words = if other {
+            let fresh = seen
+                .pods
+                .iter()
+                .filter(|pod| pod.ready && pod.image == *image);
+            let fresh = fresh.count();
+            format!(
+                "{fresh} of {wanted} pods of {image} ready; {ready} ready with those of other versions"
+            )
+        } else {
+            format!("{ready} of {wanted} pods ready, {} updated", seen.updated)
+        };
         if let Some(candidate) = seen.beside.as_deref() {
             let (ready, wanted) = (candidate.ready, candidate.settings.replicas);
             words.push_str(&format!("; candidate: {ready} of {wanted} pods ready"));

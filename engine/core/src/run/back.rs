@@ -92,12 +92,17 @@ impl Run {
 
     /// Turns back after the run had succeeded: the target is claimed anew first.
     pub(super) fn go_back_after_success(&mut self, cause: Cause) -> Result<(), Illegal> {
-        self.say(
-            "rolling-back",
-            Level::Error,
-            format!("rolling back after success: {}", cause.reason),
-            Value::Null,
+        let by = cause
+            .by
+            .as_ref()
+            .map_or_else(|| "the engine".to_owned(), |by| by.name.clone());
+        let version = &self.plan.subject.previous_version;
+        let words = format!(
+            "rolling back to {version} after success ({by}): {}",
+            cause.reason
         );
+        let data = json!({"by": by, "reason": cause.reason});
+        self.say("rolling-back", Level::Error, words, data);
         self.cause = Some(cause.clone());
         self.rollback_took = None;
         self.nothing_is_back();
@@ -288,6 +293,14 @@ impl Run {
         }
         let untouched = back.after_success && !self.undid && !self.known.restored;
         let restoring = matches!(back.stage, BackStage::Restoring { .. });
+        let decision = failure.kind == Kind::Conflict;
+        if decision && untouched && restoring {
+            self.forget(effect.id);
+            let reason = format!(
+                "the target has changed since the run succeeded; nothing was changed: {failure}"
+            );
+            return self.refuse_rollback(&reason);
+        }
         let attempts = self.again(effect.id, failure);
         let code = json!({"code": failure.code.to_string()});
         self.say_attempt(
@@ -297,17 +310,10 @@ impl Run {
             failure.to_string(),
             code,
         );
-        let decision = failure.kind == Kind::Conflict;
         if !decision && failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
             return Ok(());
         }
         self.forget(effect.id);
-        if decision && untouched && restoring {
-            let reason = format!(
-                "the target has changed since the run succeeded; nothing was changed: {failure}"
-            );
-            return self.refuse_rollback(&reason);
-        }
         let step = if restoring { "restore" } else { "unmark" };
         self.stuck(step, failure.to_string(), decision)
     }
@@ -341,15 +347,17 @@ impl Run {
         }
         let served = seen.settings.replicas > 0 || wanted.replicas == 0;
         if seen.settled() && served {
-            self.say(
-                "restored",
-                Level::Info,
-                format!(
-                    "{} serves again: {} of {} pods ready",
-                    self.plan.subject.previous_version, seen.ready, seen.settings.replicas
-                ),
-                Value::Null,
-            );
+            // While a candidate is there, traffic may still go to it.
+            let alone = self.serves_alone();
+            let now = if alone {
+                "serves again"
+            } else {
+                "can serve all"
+            };
+            let (ready, wanted) = (seen.ready, seen.settings.replicas);
+            let version = &self.hand.baseline.version;
+            let words = format!("{version} {now}: {ready} of {wanted} pods ready");
+            self.say("restored", Level::Info, self.about(words), Value::Null);
             self.known.ready = true;
             return self.retreat();
         }

@@ -231,7 +231,7 @@ impl Run {
             }
             _ => {}
         }
-        let words = format!("done: {}", describe(&effect.request));
+        let words = self.about(format!("done: {}", describe(&effect.request)));
         self.say("changed", Level::Info, words, json!({"key": effect.key}));
         self.went_on(effect)
     }

@@ -47,13 +47,25 @@ impl Run {
                 words.push_str(&format!("; skipped: {}", back.skipped.join(", ")));
             }
         }
-        let level = if end == End::Succeeded {
-            Level::Info
-        } else {
-            Level::Error
-        };
+        let mut level = Level::Error;
+        if end == End::Succeeded {
+            level = Level::Info;
+            let serves = self.serves_otherwise();
+            if matches!(&self.mode, Mode::Back(back) if back.refused) {
+                words.push_str(" as before; it was not rolled back");
+            } else if !serves.is_empty() {
+                level = Level::Warn;
+                words = format!(
+                    "{words}, but not with what was planned: {}",
+                    serves.join(", ")
+                );
+            }
+        }
         self.say("ended", level, words, data);
         self.ended_at = Some(now);
+        if matches!(end, End::RolledBack | End::RollbackStuck) {
+            self.keep_what_came_back();
+        }
         self.owe(end);
         self.mode = Mode::Ended(end);
     }
@@ -67,7 +79,7 @@ impl Run {
             End::RolledBack => "rolled-back",
             _ => return,
         };
-        let first = self.obligations.len();
+        let first = self.obligations.iter().map(|owed| owed.number).max();
         let due = self
             .plan
             .due
@@ -82,8 +94,8 @@ impl Run {
         let kept = kept.into_iter().map(|(place, task)| (task, Some(place)));
         let due = due.into_iter().map(|task| (task, None));
         for (index, (task, removes)) in due.chain(kept).enumerate() {
-            let number =
-                u32::try_from(first.saturating_add(index).saturating_add(1)).unwrap_or(u32::MAX);
+            let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
+            let number = number.saturating_add(first.unwrap_or_default());
             let at: Timestamp = self.now.plus(task.after);
             self.say(
                 "due",
@@ -98,6 +110,43 @@ impl Run {
                 removes,
                 discharged: None,
             });
+        }
+    }
+
+    /// The workloads that end with another image than the plan's, since people adopted what somebody else had
+    /// set: each with its image.
+    #[must_use]
+    pub fn serves_otherwise(&self) -> Vec<String> {
+        let places = self.plan.workloads.iter().enumerate();
+        let other = places.filter_map(|(place, workload)| {
+            let known = if place == self.in_hand {
+                &self.known
+            } else {
+                self.parked.get(&place)?
+            };
+            (known.changed && !known.promoted && known.image != workload.image).then(|| {
+                let name = &workload.target.deployment;
+                format!("{name} runs {}", known.image)
+            })
+        });
+        other.collect()
+    }
+
+    /// What was to be removed later serves again, or may: it is not owed any more.
+    fn keep_what_came_back(&mut self) {
+        let back = |owed: &Obligation| owed.removes.is_some() && owed.discharged.is_none();
+        let (kept, owed) = std::mem::take(&mut self.obligations)
+            .into_iter()
+            .partition::<Vec<_>, _>(back);
+        self.obligations = owed;
+        for kept in kept {
+            let words = format!("no longer due, since it came back: {}", kept.task);
+            self.say(
+                "withdrawn",
+                Level::Info,
+                words,
+                json!({"number": kept.number}),
+            );
         }
     }
 

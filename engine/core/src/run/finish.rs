@@ -136,7 +136,10 @@ impl Run {
 
     pub(super) fn released(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.remove(&effect.workload);
-        self.say("released", Level::Info, "let go of the target", Value::Null);
+        let target = self.plan.workload(effect.workload);
+        let target = target.map_or_else(String::new, |workload| format!(" {}", workload.target));
+        let words = format!("let go of{target}");
+        self.say("released", Level::Info, words, Value::Null);
         if self.keeping().is_some() {
             self.keep_over();
             return Ok(());

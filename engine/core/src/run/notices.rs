@@ -143,6 +143,15 @@ impl Run {
                 Severity::Warning,
                 format!("Not rolled back: {}", self.headline()),
             ),
+            End::Succeeded if !self.serves_otherwise().is_empty() => (
+                "succeeded",
+                Severity::Warning,
+                format!(
+                    "Ended with what somebody else set ({}): {}",
+                    self.serves_otherwise().join(", "),
+                    self.headline()
+                ),
+            ),
             End::Succeeded => (
                 "succeeded",
                 Severity::Success,
@@ -205,17 +214,24 @@ impl Run {
             return Ok(());
         }
         self.forget(effect.id);
+        // One hop only: a fallback's own fallback would make circles possible.
+        let first = format!("{}/notice/", self.id);
+        let fallback = fallback.filter(|_| effect.key.starts_with(&first));
+        let instead = fallback
+            .as_ref()
+            .map_or_else(String::new, |other| format!("; {other} is to tell instead"));
         let data = json!({"notifier": notifier, "code": failure.code.to_string()});
         self.say_attempt(
             "notice-failed",
             Level::Warn,
             Some(attempts),
-            format!("{notifier} could not tell of {}: {failure}", notice.event),
+            format!(
+                "{notifier} could not tell of {}: {failure}{instead}",
+                notice.event
+            ),
             data,
         );
-        // One hop only: a fallback's own fallback would make circles possible.
-        let first = format!("{}/notice/", self.id);
-        if let Some(other) = fallback.filter(|_| effect.key.starts_with(&first)) {
+        if let Some(other) = fallback {
             self.notices = self.notices.saturating_add(1);
             let key = format!("fallback/{}/{}/{other}", self.notices, notice.event);
             let mut notice = notice.clone();

@@ -130,6 +130,15 @@ impl Run {
         }
     }
 
+    /// Says which workload it is about, where there are several and no step's name says so.
+    pub(super) fn about(&self, words: String) -> String {
+        if self.plan.workloads.len() > 1 && self.here().1.is_none() {
+            format!("{}: {words}", self.hand.name)
+        } else {
+            words
+        }
+    }
+
     /// Whether stable must be able to carry everything before the next thing is taken away.
     fn needs_stable(&self) -> bool {
         let known = &self.known;
@@ -172,7 +181,7 @@ impl Run {
         self.known.traffic.touched = false;
         self.undid = true;
         let split = self.known.traffic.split.clone();
-        let words = format!("traffic is as before the run: {split}");
+        let words = self.about(format!("traffic is as before the run: {split}"));
         let data = json!({"asked": split, "read": self.known.traffic.reading});
         self.say("traffic", Level::Info, words, data);
         self.retreat()

@@ -50,8 +50,10 @@ impl Run {
             decision,
         });
         let words = format!("the rollback is stuck at {step}: {reason}");
-        self.say("stuck", Level::Error, words.clone(), json!({"step": step}));
-        let text = format!("{words}. Help it with `retry`, `skip {step}` or `hand-over`.");
+        let help = format!("`retry`, `skip {step}` or `hand-over`");
+        let said = format!("{words}; decide: {help}");
+        self.say("stuck", Level::Error, said, json!({"step": step}));
+        let text = format!("{words}. Help it with {help}.");
         self.tell(
             "stuck",
             Severity::Critical,
@@ -154,7 +156,7 @@ impl Run {
     }
 
     /// Whether nothing but stable can be serving, so that going on takes nothing away.
-    fn serves_alone(&self) -> bool {
+    pub(super) fn serves_alone(&self) -> bool {
         let known = &self.known;
         !known.traffic.touched && !known.pieces.contains(&Piece::Deployment)
     }

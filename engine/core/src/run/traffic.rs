@@ -163,11 +163,17 @@ impl Run {
     pub(super) fn routed(&mut self, effect: &Effect) -> Result<(), Illegal> {
         let traffic = &mut self.known.traffic;
         traffic.failures = 0;
-        if matches!(effect.request, Request::Unroute { .. }) {
+        let put_back = matches!(effect.request, Request::Unroute { .. });
+        if put_back {
             traffic.split = traffic.before.clone();
         }
         let split = traffic.split.clone();
-        let words = format!("traffic: {split}");
+        let done = if put_back {
+            "put traffic back"
+        } else {
+            "shifted traffic"
+        };
+        let words = self.about(format!("has {done}: {split}"));
         let data = json!({"key": effect.key, "asked": split});
         self.say("changed", Level::Info, words, data);
         self.reading = Look {
@@ -292,7 +298,7 @@ impl Run {
             } else {
                 "not settled"
             };
-            let words = format!("traffic as read: {}, {state}", reading.desired);
+            let words = self.about(format!("traffic as read: {}, {state}", reading.desired));
             let data = json!({"asked": split, "read": reading});
             self.say("traffic", Level::Info, words, data);
         }

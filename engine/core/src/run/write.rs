@@ -129,7 +129,7 @@ impl Run {
             due: self.now,
             ..Look::default()
         };
-        let words = written(change);
+        let words = self.about(written(change));
         self.say("changed", Level::Info, words, json!({"key": effect.key}));
         match &self.mode {
             Mode::Back(_) => self.change_made_back(effect),

@@ -113,6 +113,12 @@ fn after_success_every_candidate_can_be_taken_back() {
         sim.world.now = sim.world.now.plus(mins(10));
         come_by(&mut sim, Command::RollBack { reason: None }).unwrap();
         assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        let mut owed = sim.run.obligations().iter();
+        assert!(
+            owed.all(|owed| owed.removes.is_none()),
+            "what serves again is to be removed: {}",
+            sim.story()
+        );
         sim.check_end();
         sim.check_replay();
     }
@@ -128,6 +134,11 @@ fn after_success_traffic_that_somebody_has_shifted_since_is_left_alone() {
     assert_eq!(sim.world.settings, before);
     assert_eq!(sim.world.traffic, crate::strategy::Split::weight(5_000));
     assert_eq!(sim.world.claim, None);
+    let mut owed = sim.run.obligations().iter();
+    assert!(
+        owed.any(|owed| owed.removes.is_some()),
+        "still to be removed"
+    );
 }
 
 #[test]
@@ -143,10 +154,12 @@ fn a_warm_rollback_scales_up_and_waits_before_it_switches() {
     };
     let (up, ready, back) = (
         at("write replicas 3"),
-        at("serves again"),
+        at("can serve all"),
         at("put traffic back"),
     );
     assert!(up < ready && ready < back, "{}", sim.story());
+    let said = |words: &str| sim.lines.iter().any(|line| line.message.contains(words));
+    assert!(!said("serves again"), "while the candidate still serves");
     sim.check_end();
 }
 

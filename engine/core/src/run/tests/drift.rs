@@ -62,6 +62,9 @@ fn adopted_in_the_soak_theirs_stays() {
     sim.rest();
     assert_eq!(sim.end(), End::Succeeded);
     assert_eq!(sim.world.settings.image, THEIRS);
+    assert_eq!(sim.run.serves_otherwise(), [format!("api runs {THEIRS}")]);
+    let last = sim.lines.iter().rfind(|line| line.kind == "ended").unwrap();
+    assert!(last.message.contains(THEIRS), "{}", last.message);
     sim.check_writes();
 }
 

@@ -252,6 +252,9 @@ fn a_rollback_after_success_is_refused_where_somebody_released_since() {
         assert_eq!(sim.world.claim, None);
     }
     assert!(sim.said("rollback-refused"));
+    let said = |words: &str| sim.lines.iter().any(|line| line.message.contains(words));
+    assert!(said("after success (bob)"), "who asked for it");
+    assert!(said("succeeded as before; it was not rolled back"));
     assert_eq!(sim.run.obligations().len(), 1, "what is owed is owed once");
     assert_eq!(sim.told("succeeded"), 1, "it isn't released again");
     assert!(sim.run.ended_at() >= ended);
