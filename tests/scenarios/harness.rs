@@ -262,11 +262,15 @@ pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
             totals.requests, totals.failed, totals.mirrored
         );
     }
+    for compared in observer::compared(&rehearsal.records) {
+        let _ = writeln!(out, "compared: {compared}");
+    }
     for notice in observer::notices(&rehearsal.exchanges) {
         let _ = writeln!(out, "notice: {notice}");
     }
     if let Some(run) = run {
-        for owed in run.obligations() {
+        let owed = run.obligations().iter();
+        for owed in owed.filter(|owed| owed.discharged.is_none()) {
             let _ = writeln!(out, "owed: {} (due {})", owed.task, owed.due);
         }
     }

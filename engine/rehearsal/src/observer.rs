@@ -4,6 +4,7 @@
 mod capacity;
 mod counts;
 mod journal;
+mod said;
 mod snapshot;
 mod traffic;
 
@@ -11,11 +12,12 @@ use phasegate_core::event::Record;
 
 pub use self::counts::{changes_by_kind, fewest_ready, notices};
 pub use self::journal::{Order, against_journal, changes, effect_key};
+pub use self::said::compared;
 pub use self::snapshot::Snapshot;
 pub use self::traffic::{Totals, totals};
 use crate::cluster::{LoggedRequest, MAX_HISTORY, MAX_MOVES, Move, Observation, Picture, Stream};
 use crate::scenario::Expect;
-use crate::story::{Source, Story};
+use crate::story::Story;
 use crate::web::{Exchange, MAX_EXCHANGES};
 
 /// What there is to judge.
@@ -62,6 +64,7 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
     let mut faults = against_journal(evidence.requests, evidence.records, evidence.order);
     faults.extend(capacity::judge(evidence));
     faults.extend(traffic::judge(expect, evidence));
+    faults.extend(said::judge(expect, evidence));
     let whole = evidence.requests.first().is_none_or(|first| first.seq == 1)
         && evidence.history.len() < MAX_HISTORY
         && evidence.exchanges.len() < MAX_EXCHANGES
@@ -141,20 +144,6 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
         !ended || !evidence.claimed,
         "the target is still claimed".to_owned(),
     );
-    let engine = evidence.story.of(Source::Engine);
-    let mut rest = engine.as_slice();
-    for part in &expect.story {
-        match rest.iter().position(|line| line.contains(part.as_str())) {
-            Some(at) => rest = rest.get(at..).unwrap_or_default(),
-            None => must(false, format!("the story lacks `{part}` (in this order)")),
-        }
-    }
-    for part in &expect.never {
-        must(
-            !engine.iter().any(|line| line.contains(part.as_str())),
-            format!("the story holds `{part}`"),
-        );
-    }
     for part in &expect.notices {
         let told = evidence
             .exchanges

@@ -32,6 +32,8 @@ use crate::witness::Witness;
 pub const RUN: &str = "rehearsal";
 /// How long a person waits before looking at what became of a command.
 const GLANCE: Span = Span::from_secs(1);
+/// How long the observer stays when the run is over: what it has set going comes to rest in that time.
+const STAYS: Span = Span::from_mins(1);
 /// How often an engine may be started in one rehearsal.
 const MAX_LIVES: u32 = 1_000;
 
@@ -95,6 +97,8 @@ struct Desk {
     run: Option<Run>,
     /// The number of the last record that was told.
     told: u64,
+    /// Commands that were left while nobody drove: their numbers, and who gave which.
+    left: Vec<(u64, String)>,
     witness: Witness,
     cluster: SharedCluster,
 }
@@ -170,6 +174,7 @@ pub async fn play(stage: Stage<'_>) -> Rehearsal {
         waiting,
         run: None,
         told: 0,
+        left: Vec::new(),
         witness: Witness::new(&stage.loaded.namespace),
         cluster: stage.cluster.clone(),
     }));
@@ -273,10 +278,12 @@ impl<'a> Player<'a> {
             Ok(prepared) => prepared.plan,
             Err(faults) => {
                 for fault in faults.iter() {
-                    self.tell(
-                        Source::Stage,
-                        format!("refused: [{}] {}", fault.code(), fault.message()),
-                    );
+                    let mut text = format!("refused: [{}] {}", fault.code(), fault.message());
+                    let why = fault.causes().iter().map(String::as_str);
+                    for part in why.chain(fault.found_text()) {
+                        text.push_str(&format!(": {part}"));
+                    }
+                    self.tell(Source::Stage, text);
                 }
                 return self.finish(None, Some(faults), None).await;
             }
@@ -303,6 +310,10 @@ impl<'a> Player<'a> {
                 )
                 .await;
             first = false;
+            let left = std::mem::take(&mut lock(&self.desk).left);
+            for (id, who) in left {
+                self.tell_refusal(id, &who).await;
+            }
             match came {
                 Came::Died if self.fate.exhausted() => {
                     let text = format!("the engine runs in circles: {MAX_RECORDS} records");
@@ -318,8 +329,8 @@ impl<'a> Player<'a> {
                     first = self.stage.engine.journal.read(RUN).await.is_err();
                 }
                 Came::Failed(error) => {
-                    let text = error.to_string();
-                    self.tell(Source::Stage, format!("the engine can't go on: {text}"));
+                    let (what, text) = trouble_in_words(&error);
+                    self.tell(Source::Stage, format!("{what}: {text}"));
                     return Some(text);
                 }
                 Came::Left(Left::Interrupted) => return None,
@@ -458,7 +469,8 @@ impl<'a> Player<'a> {
             self.deed(plan, act).await;
             return false;
         };
-        self.tell(Source::Person, format!("{}: {}", act.by, command.name()));
+        let who = format!("{}: {}", act.by, command.name());
+        self.tell(Source::Person, who.as_str());
         let journal = &self.stage.engine.journal;
         let posted = journal.post(RUN, self.now(), &by, &command).await;
         match (posted, nudge) {
@@ -466,21 +478,24 @@ impl<'a> Player<'a> {
                 // The engine may be gone: then the command waits in the inbox.
                 let _ = nudge.send(Nudge::Inbox).await;
                 self.sleep_until(self.now().plus(GLANCE)).await;
-                if let Ok(Some(Err(refusal))) = journal.answered(RUN, id).await {
-                    self.tell(
-                        Source::Person,
-                        format!("{}: {} is refused: {refusal}", act.by, command.name())
-                            .replace(RUN, "RUN"),
-                    );
-                }
+                self.tell_refusal(id, &who).await;
             }
-            (Ok(_), None) => {}
+            (Ok(id), None) => lock(&self.desk).left.push((id, who)),
             (Err(error), _) => self.tell(
                 Source::Stage,
                 format!("the command could not be left: {error}"),
             ),
         }
         true
+    }
+
+    /// Tells why a command was refused, if it was.
+    async fn tell_refusal(&self, id: u64, who: &str) {
+        let answer = self.stage.engine.journal.answered(RUN, id).await;
+        if let Ok(Some(Err(refusal))) = answer {
+            let text = format!("{who} is refused: {refusal}").replace(RUN, "RUN");
+            self.tell(Source::Person, text);
+        }
     }
 
     async fn deed(&self, plan: &Plan, act: &Act) {
@@ -560,6 +575,9 @@ impl<'a> Player<'a> {
         refused: Option<Diagnostics>,
         trouble: Option<String>,
     ) -> Rehearsal {
+        if plan.is_some() {
+            self.sleep_until(self.now().plus(STAYS)).await;
+        }
         let stage = &self.stage;
         let records = stage
             .engine
@@ -678,6 +696,19 @@ fn identity(name: &str) -> Identity {
     }
 }
 
+/// What is told of an engine that doesn't drive, and why it doesn't.
+fn trouble_in_words(error: &Error) -> (&'static str, String) {
+    match error {
+        Error::Window { reason, opens_at } => {
+            let opens = opens_at.map(|at| format!("; opens at {at}"));
+            let text = format!("{reason}{}", opens.unwrap_or_default());
+            ("the run is refused", text)
+        }
+        Error::Busy { .. } => ("the run is refused", error.to_string()),
+        _ => ("the engine can't go on", error.to_string()),
+    }
+}
+
 fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
     Some(match deed {
         Deed::Abort(reason) => Command::Abort {
@@ -707,6 +738,9 @@ fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
         },
         Deed::Rollback(reason) => Command::RollBack {
             reason: reason.clone(),
+        },
+        Deed::DueDone(obligation) => Command::Discharge {
+            obligation: *obligation,
         },
         Deed::Patch { .. } | Deed::SecondRun => return None,
     })

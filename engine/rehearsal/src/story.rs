@@ -41,7 +41,7 @@ pub struct Told {
 pub struct Story {
     start: Timestamp,
     lines: Vec<Told>,
-    /// What a gate said last in a step.
+    /// What a gate said last in a step, without its figures.
     #[serde(skip)]
     verdicts: BTreeMap<(String, String), String>,
 }
@@ -84,9 +84,10 @@ impl Story {
             if line.kind == "gate" {
                 let gate = line.data.get("gate").and_then(Value::as_str);
                 let key = (place.to_owned(), gate.unwrap_or_default().to_owned());
-                let same = self.verdicts.get(&key) == Some(&text);
-                self.verdicts.insert(key, text.clone());
-                // Said once, for as long as a gate says the same.
+                let words = without_figures(&text);
+                let same = self.verdicts.get(&key) == Some(&words);
+                self.verdicts.insert(key, words);
+                // Said once, for as long as a gate says the same about figures that always change.
                 if same {
                     continue;
                 }
@@ -144,4 +145,11 @@ impl Story {
         }
         out
     }
+}
+
+/// What a verdict says apart from its figures.
+fn without_figures(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_ascii_digit() && *c != '.')
+        .collect()
 }

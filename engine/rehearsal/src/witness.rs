@@ -12,6 +12,9 @@ use crate::story::{Source, Told};
 /// How long a state must last to be told.
 const SETTLES: Span = Span::from_secs(1);
 
+/// Of a namespace that has had more Deployments than this only what has changed is told.
+const TOLD_WHOLE: usize = 2;
+
 /// Follows one namespace of a cluster.
 #[derive(Debug, Default)]
 pub struct Witness {
@@ -20,12 +23,15 @@ pub struct Witness {
     last_request: u64,
     pending: Option<State>,
     told: Option<State>,
+    brief: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     at: Timestamp,
-    text: String,
+    /// What there is to tell, by what it is about.
+    parts: Vec<(String, String)>,
+    deployments: usize,
     endpoints: usize,
 }
 
@@ -72,6 +78,7 @@ impl Witness {
 
     fn see(&mut self, seen: &Observation, lines: &mut Vec<Told>) {
         let state = self.state(seen);
+        self.brief |= state.deployments > TOLD_WHOLE;
         if let Some(pending) = &self.pending {
             let lasted = seen.at.since(pending.at) >= SETTLES;
             let worse = self
@@ -84,7 +91,7 @@ impl Witness {
             }
         }
         if self.told.is_none() {
-            lines.push(state.line());
+            lines.push(state.line(None));
             self.told = Some(state);
         } else {
             self.pending = Some(state);
@@ -93,12 +100,9 @@ impl Witness {
 
     fn settle(&mut self, lines: &mut Vec<Told>) {
         if let Some(state) = self.pending.take() {
-            if self
-                .told
-                .as_ref()
-                .is_none_or(|told| told.text != state.text)
-            {
-                lines.push(state.line());
+            let told = self.told.as_ref();
+            if told.is_none_or(|told| told.parts != state.parts) {
+                lines.push(state.line(told.filter(|_| self.brief)));
             }
             self.told = Some(state);
         }
@@ -113,11 +117,13 @@ impl Witness {
             }
             let image = deployment.images.first().map_or("no image", String::as_str);
             let image = image.rsplit('/').next().unwrap_or(image);
-            parts.push(format!(
+            let text = format!(
                 "{} wants {} of {image}, {} ready",
                 deployment.name, deployment.wanted, deployment.ready
-            ));
+            );
+            parts.push((format!("Deployment {}", deployment.name), text));
         }
+        let deployments = parts.len();
         let routes = || {
             let routes = seen.routes.iter();
             routes.filter(|route| route.namespace == self.namespace)
@@ -139,18 +145,20 @@ impl Witness {
         }
         let several = entries.len() > 1;
         parts.extend(entries.into_iter().map(|(name, text)| {
-            if several {
+            let text = if several {
                 format!("{name}: {text}")
             } else {
                 text
-            }
+            };
+            (name, text)
         }));
         if parts.is_empty() {
-            parts.push("nothing is there".to_owned());
+            parts.push((String::new(), "nothing is there".to_owned()));
         }
         State {
             at: seen.at,
-            text: parts.join("; "),
+            parts,
+            deployments,
             endpoints,
         }
     }
@@ -198,11 +206,19 @@ fn percent(parts: u32) -> String {
 }
 
 impl State {
-    fn line(&self) -> Told {
+    /// The whole of it, or what differs from what was told before.
+    fn line(&self, before: Option<&Self>) -> Told {
+        let known = before.map_or(&[][..], |before| before.parts.as_slice());
+        let news = self.parts.iter().filter(|part| !known.contains(part));
+        let mut texts: Vec<String> = news.map(|(_, text)| text.clone()).collect();
+        let gone = known
+            .iter()
+            .filter(|(about, _)| !self.parts.iter().any(|(other, _)| other == about));
+        texts.extend(gone.map(|(about, _)| format!("{about} is gone")));
         Told {
             at: self.at,
             source: Source::Cluster,
-            text: self.text.clone(),
+            text: texts.join("; "),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::snapshot::Kept;
 use super::*;
 use crate::cluster::{Flow, Kind, ObservedDeployment, ObservedService, Stretch};
+use crate::story::Source;
 use crate::web::Exchange;
 
 const CLAIM: &str = "/api/v1/namespaces/shop/configmaps";
@@ -117,6 +118,13 @@ impl Snapshot {
     }
 }
 
+/// What others than the engine tell.
+fn others(story: &mut Story) {
+    story.tell(at(3), Source::Cluster, "a word of the cluster");
+    story.tell(at(4), Source::Person, "ada: approve");
+    story.tell(at(5), Source::Person, "ada: approve is refused");
+}
+
 /// All that there is to judge, by itself.
 struct Case {
     history: Vec<Observation>,
@@ -140,8 +148,8 @@ impl Case {
     fn good() -> Self {
         let mut story = Story::new(at(0));
         story.tell(at(1), Source::Engine, "step one done");
-        story.tell(at(2), Source::Cluster, "a word of the cluster");
-        story.tell(at(3), Source::Engine, "rolled back");
+        story.tell(at(2), Source::Engine, "rolled back");
+        others(&mut story);
         Self {
             history: vec![seen(0, 3, 0), seen(5, 4, 0), seen(9, 3, 0)],
             requests: vec![write(1, CLAIM, "r/claim"), write(5, DEPLOYMENT, "r/change")],
@@ -183,6 +191,10 @@ impl Case {
             ])),
             story: vec!["step one".to_owned(), "rolled back".to_owned()],
             never: vec!["succeeded".to_owned()],
+            cluster: vec!["a word".to_owned()],
+            cluster_never: vec!["a curse".to_owned()],
+            people: vec!["ada: approve".to_owned(), "is refused".to_owned()],
+            said: Vec::new(),
             notices: vec!["shop went back".to_owned()],
             rollback_within: Some(Span::from_mins(1)),
         }
@@ -330,21 +342,52 @@ fn requests_that_fail_are_counted_and_the_worst_time_is_named() {
 
 #[test]
 fn the_story_must_hold_what_is_expected_in_that_order_and_nothing_else() {
-    spoilt("lacks `rolled back`", |case| {
-        let mut story = Story::new(at(0));
-        story.tell(at(1), Source::Engine, "rolled back");
-        story.tell(at(2), Source::Engine, "step one");
-        case.story = story;
-    });
-    spoilt("lacks `step one`", |case| {
-        let mut story = Story::new(at(0));
-        // Only what the engine says counts.
-        story.tell(at(1), Source::Person, "step one");
-        story.tell(at(2), Source::Engine, "rolled back");
-        case.story = story;
-    });
+    // Only what the engine says counts, and only in this order.
+    for (part, told) in [
+        (
+            "lacks `rolled back`",
+            [
+                (1, Source::Engine, "rolled back"),
+                (2, Source::Engine, "step one"),
+            ],
+        ),
+        (
+            "lacks `step one`",
+            [
+                (1, Source::Person, "step one"),
+                (2, Source::Engine, "rolled back"),
+            ],
+        ),
+    ] {
+        spoilt(part, |case| {
+            case.story = Story::new(at(0));
+            for (second, source, text) in told {
+                case.story.tell(at(second), source, text);
+            }
+            others(&mut case.story);
+        });
+    }
     spoilt("holds `succeeded`", |case| {
         case.story.tell(at(4), Source::Engine, "succeeded")
+    });
+    spoilt("what the cluster shows holds `a curse`", |case| {
+        case.story
+            .tell(at(6), Source::Cluster, "a curse of the cluster")
+    });
+    spoilt("what the cluster shows lacks `a word`", |case| {
+        case.story = Story::new(at(0));
+        case.story.tell(at(1), Source::Engine, "step one: a word");
+        case.story.tell(at(2), Source::Engine, "rolled back");
+        case.story
+            .tell(at(3), Source::Person, "ada: approve is refused");
+    });
+    spoilt("what people do lacks `is refused`", |case| {
+        case.story = Story::new(at(0));
+        case.story
+            .tell(at(1), Source::Engine, "step one is refused");
+        case.story.tell(at(2), Source::Engine, "rolled back");
+        case.story.tell(at(3), Source::Cluster, "a word");
+        case.story.tell(at(4), Source::Person, "ada: approve");
     });
     spoilt("no notice holds", |case| {
         case.exchanges[0].method = "GET".to_owned()

@@ -77,6 +77,8 @@ pub enum Deed {
     HandOver(String),
     /// `phasegate rollback`, after the run has ended.
     Rollback(Option<String>),
+    /// `phasegate due done`, after the run has ended: the obligation with this number.
+    DueDone(u32),
     /// Somebody else changes an object: a JSON merge patch under their own field manager.
     Patch {
         /// `Deployment`, …

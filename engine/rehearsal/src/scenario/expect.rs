@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use phasegate_core::time::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Assertions about a rehearsal. What isn't said isn't asserted, but for what always holds: every change
 /// matches an intent in the journal; no key changed the world twice; and unless the release declares an
 /// outage, no share of the traffic was raised to pods that weren't there for it, and nothing that serves
 /// was taken away before what replaces it was ready at full strength and traffic had left it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
     /// How the run ends: `succeeded`, `rolled-back`, `refused`, `cancelled`, `stayed-forward`, `rollback-stuck`; or
@@ -46,10 +47,39 @@ pub struct Expect {
     /// Parts of lines that it must not hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
+    /// Parts of lines about what the cluster showed and was asked, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cluster: Vec<String>,
+    /// Parts of such lines that there must not be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cluster_never: Vec<String>,
+    /// Parts of lines about what people did and what they were refused, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
+    /// Lines that the run must have said by its journal, in this order, as machines read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
     /// Parts of notices that must have gone out, by any order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
     /// The longest time that the way back may have taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_within: Option<Span>,
+}
+
+/// A line of the run, rebuilt from its journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Said {
+    /// Its kind: `gate`, `approved`, `due`, …
+    pub line: String,
+    /// The step that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// A part of its message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What its data must hold: at least these members, and of a list at least these items, in this order.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
 }

@@ -41,6 +41,7 @@ fn deaths_acts_and_faults_are_read() {
 acts:
   - {at: 1m, by: ada, do: {abort: null}}
   - {when: {line: stuck}, after: 1m, do: retry}
+  - {when: {line: due}, after: 25h, do: {dueDone: 2}}
 faults:
   - {method: PATCH, kind: Deployment, count: 2, effect: {status: 500}}
 ",
@@ -58,6 +59,7 @@ faults:
     );
     assert_eq!(loaded.scenario.acts[0].deed, Deed::Abort(None));
     assert_eq!(loaded.scenario.acts[1].deed, Deed::Retry);
+    assert_eq!(loaded.scenario.acts[2].deed, Deed::DueDone(2));
 }
 
 #[test]

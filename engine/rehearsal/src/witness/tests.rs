@@ -105,3 +105,40 @@ fn several_entries_are_told_by_name() {
         ]
     );
 }
+
+#[test]
+fn of_many_deployments_only_what_has_changed_is_told() {
+    let names = ["cart", "mail", "users"];
+    let mut objects: Vec<Value> = names.iter().map(|name| deployment(name, "1.0.0")).collect();
+    objects.extend(names.iter().map(|name| service(name)));
+    let mut cluster = cluster(&objects);
+    let mut witness = Witness::new("shop");
+    let first = told(&mut witness, &mut cluster, Span::ZERO);
+    assert_eq!(first.len(), 1);
+    assert!(
+        names.iter().all(|name| first[0].contains(name)),
+        "{first:?}"
+    );
+    let now = cluster.now();
+    cluster
+        .apply_manifest(now, &deployment("mail", "1.1.0"))
+        .unwrap();
+    let lines = told(&mut witness, &mut cluster, Span::from_mins(1));
+    assert_eq!(
+        lines,
+        [
+            "mail wants 1 of shop:1.1.0, 1 ready",
+            "mail: traffic to 1 of 1.1.0"
+        ]
+    );
+    let target = "/apis/apps/v1/namespaces/shop/deployments/users";
+    let now = cluster.now();
+    let mut request = Request::new("DELETE", target);
+    request.user_agent = "somebody/ada".to_owned();
+    drop(cluster.handle(now, &request));
+    let lines = told(&mut witness, &mut cluster, Span::from_mins(1));
+    assert_eq!(
+        lines,
+        ["Deployment users is gone", "users: traffic to nothing"]
+    );
+}
