@@ -314,6 +314,7 @@ impl Run {
                 }
                 self.commanded(by, command)?;
             }
+            Event::Unclaimed { workload, by } => self.unclaimed(*workload, by.as_deref())?,
             Event::Faulted { reason } => self.faulted(reason)?,
             Event::Interrupted { .. } if self.driver.is_none() => {
                 return Err(self.illegal("an engine that doesn't drive leaves"));
@@ -362,6 +363,12 @@ impl Run {
         // What was seen long ago says nothing about now, and nobody looked meanwhile.
         self.look.due = self.now;
         self.reading.due = self.now;
+        // Nor is what was about to be written over still what it was; a way back that is stuck has said what it found.
+        if self.stuck_now().is_none() {
+            for known in self.parked.values_mut().chain([&mut self.known]) {
+                known.looked = false;
+            }
+        }
         self.extend_deadlines(away);
         let kind = if self.drives == 1 {
             "driving"
@@ -393,6 +400,7 @@ impl Run {
             }
             Mode::Back(back) => {
                 if let BackStage::Diagnosing { deadline, .. }
+                | BackStage::Looking { deadline }
                 | BackStage::Settling { deadline }
                 | BackStage::Following { deadline, .. } = &mut back.stage
                 {

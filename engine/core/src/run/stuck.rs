@@ -75,15 +75,18 @@ impl Run {
             return Ok(());
         }
         match stage {
-            BackStage::Claiming { .. } => self.claim_again(),
+            BackStage::Claiming { .. } | BackStage::Unclaimed => self.claim_again(),
             // Goes on by itself.
             BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Restoring { .. }
+            BackStage::Looking { .. }
+            | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
             | BackStage::Checking
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. }
             | BackStage::Removing { .. } => {
+                // Whoever says so has seen what is there.
+                self.known.looked = true;
                 self.known.restored = false;
                 self.known.ready = false;
                 self.retreat()
@@ -117,10 +120,12 @@ impl Run {
             return Ok(());
         };
         back.skipped.push(stuck.step);
-        let stage = back.stage.clone();
+        let (stage, unclaimed) = (back.stage.clone(), back.unclaimed);
         let releasing = self.releasing();
         self.forget_writes();
         match stage {
+            BackStage::Unclaimed => self.hand_over(),
+            BackStage::Claiming { .. } if unclaimed => self.hand_over(),
             BackStage::Claiming { .. } => {
                 self.refuse_rollback("the target is not known to be held; nothing was changed")
             }
@@ -138,7 +143,8 @@ impl Run {
                 self.retreat()
             }
             // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
-            BackStage::Restoring { .. }
+            BackStage::Looking { .. }
+            | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
             | BackStage::Checking
             | BackStage::Unrouting { .. }
