@@ -115,6 +115,12 @@ impl Evaluation<'_> {
             When::Now => asked.version.clone(),
             When::At(_) | When::Range { .. } => format!("{} before the run", asked.version),
         };
+        // A figure of both versions together says nothing of one.
+        let minimum = self.config.minimum_samples.as_ref();
+        let told_apart = self.config.stable.is_some()
+            || template::tells_sides_apart(query)
+            || minimum.is_some_and(|minimum| template::tells_sides_apart(&minimum.query));
+        let name = told_apart.then_some(name);
         let filled = self.fill(pointer, query, asked, window)?;
         let figure = match &self.config.range {
             None => self.instant(&filled, &when, interval.until)?,
