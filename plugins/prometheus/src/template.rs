@@ -3,8 +3,6 @@
 //! What stands in for one can't change what the query means. A text stands within quotes and is
 //! escaped for them, and for a regular expression where the matcher before the quotes is one.
 
-use std::cell::Cell;
-
 use phasegate_plugin::{Duration, Pair};
 
 /// Texts, each of which stands within quotes.
@@ -58,17 +56,6 @@ pub(crate) fn check(query: &str) -> Result<(), String> {
         }
     })
     .map(|_| ())
-}
-
-/// Whether a query asks for something of one side alone.
-pub(crate) fn tells_sides_apart(query: &str) -> bool {
-    let told = Cell::new(false);
-    let walked = walk(query, |name, _| {
-        let of_one = matches!(name, "version" | "service" | "labels") || name.starts_with(LABEL);
-        told.set(told.get() || of_one);
-        Ok(String::new())
-    });
-    told.get() && walked.is_ok()
 }
 
 /// The query with its placeholders filled in.
