@@ -12,6 +12,14 @@ pub(crate) struct Variables<'a> {
 const NAMES: &str = "{namespace}, {service}, {candidateService} and {version}";
 
 impl Variables<'_> {
+    /// Variables of which only the names count.
+    const NAMED: Variables<'static> = Variables {
+        namespace: "",
+        service: "",
+        candidate_service: "",
+        version: "",
+    };
+
     fn get(&self, name: &str) -> Option<&str> {
         match name {
             "namespace" => Some(self.namespace),
@@ -62,7 +70,7 @@ pub(crate) fn check(url: &str) -> Result<(), String> {
         let (name, tail) = after
             .split_once('}')
             .ok_or_else(|| format!("`{{{after}` is never closed"))?;
-        if !matches!(name, "namespace" | "service" | "version") {
+        if Variables::NAMED.get(name).is_none() {
             return Err(format!(
                 "there is no variable `{{{name}}}`; there are {NAMES}"
             ));
