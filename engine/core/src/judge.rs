@@ -199,15 +199,18 @@ impl Judge {
         if matches!(self.decision, Decision::Failed { .. }) {
             return;
         }
-        let (status, held_by) = self.banded(policy, &verdict);
-        let reason = verdict.reason.clone();
+        let (status, band) = self.banded(policy, &verdict);
+        let mut reason = verdict.reason.clone();
         self.last = Some(verdict);
-        if let Some(band) = held_by {
+        if let Some(band) = &band {
+            reason = format!("in band `{band}`: {reason}");
+        }
+        if band.is_some() && status == Status::Pass {
             // Not by way of a pass: that would start the hold's time anew at every verdict.
             self.measure(policy, now);
             self.breach_since = None;
             self.inconclusive = 0;
-            self.hold(policy, now, format!("in band `{band}`: {reason}"));
+            self.hold(policy, now, reason);
             return;
         }
         match status {
@@ -253,7 +256,8 @@ impl Judge {
         }
     }
 
-    /// The status that counts once bands have been looked at, and the band that holds the run.
+    /// The status that counts once bands have been looked at, and the band that holds the run though the gate
+    /// passes, or that makes a failure of what the gate itself doesn't call one.
     fn banded(&mut self, policy: &GatePolicy, verdict: &Verdict) -> (Status, Option<String>) {
         let mut worst: Option<(BandAction, &str)> = None;
         let mut fails_in_band = false;
@@ -274,7 +278,10 @@ impl Judge {
         let warned_before = self.warned_of.take();
         match worst {
             None => (verdict.status, None),
-            Some((BandAction::RollBack, _)) => (Status::Fail, None),
+            Some((BandAction::RollBack, band)) => {
+                let own = verdict.status != Status::Fail;
+                (Status::Fail, own.then(|| band.to_owned()))
+            }
             // A band never turns a missing answer into a pass.
             Some(_) if verdict.status == Status::Inconclusive => (Status::Inconclusive, None),
             Some(_) if verdict.status == Status::Fail && !explained => (Status::Fail, None),

@@ -163,6 +163,8 @@ pub struct Run {
     rollback_took: Option<Span>,
     ended_at: Option<Timestamp>,
     obligations: Vec<Obligation>,
+    /// The number of the last obligation; none is used twice.
+    last_obligation: u32,
     /// The ends after which what is owed has been noted.
     owed: BTreeSet<End>,
     inbox: u64,
@@ -226,6 +228,7 @@ impl Run {
             rollback_took: None,
             ended_at: None,
             obligations: Vec::new(),
+            last_obligation: 0,
             owed: BTreeSet::new(),
             inbox: 0,
             performed: BTreeSet::new(),

@@ -511,3 +511,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_band_that_makes_a_failure_of_a_pass_is_named() {
+    for (status, reason) in [
+        (Status::Pass, "in band `alert`: error ratio 1.2%"),
+        (Status::Fail, "error ratio 1.2%"),
+    ] {
+        let judge = judge(&banded(), &[(0, In::Band("alert", status))]);
+        let Decision::Failed { reason: found } = judge.decision() else {
+            panic!("{:?}", judge.decision());
+        };
+        assert_eq!(found, reason);
+    }
+}

@@ -127,6 +127,14 @@ impl Run {
         phases.chain(steps)
     }
 
+    /// The approvals that are asked for and that this person may give; of one name, or of any.
+    pub(super) fn approvable(&self, person: &str, name: Option<&str>) -> Vec<&Requirement> {
+        self.requirements()
+            .filter(|asked| name.is_none_or(|name| name == asked.name))
+            .filter(|asked| self.counts_for(person, asked))
+            .collect()
+    }
+
     fn counts_for(&self, name: &str, requirement: &Requirement) -> bool {
         let starter = name == self.started_by.name;
         requirement.people.iter().any(|person| person == name)

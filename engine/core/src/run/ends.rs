@@ -79,7 +79,6 @@ impl Run {
             End::RolledBack => "rolled-back",
             _ => return,
         };
-        let first = self.obligations.iter().map(|owed| owed.number).max();
         let due = self
             .plan
             .due
@@ -93,9 +92,9 @@ impl Run {
             .collect::<Vec<_>>();
         let kept = kept.into_iter().map(|(place, task)| (task, Some(place)));
         let due = due.into_iter().map(|task| (task, None));
-        for (index, (task, removes)) in due.chain(kept).enumerate() {
-            let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
-            let number = number.saturating_add(first.unwrap_or_default());
+        for (task, removes) in due.chain(kept) {
+            let number = self.last_obligation.saturating_add(1);
+            self.last_obligation = number;
             let at: Timestamp = self.now.plus(task.after);
             self.say(
                 "due",

@@ -250,7 +250,7 @@ impl Run {
                     plan: plan.clone(),
                     requirement: requirement.clone(),
                 });
-                self.note(by, "approved", Level::Info, format!("approved by {who}"));
+                self.tell_approval(by, requirement.as_deref());
             }
             Command::Attest { name, text } => {
                 self.attestations.push(Attestation {
@@ -320,6 +320,19 @@ impl Run {
     fn note(&mut self, by: &Identity, kind: &'static str, level: Level, words: String) {
         let data = json!({"by": by.name, "verifiedBy": by.verified_by});
         self.say(kind, level, words, data);
+    }
+
+    /// Says which of the approvals that are asked for this one counts towards.
+    fn tell_approval(&mut self, by: &Identity, requirement: Option<&str>) {
+        let towards = self.approvable(&by.name, requirement);
+        let names: Vec<&str> = towards.iter().map(|asked| asked.name.as_str()).collect();
+        let words: Vec<String> = towards
+            .iter()
+            .map(|asked| format!("{} ({})", asked.name, asked.roles.join(" or ")))
+            .collect();
+        let data = json!({"by": by.name, "verifiedBy": by.verified_by, "requirements": names});
+        let words = format!("approved by {}: {}", by.name, words.join(", "));
+        self.say("approved", Level::Info, words, data);
     }
 
     fn abort(&mut self, by: &Identity, reason: Option<&str>) -> Result<(), Illegal> {

@@ -60,8 +60,17 @@ pub(super) fn in_words(action: &Action) -> String {
     }
 }
 
+fn pods(count: u32) -> String {
+    if count == 1 {
+        "1 pod".to_owned()
+    } else {
+        format!("{count} pods")
+    }
+}
+
 fn amount(amount: Amount) -> String {
     match amount {
+        Amount::Count(1) => "1 replica".to_owned(),
         Amount::Count(count) => format!("{count} replicas"),
         Amount::Percent(percent) => format!("{percent}% of the replicas"),
     }
@@ -82,8 +91,9 @@ pub(super) fn describe(request: &Request) -> String {
         }
         Request::Change { change } => format!("write {} to the candidate", fields(change)),
         Request::Create { create } if create.piece == Piece::Deployment => format!(
-            "make the candidate's Deployment: {} pods of {}",
-            create.replicas, create.image
+            "make the candidate's Deployment: {} of {}",
+            pods(create.replicas),
+            create.image
         ),
         Request::Create { create } => format!("make the candidate's {}", create.piece.as_str()),
         Request::Remove { slot, piece } => format!("remove {}'s {}", whose(*slot), piece.as_str()),

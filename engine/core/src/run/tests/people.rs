@@ -59,6 +59,35 @@ fn a_phases_time_does_not_run_while_people_are_waited_for() {
 }
 
 #[test]
+fn an_approval_says_which_of_those_asked_for_it_counts_towards() {
+    let mut plan = needs(&["bob"], 1);
+    for (name, people) in [("second", ["bob"]), ("third", ["eve"])] {
+        plan.approvals.push(PhaseApproval {
+            before: "deploy".to_owned(),
+            requirement: requirement(name, &people, 1),
+        });
+    }
+    let mut sim = Sim::new(plan);
+    sim.until_said("awaiting");
+    sim.command("bob", approve(&sim)).unwrap();
+    assert!(
+        sim.story()
+            .contains("approved by bob: lead (lead), second (lead)"),
+        "{}",
+        sim.story()
+    );
+    assert!(!sim.world.deployed(), "the third isn't met");
+    sim.command("eve", approve(&sim)).unwrap();
+    assert!(
+        sim.story().contains("approved by eve: third (lead)"),
+        "{}",
+        sim.story()
+    );
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded);
+}
+
+#[test]
 fn who_may_not_approve_is_told_why() {
     let mut sim = Sim::new(needs(&["ann", "bob"], 1));
     sim.until_said("awaiting");
