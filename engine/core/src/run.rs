@@ -21,6 +21,7 @@ use crate::strategy::StepOutcome;
 use crate::time::{Span, Timestamp};
 use crate::workload::{Diagnosis, Observation};
 
+mod answers;
 mod approvals;
 mod asking;
 mod back;
@@ -46,9 +47,12 @@ mod waiting;
 mod words;
 mod write;
 
+pub use answers::{Answer, TrafficView};
 pub use invariants::{Broken, check_plan};
 pub use people::Refusal;
-pub use state::{Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck};
+pub use state::{
+    Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck, TakenOver,
+};
 pub use views::{GateView, StepProgress, StepView};
 
 use state::{BackStage, Forward, Gates, Known, Look, Mode, Outstanding, Stage};
@@ -161,6 +165,7 @@ pub struct Run {
     diagnosis: Option<Diagnosis>,
     cause: Option<Cause>,
     rollback_took: Option<Span>,
+    taken_over: Option<TakenOver>,
     ended_at: Option<Timestamp>,
     obligations: Vec<Obligation>,
     /// The number of the last obligation; none is used twice.
@@ -226,6 +231,7 @@ impl Run {
             diagnosis: None,
             cause: None,
             rollback_took: None,
+            taken_over: None,
             ended_at: None,
             obligations: Vec::new(),
             last_obligation: 0,

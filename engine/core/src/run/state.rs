@@ -327,6 +327,20 @@ pub struct Stuck {
     pub decision: bool,
 }
 
+/// Who took over a rollback that was stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenOver {
+    /// Who.
+    pub by: Identity,
+    /// When.
+    pub at: Timestamp,
+    /// The compensation at which the rollback was stuck.
+    pub step: String,
+    /// In whose words; none where the person skipped what could not be left out.
+    pub reason: Option<String>,
+}
+
 /// How far an effect is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {

@@ -80,6 +80,8 @@ fn a_restoration_that_is_left_out_leaves_the_target_to_people() {
     sim.command("bob", skip("restore")).unwrap();
     sim.rest();
     assert_eq!(sim.end(), End::RollbackStuck, "it isn't called rolled back");
+    let over = sim.run.taken_over().unwrap();
+    assert_eq!((over.by.name.as_str(), &over.reason), ("bob", &None));
     assert!(sim.world.deployed(), "nothing is written in another name");
     assert_eq!(sim.world.claim, None);
     assert!(sim.command("bob", retry()).is_err());
@@ -88,9 +90,16 @@ fn a_restoration_that_is_left_out_leaves_the_target_to_people() {
 #[test]
 fn a_stuck_rollback_is_handed_over() {
     let mut sim = denied();
+    assert!(sim.run.taken_over().is_none());
     sim.command("bob", hand_over()).unwrap();
     sim.rest();
     assert_eq!(sim.end(), End::RollbackStuck);
+    let over = sim.run.taken_over().unwrap();
+    assert_eq!(
+        (over.by.name.as_str(), over.step.as_str()),
+        ("bob", "restore")
+    );
+    assert_eq!(over.reason.as_deref(), Some("we know what to do"));
     assert!(sim.world.deployed());
     assert_eq!(sim.world.claim, None);
     sim.check_writes();
