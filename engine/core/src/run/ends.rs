@@ -47,11 +47,15 @@ impl Run {
                 words.push_str(&format!("; skipped: {}", back.skipped.join(", ")));
             }
         }
-        let level = if end == End::Succeeded {
+        let left = self.left_in_words();
+        let level = if end == End::Succeeded && left.is_none() {
             Level::Info
         } else {
             Level::Error
         };
+        if let Some(left) = left {
+            words = format!("{words}; {left}");
+        }
         self.say("ended", level, words, data);
         self.ended_at = Some(now);
         self.owe(end);
