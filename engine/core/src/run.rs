@@ -151,6 +151,8 @@ pub struct Run {
     claimed: BTreeSet<usize>,
     /// By workload: how many claims nobody answered and no probe has found, and until when they may still arrive.
     claim_arrives: BTreeMap<usize, (u32, Timestamp)>,
+    /// The workloads whose targets the run gave up letting go of.
+    claims_left: BTreeSet<usize>,
     gates: Gates,
     look: Look,
     reading: Look,
@@ -217,6 +219,7 @@ impl Run {
             notices: 0,
             claimed: BTreeSet::new(),
             claim_arrives: BTreeMap::new(),
+            claims_left: BTreeSet::new(),
             gates: Gates::new(),
             look: Look::default(),
             reading: Look::default(),

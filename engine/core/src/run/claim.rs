@@ -31,6 +31,12 @@ impl Run {
         self.request_of(place, key, None, request).map(Some)
     }
 
+    /// The target of a workload, in words.
+    pub(super) fn target_of(&self, place: usize) -> String {
+        let workload = self.plan.workload(place);
+        workload.map_or_else(String::new, |workload| workload.target.to_string())
+    }
+
     /// What tells the keys of several workloads apart.
     pub(super) fn suffix(&self, place: usize) -> String {
         match self.plan.workload(place) {
@@ -41,8 +47,8 @@ impl Run {
 
     pub(super) fn claim_taken(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.insert(effect.workload);
-        let workload = self.plan.workload(effect.workload);
-        let target = workload.map_or_else(String::new, |workload| workload.target.to_string());
+        self.claims_left.remove(&effect.workload);
+        let target = self.target_of(effect.workload);
         self.say(
             "claimed",
             Level::Info,

@@ -150,15 +150,17 @@ impl Run {
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. } => self.hand_over(),
             BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
-            BackStage::Finishing(_) => {
-                let arriving = self.claim_arrives.keys().next_back();
-                if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
-                    self.claimed.remove(&place);
-                    self.no_claim_arrives(place);
-                }
-                self.release_target()
-            }
+            BackStage::Finishing(_) => self.leave_next_claim(releasing),
         }
+    }
+
+    /// Goes on without letting go of the target at which that is stuck.
+    fn leave_next_claim(&mut self, releasing: Option<usize>) -> Result<(), Illegal> {
+        let arriving = self.claim_arrives.keys().next_back();
+        if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
+            self.leave_claim(place);
+        }
+        self.release_target()
     }
 
     /// Whether nothing but stable can be serving, so that going on takes nothing away.
@@ -175,13 +177,18 @@ impl Run {
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {
+        let releasing = self.releasing();
         self.forget_writes();
         let Mode::Back(back) = &mut self.mode else {
             return Ok(());
         };
         back.stuck = None;
         back.handed_over = true;
-        self.release_target()
+        match back.stage {
+            // What people take over is the claim itself.
+            BackStage::Finishing(Finish::Releasing { .. }) => self.leave_next_claim(releasing),
+            _ => self.release_target(),
+        }
     }
 
     fn forget_writes(&mut self) {

@@ -145,6 +145,11 @@ impl Run {
         self
     }
 
+    /// The places in the plan of the workloads whose targets it gave up letting go of: its claim may be there still.
+    pub fn claims_left(&self) -> impl Iterator<Item = usize> + '_ {
+        self.claims_left.iter().copied()
+    }
+
     /// Whether a write to the target was ever intended.
     #[must_use]
     pub fn changed_anything(&self) -> bool {
