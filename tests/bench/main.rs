@@ -49,7 +49,7 @@ enum What {
     Validate,
     /// Resident memory of a run.
     Memory,
-    /// Rehearsals of a rolling release.
+    /// Rehearsals of a rolling release and of a canary.
     Rehearsal,
 }
 
@@ -89,7 +89,7 @@ fn measure(what: What) -> anyhow::Result<Vec<Row>> {
         What::Append => appends::measure(),
         What::Validate => program::validate(),
         What::Memory => program::memory(),
-        What::Rehearsal => rehearsals::measure(),
+        What::Rehearsal => Ok([rehearsals::rolling()?, rehearsals::canary()?].concat()),
     }
 }
 

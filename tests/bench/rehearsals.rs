@@ -1,5 +1,7 @@
-//! Whole rehearsals of a rolling release: parse nothing, but plan, run and judge, in virtual time.
+//! Whole rehearsals of a release: parse nothing, but plan, run and judge, in virtual time.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use phasegate_cli::compose::Invented;
 use phasegate_cli::plugins;
 use phasegate_cli::rehearsal::{Inputs, play_in};
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::spec::release::{self, Overrides};
+use phasegate_core::spec::release::{self, Loaded, Overrides};
 use phasegate_host::Workshop;
 use phasegate_rehearsal::scenario::{self, Scenario};
 
@@ -28,16 +30,33 @@ pub(crate) fn scenario() -> anyhow::Result<Scenario> {
     Ok(loaded.scenario)
 }
 
-pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let loaded = release::load(
-        "rolling.yaml",
-        RELEASE.as_bytes(),
-        &Overrides::default(),
-        &builtin::NAMES,
-    )
-    .map_err(|e| anyhow!("{e}"))?;
-    let components = plugins::of_release(&loaded, ".".as_ref()).map_err(|e| anyhow!("{e}"))?;
-    let scenario = scenario()?;
+/// A rolling release in a small world.
+pub(crate) fn rolling() -> anyhow::Result<Vec<Row>> {
+    let loaded = load("rolling.yaml", RELEASE.as_bytes())?;
+    measure(&loaded, &scenario()?, "rolling releases")
+}
+
+/// The example's canary by weight: four weights, five gates, two hours of soaks.
+pub(crate) fn canary() -> anyhow::Result<Vec<Row>> {
+    let folder = canary_folder();
+    let loaded = load("release.yaml", &fs::read(folder.join("release.yaml"))?)?;
+    let world = fs::read(folder.join("scenario.yaml"))?;
+    let world = scenario::load("scenario.yaml", &world).map_err(|e| anyhow!("{e}"))?;
+    measure(&loaded, &world.scenario, "canaries, 4 weights, 5 gates,")
+}
+
+/// Where that example is.
+pub(crate) fn canary_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/payments-canary")
+}
+
+fn load(name: &str, bytes: &[u8]) -> anyhow::Result<Loaded> {
+    let overrides = Overrides::default();
+    release::load(name, bytes, &overrides, &builtin::NAMES).map_err(|e| anyhow!("{e}"))
+}
+
+fn measure(loaded: &Loaded, scenario: &Scenario, what: &str) -> anyhow::Result<Vec<Row>> {
+    let components = plugins::of_release(loaded, ".".as_ref()).map_err(|e| anyhow!("{e}"))?;
     let workshop = Workshop::new().map_err(|e| anyhow!("{e}"))?;
     let policy = Policy::default();
     let mut seed = 0;
@@ -46,9 +65,9 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let rehearsal = play_in(
             Some(&workshop),
             Inputs {
-                loaded: &loaded,
+                loaded,
                 policy: &policy,
-                scenario: &scenario,
+                scenario,
                 components: components.clone(),
                 credentials: Arc::new(Invented),
                 cache: None,
@@ -77,7 +96,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         of_core.push(f64::from(played) / self::computed()?.saturating_sub(computed).as_secs_f64());
         of_wall.push(f64::from(played) / start.elapsed().as_secs_f64());
     }
-    let name = format!("rehearsed rolling releases on one core, {records} records each");
+    let name = format!("rehearsed {what} on one core, {records} records each");
     Ok(vec![
         Row::new(name, median(&of_core), "/s").wanted(Target::AtLeast(100.0)),
         Row::new("the same by the clock on the wall", median(&of_wall), "/s"),

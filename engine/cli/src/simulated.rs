@@ -83,6 +83,12 @@ pub async fn alive(note: &Note) -> bool {
     ScaledClock::read(&note.url).await.is_ok()
 }
 
+/// What time it is in the simulated cluster that is noted, if it answers.
+pub async fn time(state: &Path) -> Option<Timestamp> {
+    let clock = ScaledClock::read(&noted(state)?.url).await.ok()?;
+    Some(clock.now())
+}
+
 /// The simulated cluster of this state directory: the one that runs, or a new one.
 ///
 /// # Errors

@@ -165,6 +165,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inbox: Option<u64>,
     },
+    /// The run's claim on a target is gone, or another run has the target: somebody broke it. Nothing is written
+    /// until people have decided.
+    Unclaimed {
+        /// The place of the workload in the plan.
+        workload: usize,
+        /// The run that has the target now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// The way back can't go on, since its next move would break an invariant: people are called.
     Faulted {
         /// Which one, and how.

@@ -21,6 +21,7 @@ use crate::strategy::StepOutcome;
 use crate::time::{Span, Timestamp};
 use crate::workload::{Diagnosis, Observation};
 
+mod answers;
 mod approvals;
 mod asking;
 mod back;
@@ -46,9 +47,12 @@ mod waiting;
 mod words;
 mod write;
 
+pub use answers::{Answer, TrafficView};
 pub use invariants::{Broken, check_plan};
 pub use people::Refusal;
-pub use state::{Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck};
+pub use state::{
+    Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck, TakenOver,
+};
 pub use views::{GateView, StepProgress, StepView};
 
 use state::{BackStage, Forward, Gates, Known, Look, Mode, Outstanding, Stage};
@@ -147,6 +151,8 @@ pub struct Run {
     claimed: BTreeSet<usize>,
     /// By workload: how many claims nobody answered and no probe has found, and until when they may still arrive.
     claim_arrives: BTreeMap<usize, (u32, Timestamp)>,
+    /// The workloads whose targets the run gave up letting go of.
+    claims_left: BTreeSet<usize>,
     gates: Gates,
     look: Look,
     reading: Look,
@@ -161,6 +167,7 @@ pub struct Run {
     diagnosis: Option<Diagnosis>,
     cause: Option<Cause>,
     rollback_took: Option<Span>,
+    taken_over: Option<TakenOver>,
     ended_at: Option<Timestamp>,
     obligations: Vec<Obligation>,
     /// The number of the last obligation; none is used twice.
@@ -212,6 +219,7 @@ impl Run {
             notices: 0,
             claimed: BTreeSet::new(),
             claim_arrives: BTreeMap::new(),
+            claims_left: BTreeSet::new(),
             gates: Gates::new(),
             look: Look::default(),
             reading: Look::default(),
@@ -226,6 +234,7 @@ impl Run {
             diagnosis: None,
             cause: None,
             rollback_took: None,
+            taken_over: None,
             ended_at: None,
             obligations: Vec::new(),
             last_obligation: 0,
@@ -317,6 +326,7 @@ impl Run {
                 }
                 self.commanded(by, command)?;
             }
+            Event::Unclaimed { workload, by } => self.unclaimed(*workload, by.as_deref())?,
             Event::Faulted { reason } => self.faulted(reason)?,
             Event::Interrupted { .. } if self.driver.is_none() => {
                 return Err(self.illegal("an engine that doesn't drive leaves"));
@@ -365,6 +375,12 @@ impl Run {
         // What was seen long ago says nothing about now, and nobody looked meanwhile.
         self.look.due = self.now;
         self.reading.due = self.now;
+        // Nor is what was about to be written over still what it was; a way back that is stuck has said what it found.
+        if self.stuck_now().is_none() {
+            for known in self.parked.values_mut().chain([&mut self.known]) {
+                known.looked = false;
+            }
+        }
         self.extend_deadlines(away);
         let kind = if self.drives == 1 {
             "driving"
@@ -396,6 +412,7 @@ impl Run {
             }
             Mode::Back(back) => {
                 if let BackStage::Diagnosing { deadline, .. }
+                | BackStage::Looking { deadline }
                 | BackStage::Settling { deadline }
                 | BackStage::Following { deadline, .. } = &mut back.stage
                 {

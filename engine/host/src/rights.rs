@@ -50,27 +50,19 @@ impl Rights {
         config: &Value,
     ) -> Self {
         let namespace = call.target.namespace.as_str();
-        // A config may name its host by what the release says, never by what the plugin says.
-        let variables = [
-            ("namespace", namespace),
-            (
-                "service",
-                call.target.service.as_deref().unwrap_or_default(),
-            ),
-            ("version", call.version.as_str()),
-        ];
         let from_config = if kind.may(Service::Http) {
-            entitlement
-                .asks
-                .iter()
-                .filter_map(|ask| match ask {
-                    Capability::HttpFromConfig { pointer } => {
-                        let text = config.pointer(pointer)?.as_str()?;
-                        Some((pointer.clone(), Pattern::of_address(text, &variables)?))
-                    }
-                    _ => None,
-                })
-                .collect()
+            let asks = entitlement.asks.iter();
+            asks.filter_map(|ask| match ask {
+                Capability::HttpFromConfig { pointer } => {
+                    Some((pointer, config.pointer(pointer)?.as_str()?))
+                }
+                _ => None,
+            })
+            .flat_map(|(pointer, text)| {
+                let meant = addresses(text, call).into_iter();
+                meant.map(|pattern| (pointer.clone(), pattern))
+            })
+            .collect()
         } else {
             Vec::new()
         };
@@ -214,6 +206,26 @@ impl Rights {
     }
 }
 
+/// What an address in a config can stand for in this call. A config may name its host by what the release
+/// says and by what the engine made for it, never by what the plugin says.
+fn addresses(text: &str, call: &Call) -> Vec<Pattern> {
+    let service = call.target.service.as_deref().unwrap_or_default();
+    let beside = call.target.beside.as_ref();
+    let own = beside.and_then(|beside| beside.service.as_deref());
+    // Where there is no candidate yet, or no longer, the workload's own Service stands for its.
+    let candidates = [Some(service), own].into_iter().flatten();
+    let meant = candidates.filter_map(|candidate| {
+        let variables = [
+            ("namespace", call.target.namespace.as_str()),
+            ("service", service),
+            ("candidateService", candidate),
+            ("version", call.version.as_str()),
+        ];
+        Pattern::of_address(text, &variables)
+    });
+    meant.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -322,6 +334,43 @@ mod tests {
         );
         assert!(rights.http(&to("http://shop.default.svc:8081/")).is_err());
         assert!(rights.http(&to("http://default.svc:8080/")).is_err());
+    }
+
+    #[test]
+    fn the_candidates_own_service_can_be_asked_for_while_there_is_one_and_afterwards() {
+        let entitlement = || Entitlement {
+            asks: vec![Capability::HttpFromConfig {
+                pointer: "/url".into(),
+            }]
+            .into(),
+            grants: None,
+            digest: "sha256:0".into(),
+        };
+        let config = json!({"url": "http://{candidateService}.{namespace}.svc/health"});
+        let mut call = call();
+        call.target.service = Some("shop".into());
+        let own = to("http://shop-candidate.shop.svc/health");
+        let of_the_workload = to("http://shop.shop.svc/health");
+        let rights =
+            |call: &Call| Rights::of_call("probe".into(), Kind::Gate, call, entitlement(), &config);
+        assert!(rights(&call).http(&of_the_workload).is_ok());
+        assert!(rights(&call).http(&own).is_err());
+        call.target.beside = Some(phasegate_core::workload::Beside {
+            deployment: "shop-candidate".into(),
+            service: Some("shop-candidate".into()),
+            live: None,
+            colour: None,
+            labels: std::collections::BTreeMap::new(),
+            stable_selector: std::collections::BTreeMap::new(),
+            candidate_selector: std::collections::BTreeMap::new(),
+        });
+        assert!(rights(&call).http(&own).is_ok());
+        assert!(rights(&call).http(&of_the_workload).is_ok());
+        assert!(
+            rights(&call)
+                .http(&to("http://other.shop.svc/health"))
+                .is_err()
+        );
     }
 
     #[test]

@@ -236,25 +236,23 @@ impl Engine {
         }
     }
 
-    /// A run whose claim another run has now must not write any more: somebody broke the claim.
-    async fn still_ours(&self, run: &Run) -> Result<(), Error> {
-        for place in run.held() {
+    /// The claims that the run doesn't have any more, though it never let go of them: somebody broke them.
+    async fn broken(&self, run: &Run) -> Result<Vec<Event>, Error> {
+        let mut broken = Vec::new();
+        for place in run.must_hold() {
             let Some(workload) = run.plan().workload(place) else {
                 continue;
             };
-            let target = &workload.target;
-            match self.world.cluster.claimed(target).await? {
-                Some(claim) if claim.run != run.id() => {
-                    return Err(Error::Busy {
-                        run: claim.run,
-                        started_by: claim.started_by,
-                        target: target.to_string(),
-                    });
-                }
-                _ => {}
+            let claim = self.world.cluster.claimed(&workload.target).await?;
+            let by = claim.map(|claim| claim.run);
+            if by.as_deref() != Some(run.id()) {
+                broken.push(Event::Unclaimed {
+                    workload: place,
+                    by,
+                });
             }
         }
-        Ok(())
+        Ok(broken)
     }
 
     async fn lease(
@@ -349,8 +347,16 @@ impl<'a> Drive<'a> {
         let (id, plan, options) = (self.run.id().to_owned(), self.plan.clone(), self.options);
         let lease = engine.lease(&id, &plan, options, floor);
         self.keeper = self.listening(lease).await??;
-        let run = self.run.clone();
-        self.listening(engine.still_ours(&run)).await?
+        self.miss_claims().await
+    }
+
+    /// A run whose claim was broken must not write any more.
+    async fn miss_claims(&mut self) -> Result<(), Error> {
+        let (engine, run) = (self.engine, self.run.clone());
+        for event in self.listening(engine.broken(&run)).await?? {
+            self.take(event).await?;
+        }
+        Ok(())
     }
 
     /// Waits for the cluster, and takes commands meanwhile: what they ask for follows once it answers.
@@ -437,7 +443,10 @@ impl<'a> Drive<'a> {
                         }
                     }
                     regained = self.keeper.take_again(&*clock) => match regained {
-                        Ok(true) => self.begin().await?,
+                        Ok(true) => {
+                            self.miss_claims().await?;
+                            self.begin().await?;
+                        }
                         Ok(false) => {}
                         Err(taken) => return self.leave(&taken.to_string()).await,
                     },

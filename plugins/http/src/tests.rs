@@ -66,6 +66,19 @@ fn the_request_is_as_configured() {
 }
 
 #[test]
+fn every_variable_that_is_filled_in_is_allowed() {
+    let url = "http://{candidateService}.{namespace}.svc/{service}/{version}";
+    let config = json!({ "url": url });
+    assert!(problems(config.clone()).is_empty());
+    let mut question = question("http", config);
+    question.candidate.service = "shop-candidate".to_owned();
+    let asked = "GET http://shop-candidate.shop.svc/shop/1.4.0";
+    let mut world = Fake::new().http(asked, 200, "");
+    let verdict = world.run(|| PLUGIN.evaluate(&question)).unwrap();
+    assert_eq!(verdict.status, Status::Pass);
+}
+
+#[test]
 fn silence_fails_unless_told_otherwise() {
     for (error, words) in [
         (

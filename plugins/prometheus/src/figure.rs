@@ -93,7 +93,8 @@ pub(crate) fn reduced(
     };
     let late = steps.end.saturating_sub(last_at);
     if late > LATE_STEPS * steps.step_ms() {
-        let message = format!("the data ends {} s before now", late / 1000);
+        // The time of day and not how long ago: what is said must not change with every look.
+        let message = format!("there is none since {}", time_of_day(last_at));
         return Err(NoData::from(message));
     }
     covered(good.len(), steps, range)?;
@@ -129,6 +130,13 @@ fn covered(good: usize, steps: Steps, range: &RangeQuery) -> Result<(), NoData> 
         reason: format!("{good} of {expected} points have data, {needed} are needed"),
         needs: u32::try_from(missing).ok().map(Duration::from_millis),
     })
+}
+
+/// `17:00:19 UTC`.
+fn time_of_day(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }
 
 #[cfg(test)]
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn data_that_ended_is_no_data() {
         let ended = [Some(1.0), Some(1.0), None, None, None];
-        let expected = "the data ends 30 s before now";
+        let expected = "there is none since 00:16:10 UTC";
         assert_eq!(figure("last", &ended).unwrap_err().reason, expected);
         let late = [Some(1.0), Some(1.0), Some(2.0), None, None];
         assert_eq!(figure("last", &late), Ok(2.0));

@@ -13,13 +13,21 @@ const DIGITS: i32 = 6;
 /// What was measured on one side.
 #[derive(Debug)]
 pub(crate) struct Side {
-    /// The side in words: `1.4.0`.
-    pub(crate) name: String,
+    /// The side in words: `1.4.0`. None where the query is about both.
+    pub(crate) name: Option<String>,
     /// What `{{window}}` stood for.
     pub(crate) window: Duration,
     pub(crate) figure: Result<f64, NoData>,
     /// Observations behind the figure, where they are asked for.
     pub(crate) samples: Option<Result<u64, NoData>>,
+}
+
+impl Side {
+    /// ` on 1.4.0`.
+    fn on(&self) -> String {
+        let name = self.name.as_ref();
+        name.map(|name| format!(" on {name}")).unwrap_or_default()
+    }
 }
 
 /// A finding about the figures: its status, its band, and what to say.
@@ -120,7 +128,7 @@ impl Prometheus {
     }
 
     fn none(&self, side: &Side, none: &NoData) -> Finding {
-        let reason = format!("no data of {} on {}: {}", self.name, side.name, none.reason);
+        let reason = format!("no data of {}{}: {}", self.name, side.on(), none.reason);
         Finding::no_data(reason, none.needs)
     }
 
@@ -129,7 +137,7 @@ impl Prometheus {
         let (reason, needs) = match side.samples.as_ref()? {
             Ok(count) if *count >= needed => return None,
             Ok(count) => {
-                let mut reason = format!("{count} samples on {}, {needed} are needed", side.name);
+                let mut reason = format!("{count} samples{}, {needed} are needed", side.on());
                 if side.window >= self.window.max {
                     let most = self.window.max;
                     reason.push_str(&format!("; the window of {most} grows no longer"));
@@ -137,8 +145,8 @@ impl Prometheus {
                 (reason, needs(side.window, *count, needed))
             }
             Err(none) => {
-                let name = &side.name;
-                let reason = format!("no number of samples on {name}: {}", none.reason);
+                let on = side.on();
+                let reason = format!("no number of samples{on}: {}", none.reason);
                 (reason, none.needs)
             }
         };
@@ -259,16 +267,11 @@ impl Prometheus {
     /// `errors: 1.2 % on 1.4.0, 0.3 % on 1.3.0`.
     fn said(&self, value: f64, candidate: &Side, stable: Option<&Side>) -> String {
         let unit = spaced(self.shown_unit());
-        let mut said = format!(
-            "{}: {}{unit} on {}",
-            self.name,
-            shown(value),
-            candidate.name
-        );
+        let mut said = format!("{}: {}{unit}{}", self.name, shown(value), candidate.on());
         if let Some(stable) = stable
             && let Ok(reference) = stable.figure
         {
-            said.push_str(&format!(", {}{unit} on {}", shown(reference), stable.name));
+            said.push_str(&format!(", {}{unit}{}", shown(reference), stable.on()));
         }
         said
     }

@@ -115,6 +115,12 @@ impl Evaluation<'_> {
             When::Now => asked.version.clone(),
             When::At(_) | When::Range { .. } => format!("{} before the run", asked.version),
         };
+        // A figure of both versions together says nothing of one.
+        let minimum = self.config.minimum_samples.as_ref();
+        let told_apart = self.config.stable.is_some()
+            || self.is_of_one_side(query, window)
+            || minimum.is_some_and(|minimum| self.is_of_one_side(&minimum.query, window));
+        let name = told_apart.then_some(name);
         let filled = self.fill(pointer, query, asked, window)?;
         let figure = match &self.config.range {
             None => self.instant(&filled, &when, interval.until)?,
@@ -136,6 +142,13 @@ impl Evaluation<'_> {
             figure,
             samples,
         })
+    }
+
+    /// Whether a query asks each side for something else.
+    fn is_of_one_side(&self, query: &str, window: Duration) -> bool {
+        let asked = |side: &Asked| self.fill("", query, side, window).map(|query| query.text);
+        let question = self.question;
+        asked(&question.candidate).ok() != asked(&question.stable).ok()
     }
 
     /// The length of the interval, within the bounds of the config.

@@ -80,9 +80,26 @@ fn a_figure_is_held_against_its_limits() {
         assert_eq!(measured.limit, ">= 0 and <= 1");
     }
     let verdict = figure(json!({ "max": 1 }), value("10.199999999999998"));
-    assert_eq!(verdict.reason, "errors: 10.2 % on 1.4.0, must be <= 1");
+    assert_eq!(verdict.reason, "errors: 10.2 %, must be <= 1");
     let verdict = figure(json!({ "max": 20 }), value("10.199999999999998"));
-    assert_eq!(verdict.reason, "errors: 10.2 % on 1.4.0");
+    assert_eq!(verdict.reason, "errors: 10.2 %");
+}
+
+#[test]
+fn a_figure_is_told_of_a_version_only_where_it_is_one_versions() {
+    for (query, sent, reason) in [
+        ("lag", "lag", "value: 3"),
+        ("x{ns=\"{{namespace}}\"}", "x{ns=\"shop\"}", "value: 3"),
+        (
+            "x{v=\"{{version}}\"}",
+            "x{v=\"1.4.0\"}",
+            "value: 3 on 1.4.0",
+        ),
+    ] {
+        let config = json!({ "url": URL, "query": query, "max": 5 });
+        let verdict = judge(&mut Fake::new().http(&get(sent), 200, value("3")), config).unwrap();
+        assert_eq!(verdict.reason, reason);
+    }
 }
 
 #[test]
@@ -100,10 +117,10 @@ fn a_figure_between_normal_and_alert_is_in_warn() {
         assert_eq!(verdict.status, status, "{found}");
     }
     let warn = figure(bands.clone(), value("98.5"));
-    let reason = "payments: 98.5 % on 1.4.0, in band warn (normal > 99, alert < 98)";
+    let reason = "payments: 98.5 %, in band warn (normal > 99, alert < 98)";
     assert_eq!(warn.reason, reason);
     let alert = figure(bands, value("97"));
-    let reason = "payments: 97 % on 1.4.0, must be not in alert (normal > 99, alert < 98)";
+    let reason = "payments: 97 %, must be not in alert (normal > 99, alert < 98)";
     assert_eq!(alert.reason, reason);
 }
 
@@ -143,7 +160,7 @@ fn no_data_is_never_a_pass() {
     ] {
         let verdict = figure(json!({ "max": 1 }), answer.clone());
         assert_eq!(verdict.status, Status::Inconclusive, "{answer}");
-        let begin = "no data of errors on 1.4.0: ";
+        let begin = "no data of errors: ";
         assert!(verdict.reason.starts_with(begin), "{}", verdict.reason);
         assert!(
             verdict.reason.ends_with(reason) || verdict.reason.contains(reason),
@@ -240,7 +257,7 @@ fn what_prometheus_warns_of_is_shown() {
     let config = json!({ "url": URL, "query": "q", "max": 1 });
     let verdict = judge(&mut world, config).unwrap();
     assert_eq!(verdict.status, Status::Pass);
-    let reason = "value: 0 on 1.4.0 (Prometheus warns: a store did not answer)";
+    let reason = "value: 0 (Prometheus warns: a store did not answer)";
     assert_eq!(verdict.reason, reason);
     assert_eq!(world.logged()[0].level, "warn");
 }

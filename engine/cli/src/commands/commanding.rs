@@ -14,6 +14,7 @@ use crate::args::{self, Driving};
 use crate::console::Console;
 use crate::drive;
 use crate::exit::{Exit, Fault, Outcome};
+use crate::simulated;
 use crate::state::State;
 
 /// How long an answer of the engine that drives is waited for, in real time.
@@ -109,18 +110,18 @@ pub(super) async fn give(
     for _ in 0..HANDS {
         match journal.drive(run).await {
             Ok(guard) => {
-                // Nobody drives: what the run says now is what it will say to the command.
+                // Nobody drives: what the run says now is what it will say to the command. Its last record
+                // may be long ago, and what is owed has become due since.
                 if posted.is_none() {
-                    state
-                        .replay(run)
-                        .await?
-                        .may(&who, &command)
-                        .map_err(|refusal| Fault {
-                            diagnostics: Diagnostic::new(refusal.code, refusal.message)
-                                .hint(refusal.hint)
-                                .into(),
-                            exit: Exit::Refused,
-                        })?;
+                    let asked = state.replay(run).await?;
+                    let now = simulated::time(&state.folder).await;
+                    let now = now.unwrap_or_else(|| asked.now());
+                    asked.at(now).may(&who, &command).map_err(|refusal| Fault {
+                        diagnostics: Diagnostic::new(refusal.code, refusal.message)
+                            .hint(refusal.hint)
+                            .into(),
+                        exit: Exit::Refused,
+                    })?;
                     let now = SystemClock.now();
                     posted = Some(journal.post(run, now, &who, &command).await?);
                 }

@@ -30,8 +30,8 @@ pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
         &mut text,
         "aims at",
         &format!(
-            "{} in all; a step is tried again after {}, {} times, before people are called",
-            policy.target, policy.step_timeout, policy.retries
+            "{} in all; people are called when a write was refused {} times more, or stable is not ready in {}",
+            policy.target, policy.retries, policy.step_timeout
         ),
     );
     text.push_str("\nplugins\n");

@@ -11,8 +11,10 @@
 )]
 
 mod bad_input;
+mod claims;
 mod commands;
 mod desk;
+mod due;
 mod full;
 mod journal;
 mod report;

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{Back, BackStage, Cause, Finish, Level, Mode};
+use super::state::{Back, BackStage, Cause, Finish, Level, Look, Mode};
 use super::{Illegal, Run};
 use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
@@ -24,6 +24,7 @@ impl Back {
             skipped: Vec::new(),
             handed_over: false,
             after_success: false,
+            unclaimed: false,
             refused: false,
         }
     }
@@ -33,9 +34,9 @@ impl Back {
             return None;
         }
         let stage = match &self.stage {
-            BackStage::Diagnosing { deadline, .. } | BackStage::Settling { deadline } => {
-                Some(*deadline)
-            }
+            BackStage::Diagnosing { deadline, .. }
+            | BackStage::Looking { deadline }
+            | BackStage::Settling { deadline } => Some(*deadline),
             BackStage::Following {
                 deadline,
                 taken: Some(taken),
@@ -53,10 +54,13 @@ impl Back {
 impl Run {
     /// Turns back.
     pub(super) fn go_back(&mut self, cause: Cause) -> Result<(), Illegal> {
+        // People were asked about what somebody else had changed, and this is the answer.
+        let known_of = self.drifted_now();
         self.forget_forward();
         self.paused = None;
         self.broken_since = None;
         self.nothing_is_back();
+        self.known.looked = known_of;
         let what = if self.changed() {
             "rolling-back"
         } else {
@@ -135,8 +139,11 @@ impl Run {
             | BackStage::Restoring { .. }
             | BackStage::Unrouting { .. }
             | BackStage::Removing { .. } => Ok(false),
-            BackStage::Draining if self.forward_write() => Ok(false),
+            BackStage::Draining | BackStage::Unclaimed if self.forward_write() => Ok(false),
+            BackStage::Unclaimed => self.claim_again().map(|()| true),
             BackStage::Draining if !self.touches() => self.release_target().map(|()| true),
+            // It turned back while it was letting go, and has let go of some.
+            BackStage::Draining if self.lacks_claim() => self.claim_again().map(|()| true),
             BackStage::Draining if self.past_point => self.tidy().map(|()| true),
             BackStage::Draining if by_hand => self.retreat().map(|()| true),
             BackStage::Draining => {
@@ -155,6 +162,11 @@ impl Run {
                 self.forget(effect);
                 self.retreat().map(|()| true)
             }
+            // A cluster that can't be looked at keeps nobody from going back.
+            BackStage::Looking { deadline } if now >= deadline => {
+                self.stop_asking();
+                self.restore().map(|()| true)
+            }
             BackStage::Settling { deadline } if now >= deadline => {
                 let reason = format!(
                     "stable is not ready in {}: {}",
@@ -164,7 +176,7 @@ impl Run {
                 self.stuck("restore", reason, false)?;
                 Ok(true)
             }
-            BackStage::Settling { .. } => {
+            BackStage::Looking { .. } | BackStage::Settling { .. } => {
                 self.look_if_due()?;
                 Ok(false)
             }
@@ -194,6 +206,43 @@ impl Run {
             replicas: owned.replicas.map(|_| settings.replicas),
             rollout: owned.rollout.as_ref().map(|_| settings.rollout.clone()),
         }
+    }
+
+    /// Begins to write stable's settings back. What the run left may have been changed by somebody since it was
+    /// last seen - the engine was dead, or they came in between two looks: that isn't written over unseen.
+    pub(super) fn restore_what_is_ours(&mut self) -> Result<(), Illegal> {
+        let Mode::Back(back) = &self.mode else {
+            return Ok(());
+        };
+        let seen = self.observation.as_ref();
+        let fresh = self.look.last.or(seen.map(|seen| seen.at)) == Some(self.now);
+        if self.known.looked || back.after_success || fresh {
+            return self.restore();
+        }
+        self.known.looked = true;
+        self.look = Look {
+            due: self.now,
+            ..Look::default()
+        };
+        let deadline = self.now.plus(limits::LOOK_FIRST);
+        self.set_back(BackStage::Looking { deadline });
+        Ok(())
+    }
+
+    /// The target was looked at before it is written over.
+    fn looked_first(&mut self, seen: &Observation) -> Result<(), Illegal> {
+        let (left, before) = (&self.known.image, &self.hand.baseline.settings.image);
+        let image = &seen.settings.image;
+        if seen.uid != self.hand.baseline.uid {
+            let reason = "the Deployment was deleted and made anew by somebody else";
+            return self.stuck("restore", reason.to_owned(), true);
+        }
+        if image != left && image != before {
+            let reason = format!("the image is {image}, somebody else changed it from {left}");
+            return self.stuck("restore", reason, true);
+        }
+        self.stop_asking();
+        self.restore()
     }
 
     pub(super) fn restore(&mut self) -> Result<(), Illegal> {
@@ -322,8 +371,13 @@ impl Run {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
-        if !matches!(back.stage, BackStage::Settling { .. }) || back.stuck.is_some() {
+        if back.stuck.is_some() {
             return Ok(());
+        }
+        match back.stage {
+            BackStage::Settling { .. } => {}
+            BackStage::Looking { .. } => return self.looked_first(seen),
+            _ => return Ok(()),
         }
         let wanted = &self.hand.baseline.settings;
         let owned = &self.known.owned;

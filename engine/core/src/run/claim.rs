@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{BackStage, Cause, Forward, Level, Mode};
+use super::state::{BackStage, Cause, Forward, Level, Mode, Phase};
 use super::{Illegal, Run};
 use crate::diagnostic::codes;
 use crate::effect::{Effect, Id, Request, Severity};
@@ -31,6 +31,12 @@ impl Run {
         self.request_of(place, key, None, request).map(Some)
     }
 
+    /// The target of a workload, in words.
+    pub(super) fn target_of(&self, place: usize) -> String {
+        let workload = self.plan.workload(place);
+        workload.map_or_else(String::new, |workload| workload.target.to_string())
+    }
+
     /// What tells the keys of several workloads apart.
     pub(super) fn suffix(&self, place: usize) -> String {
         match self.plan.workload(place) {
@@ -41,8 +47,8 @@ impl Run {
 
     pub(super) fn claim_taken(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.insert(effect.workload);
-        let workload = self.plan.workload(effect.workload);
-        let target = workload.map_or_else(String::new, |workload| workload.target.to_string());
+        self.claims_left.remove(&effect.workload);
+        let target = self.target_of(effect.workload);
         self.say(
             "claimed",
             Level::Info,
@@ -167,8 +173,67 @@ impl Run {
         Ok(())
     }
 
+    /// The places of the workloads whose claim must be there, since the run has not begun to let go of it.
+    pub fn must_hold(&self) -> impl Iterator<Item = usize> + '_ {
+        let sent = |place: usize| {
+            let mut releases = self.outstanding.values().filter(move |o| {
+                o.effect.workload == place && matches!(o.effect.request, Request::Release)
+            });
+            releases.any(|o| !matches!(o.phase, Phase::Ready | Phase::Given))
+        };
+        self.held().filter(move |place| !sent(*place))
+    }
+
+    /// Somebody broke the claim, and another run may have released since. What the run has written is
+    /// not undone over that unasked: people are called, and nothing is written before they have decided.
+    pub(super) fn unclaimed(&mut self, workload: usize, by: Option<&str>) -> Result<(), Illegal> {
+        if !self.claimed.remove(&workload) {
+            return Err(self.illegal("the loss of a claim that the run does not have"));
+        }
+        let target = self.plan.workload(workload);
+        let target = target.map_or_else(String::new, |workload| workload.target.to_string());
+        let reason = match by {
+            Some(run) => format!("run {run} holds {target} now: the claim of this run was broken"),
+            None => format!("the claim of this run on {target} is gone: it was broken"),
+        };
+        self.say(
+            "claim-lost",
+            Level::Error,
+            reason.clone(),
+            json!({"target": target}),
+        );
+        if self.keeping().is_some() {
+            return self.keep_failed(&reason);
+        }
+        if matches!(self.mode, Mode::Forward(_)) {
+            self.go_back(Cause {
+                by: None,
+                reason: reason.clone(),
+                step: None,
+                superseded_by: None,
+            })?;
+        }
+        if !self.touches() && !self.forward_write() {
+            // Nothing is to be undone, and so nothing is to be decided.
+            return Ok(());
+        }
+        let Mode::Back(back) = &mut self.mode else {
+            return Ok(());
+        };
+        back.unclaimed = true;
+        back.stage = BackStage::Unclaimed;
+        self.stuck("claim", reason, true)
+    }
+
     /// Takes nothing back: since the run succeeded the target has become somebody else's.
     pub(super) fn refuse_rollback(&mut self, reason: &str) -> Result<(), Illegal> {
+        if let Mode::Back(back) = &mut self.mode
+            && back.unclaimed
+        {
+            // It has not succeeded, and so it does not end as if it had.
+            back.stage = BackStage::Unclaimed;
+            return self.stuck("claim", reason.to_owned(), true);
+        }
         self.say("rollback-refused", Level::Error, reason, Value::Null);
         self.cause = None;
         if let Mode::Back(back) = &mut self.mode {

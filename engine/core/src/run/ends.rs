@@ -61,6 +61,10 @@ impl Run {
                 );
             }
         }
+        if let Some(left) = self.left_in_words() {
+            level = Level::Error;
+            words = format!("{words}; {left}");
+        }
         self.say("ended", level, words, data);
         self.ended_at = Some(now);
         if matches!(end, End::RolledBack | End::RollbackStuck) {

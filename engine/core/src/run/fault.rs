@@ -41,9 +41,10 @@ impl Run {
             return Err(self.illegal("a fault of the engine"));
         };
         let step = match &back.stage {
-            BackStage::Claiming { .. } => "claim",
+            BackStage::Claiming { .. } | BackStage::Unclaimed => "claim",
             BackStage::Draining => "drain",
             BackStage::Diagnosing { .. }
+            | BackStage::Looking { .. }
             | BackStage::Restoring { .. }
             | BackStage::Settling { .. } => "restore",
             BackStage::Checking | BackStage::Unrouting { .. } | BackStage::Following { .. } => {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
+use super::retreat::undoes;
 use super::state::{BackStage, Finish, Forward, Level, Mode, Phase};
 use super::words::describe;
 use super::{Illegal, Run};
@@ -179,10 +180,19 @@ impl Run {
             failure.to_string(),
             json!({"code": failure.code.to_string()}),
         );
-        if attempts > self.finish_attempts() {
-            return self.finish_without(effect);
+        if !matches!(self.mode, Mode::Back(_)) {
+            if attempts > self.finish_attempts() {
+                return self.finish_without(effect);
+            }
+            return Ok(());
         }
-        Ok(())
+        self.is_back();
+        if failure.kind.may_pass() && attempts <= self.finish_attempts() {
+            return Ok(());
+        }
+        // Whoever reads that a run is rolled back takes its target for free: with the claim there, it isn't.
+        self.forget(effect.id);
+        self.stuck(undoes(&effect.request), failure.to_string(), false)
     }
 
     fn draining(&self) -> bool {
@@ -210,15 +220,32 @@ impl Run {
             );
             return self.release_target();
         }
-        self.say(
-            "claim-left",
-            Level::Error,
-            "the target may still be claimed by this run; `phasegate lock break` frees it",
-            Value::Null,
+        self.leave_claim(effect.workload);
+        self.release_target()
+    }
+
+    /// Gives up letting go of a target: the journal says so, and the end does.
+    pub(super) fn leave_claim(&mut self, place: usize) {
+        self.claimed.remove(&place);
+        self.no_claim_arrives(place);
+        self.claims_left.insert(place);
+        let target = self.target_of(place);
+        let words = format!(
+            "{target} may still be claimed by this run; `phasegate lock break {target}` frees it"
         );
-        self.closing_notice()?;
-        self.set_finish(Finish::Closing);
-        Ok(())
+        self.say("claim-left", Level::Error, words, json!({"target": target}));
+    }
+
+    /// What the end has to say of claims that were left.
+    pub(super) fn left_in_words(&self) -> Option<String> {
+        let left: Vec<_> = self
+            .claims_left()
+            .map(|place| self.target_of(place))
+            .collect();
+        (!left.is_empty()).then(|| {
+            let left = left.join(", ");
+            format!("may still be claimed: {left}")
+        })
     }
 
     /// One move in the last part, on either way.

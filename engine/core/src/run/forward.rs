@@ -62,6 +62,7 @@ impl Run {
             phase,
             step,
             phase_since,
+            waits_since: None,
             since: now,
             stage: Stage::Waiting { on: None, until },
         }));
@@ -86,7 +87,14 @@ impl Run {
     }
 
     pub(super) fn set_stage(&mut self, stage: Stage) {
+        let now = self.now;
         if let Mode::Forward(Forward::At(cursor)) = &mut self.mode {
+            let waits = matches!(stage, Stage::Waiting { on: Some(_), .. });
+            if waits {
+                cursor.waits_since.get_or_insert(now);
+            } else if let Some(since) = cursor.waits_since.take() {
+                cursor.phase_since = cursor.phase_since.plus(now.since(since));
+            }
             cursor.stage = stage;
         }
     }

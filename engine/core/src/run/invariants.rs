@@ -56,11 +56,12 @@ impl Run {
         Ok(())
     }
 
-    /// 1, 3, 4 and 5: no write of ours takes away capacity that isn't declared, repeats itself, or brings back anything but the baseline.
+    /// 1, 3, 4, 5 and 9: no write of ours takes away capacity that isn't declared, repeats itself, or brings back anything but the baseline.
     fn write_is_safe(&self, effect: &Effect) -> Result<(), Broken> {
         if effect.request.changes() && self.performed.contains(&effect.key) {
             return Err(broken(3, format!("{} took place already", effect.key)));
         }
+        self.holds_what_it_writes(effect)?;
         match &effect.request {
             Request::Change { change } if change.slot.is_stable() => {
                 match (effect.direction, self.past_point) {
@@ -74,6 +75,21 @@ impl Run {
             Request::Remove { slot, piece } => self.may_go(*slot, *piece),
             _ => Ok(()),
         }
+    }
+
+    /// 9: the target is held by whoever writes to it.
+    fn holds_what_it_writes(&self, effect: &Effect) -> Result<(), Broken> {
+        let free = matches!(
+            effect.request,
+            Request::Claim { .. } | Request::Release | Request::Notify { .. }
+        );
+        if effect.request.changes() && !free && !self.claimed.contains(&effect.workload) {
+            return Err(broken(
+                9,
+                format!("{} without holding the target", effect.key),
+            ));
+        }
+        Ok(())
     }
 
     fn leads_to_baseline(&self, change: &Change) -> Result<(), Broken> {

@@ -200,14 +200,7 @@ impl Run {
         if !matches!(effect.request, Request::Release) {
             return self.keep_failed(&failure.to_string());
         }
-        self.say(
-            "claim-left",
-            Level::Error,
-            "the target may still be claimed by this run; `phasegate lock break` frees it",
-            Value::Null,
-        );
-        self.claimed.clear();
-        self.claim_arrives.clear();
+        self.leave_claim(effect.workload);
         self.keep_over();
         Ok(())
     }

@@ -22,6 +22,8 @@ pub const BACKOFF_MOST: Span = Span::from_secs(30);
 pub const LOOK_BACKOFF_MOST: Span = Span::from_secs(5);
 /// How old a look at both sides may be when traffic is shifted or something that serves is taken away.
 pub const PROOF_AGE: Span = Span::from_secs(30);
+/// How long the way back waits to see what it is about to write over.
+pub const LOOK_FIRST: Span = Span::from_secs(10);
 /// How long the collecting of diagnostics may hold up the way back.
 pub const DIAGNOSIS_TIME: Span = Span::from_secs(10);
 /// Time a check may take beyond what its gates' policies need.

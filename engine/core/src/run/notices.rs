@@ -186,11 +186,11 @@ impl Run {
                 format!("Handed over to people: {}", self.headline()),
             ),
         };
-        let text = if reason.is_empty() {
-            title.clone()
-        } else {
-            format!("{title}. {reason}")
-        };
+        let mut text = title.clone();
+        let left = self.left_in_words().unwrap_or_default();
+        for more in [reason, left].iter().filter(|more| !more.is_empty()) {
+            text = format!("{text}. {more}");
+        }
         self.tell(event, severity, title, text)
     }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::state::{Approval, Attestation, Cause, Cursor, End, Forward, Level, Mode, Stage, Wait};
+use super::state::{
+    Approval, Attestation, Cause, Cursor, End, Forward, Level, Mode, Stage, TakenOver, Wait,
+};
 use super::{Illegal, Pause, Run};
 use crate::diagnostic::{Code, codes};
 use crate::event::{Command, DriftAnswer, Identity};
@@ -273,13 +275,27 @@ impl Run {
     /// People help a run that can't go on by itself.
     fn helped(&mut self, by: &Identity, command: &Command) -> Result<(), Illegal> {
         let who = &by.name;
+        let stuck = self.stuck_now().map(|stuck| stuck.step.clone());
+        let at = self.now;
+        let taken_over = |reason: Option<&String>| TakenOver {
+            by: by.clone(),
+            at,
+            step: stuck.unwrap_or_default(),
+            reason: reason.cloned(),
+        };
         match command {
             Command::Skip { step } => {
+                let taken_over = taken_over(None);
                 let words = format!("{who} leaves out the compensation {step}");
                 self.note(by, "skipped", Level::Error, words);
-                self.skip_stuck()
+                self.skip_stuck()?;
+                if matches!(&self.mode, Mode::Back(back) if back.handed_over) {
+                    self.taken_over.get_or_insert(taken_over);
+                }
+                Ok(())
             }
             Command::HandOver { reason } => {
+                self.taken_over = Some(taken_over(Some(reason)));
                 let words = format!("{who} takes over by hand: {reason}");
                 self.note(by, "handed-over", Level::Error, words);
                 self.hand_over()

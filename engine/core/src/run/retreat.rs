@@ -42,6 +42,16 @@ impl Run {
         self.known.touched() || self.parked.values().any(Known::touched)
     }
 
+    /// Whether the target of a workload that has to go back isn't held.
+    pub(super) fn lacks_claim(&self) -> bool {
+        let touched = |place: usize| {
+            let parked = self.parked.get(&place);
+            let in_hand = (place == self.in_hand).then_some(&self.known);
+            in_hand.or(parked).is_some_and(Known::touched)
+        };
+        (0..self.plan.workloads.len()).any(|place| touched(place) && !self.claimed.contains(&place))
+    }
+
     /// Begins the way back of every workload anew.
     pub(super) fn nothing_is_back(&mut self) {
         for known in self.parked.values_mut().chain([&mut self.known]) {
@@ -51,6 +61,7 @@ impl Run {
             known.keep = None;
             known.back = false;
             known.restored = false;
+            known.looked = false;
             known.ready = false;
             known.checked = false;
             known.traffic.failures = 0;
@@ -88,7 +99,7 @@ impl Run {
             return Ok(());
         }
         if known.changed && !known.restored {
-            return self.restore();
+            return self.restore_what_is_ours();
         }
         if self.needs_stable() && !self.known.ready {
             let deadline = self.now.plus(self.plan.rollback.step_timeout);

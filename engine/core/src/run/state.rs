@@ -164,8 +164,10 @@ pub(super) enum Finish {
 pub(super) struct Cursor {
     pub(super) phase: usize,
     pub(super) step: usize,
-    /// When the phase began.
+    /// When the phase began, without the time in which it waited for leave to go on.
     pub(super) phase_since: Timestamp,
+    /// Since when it waits for that.
+    pub(super) waits_since: Option<Timestamp>,
     /// When the step began.
     pub(super) since: Timestamp,
     pub(super) stage: Stage,
@@ -259,6 +261,8 @@ pub(super) struct Back {
     pub(super) handed_over: bool,
     /// Asked for after the run had succeeded.
     pub(super) after_success: bool,
+    /// Whether its claim was broken, so that somebody else may have released since.
+    pub(super) unclaimed: bool,
     /// After success: nothing is taken back, since the target isn't the run's any more.
     pub(super) refused: bool,
 }
@@ -282,6 +286,8 @@ pub struct Cause {
 pub(super) enum BackStage {
     /// Takes hold of the target again, after success.
     Claiming { effect: Id },
+    /// The target isn't the run's any more: it is taken hold of again when people say so.
+    Unclaimed,
     /// Looks whether traffic is still shared as the run left it, after success.
     Checking,
     /// A forward write is still under way: it must not arrive after its compensation.
@@ -290,6 +296,8 @@ pub(super) enum BackStage {
     Diagnosing { effect: Id, deadline: Timestamp },
     /// Stable's settings are written back.
     Restoring { effect: Id },
+    /// Looks whether the image is still what the run left, before it is written over.
+    Looking { deadline: Timestamp },
     /// The cluster follows.
     Settling { deadline: Timestamp },
     /// Traffic is put back.
@@ -317,6 +325,20 @@ pub struct Stuck {
     pub since: Timestamp,
     /// Whether somebody else changed the target, so that it is a decision rather than a fault.
     pub decision: bool,
+}
+
+/// Who took over a rollback that was stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenOver {
+    /// Who.
+    pub by: Identity,
+    /// When.
+    pub at: Timestamp,
+    /// The compensation at which the rollback was stuck.
+    pub step: String,
+    /// In whose words; none where the person skipped what could not be left out.
+    pub reason: Option<String>,
 }
 
 /// How far an effect is.
@@ -399,6 +421,8 @@ pub(super) struct Known {
     /// On the way back: whether traffic was found as the run left it, stable's settings were written
     /// back, stable was seen ready, and all is done.
     pub(super) checked: bool,
+    /// Whether it was looked at, or tried to be, before stable's settings are written back.
+    pub(super) looked: bool,
     pub(super) restored: bool,
     pub(super) ready: bool,
     pub(super) back: bool,
@@ -444,6 +468,7 @@ impl Known {
             unmarked: false,
             candidate_unmarked: false,
             checked: false,
+            looked: false,
             restored: false,
             ready: false,
             back: false,

@@ -75,15 +75,18 @@ impl Run {
             return Ok(());
         }
         match stage {
-            BackStage::Claiming { .. } => self.claim_again(),
+            BackStage::Claiming { .. } | BackStage::Unclaimed => self.claim_again(),
             // Goes on by itself.
             BackStage::Draining | BackStage::Diagnosing { .. } => Ok(()),
-            BackStage::Restoring { .. }
+            BackStage::Looking { .. }
+            | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
             | BackStage::Checking
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. }
             | BackStage::Removing { .. } => {
+                // Whoever says so has seen what is there.
+                self.known.looked = true;
                 self.known.restored = false;
                 self.known.ready = false;
                 self.retreat()
@@ -117,10 +120,12 @@ impl Run {
             return Ok(());
         };
         back.skipped.push(stuck.step);
-        let stage = back.stage.clone();
+        let (stage, unclaimed) = (back.stage.clone(), back.unclaimed);
         let releasing = self.releasing();
         self.forget_writes();
         match stage {
+            BackStage::Unclaimed => self.hand_over(),
+            BackStage::Claiming { .. } if unclaimed => self.hand_over(),
             BackStage::Claiming { .. } => {
                 self.refuse_rollback("the target is not known to be held; nothing was changed")
             }
@@ -138,21 +143,24 @@ impl Run {
                 self.retreat()
             }
             // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
-            BackStage::Restoring { .. }
+            BackStage::Looking { .. }
+            | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
             | BackStage::Checking
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. } => self.hand_over(),
             BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
-            BackStage::Finishing(_) => {
-                let arriving = self.claim_arrives.keys().next_back();
-                if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
-                    self.claimed.remove(&place);
-                    self.no_claim_arrives(place);
-                }
-                self.release_target()
-            }
+            BackStage::Finishing(_) => self.leave_next_claim(releasing),
         }
+    }
+
+    /// Goes on without letting go of the target at which that is stuck.
+    fn leave_next_claim(&mut self, releasing: Option<usize>) -> Result<(), Illegal> {
+        let arriving = self.claim_arrives.keys().next_back();
+        if let Some(place) = releasing.or(self.claimed.last().or(arriving).copied()) {
+            self.leave_claim(place);
+        }
+        self.release_target()
     }
 
     /// Whether nothing but stable can be serving, so that going on takes nothing away.
@@ -169,13 +177,18 @@ impl Run {
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), Illegal> {
+        let releasing = self.releasing();
         self.forget_writes();
         let Mode::Back(back) = &mut self.mode else {
             return Ok(());
         };
         back.stuck = None;
         back.handed_over = true;
-        self.release_target()
+        match back.stage {
+            // What people take over is the claim itself.
+            BackStage::Finishing(Finish::Releasing { .. }) => self.leave_next_claim(releasing),
+            _ => self.release_target(),
+        }
     }
 
     fn forget_writes(&mut self) {

@@ -2,6 +2,7 @@
 
 pub(super) mod plans;
 
+mod answers;
 mod beside;
 mod commands;
 mod drift;
@@ -12,3 +13,4 @@ mod props;
 mod rollback;
 mod scenarios;
 pub(super) mod sim;
+mod unclaimed;

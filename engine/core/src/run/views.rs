@@ -138,6 +138,18 @@ impl Run {
         self.claimed.iter().copied()
     }
 
+    /// The run at a later time than its last record's, to ask what may be done then. Nothing is taken in.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.now = self.now.max(now);
+        self
+    }
+
+    /// The places in the plan of the workloads whose targets it gave up letting go of: its claim may be there still.
+    pub fn claims_left(&self) -> impl Iterator<Item = usize> + '_ {
+        self.claims_left.iter().copied()
+    }
+
     /// Whether a write to the target was ever intended.
     #[must_use]
     pub fn changed_anything(&self) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::limits::{self, SETTLE_INTERVAL};
-use super::state::{Cursor, Forward, Keep, Level, Mode, Stage, Wait};
+use super::state::{BackStage, Cursor, Forward, Keep, Level, Mode, Stage, Wait};
 use super::{Illegal, Run};
 use crate::effect::Severity;
 use crate::judge::Decision;
@@ -163,8 +163,11 @@ impl Run {
     /// How often the workload is looked at in the present stage; none where it isn't.
     pub(super) fn look_interval(&self) -> Option<Span> {
         match &self.mode {
-            Mode::Back(back) => matches!(back.stage, super::state::BackStage::Settling { .. })
-                .then_some(SETTLE_INTERVAL),
+            Mode::Back(back) => matches!(
+                back.stage,
+                BackStage::Looking { .. } | BackStage::Settling { .. }
+            )
+            .then_some(SETTLE_INTERVAL),
             Mode::Forward(Forward::At(cursor)) => match &cursor.stage {
                 Stage::Settling { .. } | Stage::Proving { .. } => Some(SETTLE_INTERVAL),
                 Stage::Asking { .. } => Some(self.soak_interval()),
@@ -181,7 +184,11 @@ impl Run {
         }
     }
 
+    /// When the phase's time is over; none while it waits for people or a window, which has a time of its own.
     pub(super) fn phase_deadline(&self, cursor: &Cursor) -> Option<(Timestamp, Span)> {
+        if cursor.waits_since.is_some() {
+            return None;
+        }
         let timeout = self.phases.get(cursor.phase)?.timeout?;
         Some((cursor.phase_since.plus(timeout), timeout))
     }

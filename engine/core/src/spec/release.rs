@@ -260,9 +260,9 @@ impl NotifyEvent {
 pub struct Rollback {
     /// How long the way back should take. The report says whether it did; nothing is cut off.
     pub target: Span,
-    /// How long one step of it may take before it is tried again.
+    /// How long stable may take to become ready, and traffic to follow, before people are called.
     pub step_timeout: Span,
-    /// How often a step is tried again before people are called.
+    /// How often a write that was refused is tried again before people are called.
     pub retries: u32,
 }
 

@@ -33,10 +33,7 @@ fn growth_over_the_window_is_held_against_its_limit() {
     let limit = || json!({ "max": 10_000 });
     let verdict = lag(growth(), limit(), &["400", "3000", "7000", "9000", "10900"]);
     assert_eq!(verdict.status, Status::Fail);
-    assert_eq!(
-        verdict.reason,
-        "lag: 10500 messages on 1.4.0, must be <= 10000"
-    );
+    assert_eq!(verdict.reason, "lag: 10500 messages, must be <= 10000");
     let verdict = lag(growth(), limit(), &["4900", "4900", "8000", "9000", "9900"]);
     assert_eq!(verdict.status, Status::Pass);
     assert_eq!(verdict.measurements[0].candidate, Some(5000.0));
@@ -63,7 +60,7 @@ fn the_share_of_breaches_is_held_against_what_is_tolerated() {
     assert_eq!(verdict.status, Status::Fail);
     assert_eq!(
         verdict.reason,
-        "lag: 40 % on 1.4.0, must be <= 39 % of points outside of <= 5"
+        "lag: 40 %, must be <= 39 % of points outside of <= 5"
     );
     let bands = lag(range(0.0), json!({ "alert": { "above": 8 } }), &values);
     assert_eq!(bands.measurements[0].candidate, Some(20.0));
@@ -78,13 +75,13 @@ fn a_range_with_too_little_data_is_no_pass() {
     assert_eq!(few.status, Status::Inconclusive);
     assert_eq!(
         few.reason,
-        "no data of lag on 1.4.0: 2 of 5 points have data, 4 are needed"
+        "no data of lag: 2 of 5 points have data, 4 are needed"
     );
     assert_eq!(few.needs_ms, Some(30_000));
     let ended = lag(last(), limit(), &["1", "1", "NaN", "NaN", "NaN"]);
     assert_eq!(
         ended.reason,
-        "no data of lag on 1.4.0: the data ends 45 s before now"
+        "no data of lag: there is none since 23:59:15 UTC"
     );
     assert_eq!(
         lag(last(), limit(), &["1", "1", "NaN", "1", "1"]).status,

@@ -1,8 +1,12 @@
 //! Somebody else changes the target while the run holds it.
 
+use std::rc::Rc;
+
 use super::plans::*;
 use super::sim::*;
+use crate::effect::Request;
 use crate::event::{Command, DriftAnswer};
+use crate::failure::Kind;
 use crate::plan::PhaseApproval;
 use crate::run::{End, State};
 
@@ -293,4 +297,54 @@ fn drift_at_every_record_comes_to_an_end() {
         }
         assert!(number > 30);
     }
+}
+
+/// In the soak, with an image that somebody set since the run last looked.
+fn unseen_in_the_soak() -> Sim {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.pass(secs(15));
+    sim.world.meddle(Some(THEIRS), None);
+    sim
+}
+
+#[test]
+fn an_image_that_nobody_has_seen_yet_is_not_written_over_by_an_abort() {
+    let mut sim = unseen_in_the_soak();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let stuck = sim.run.stuck_now().unwrap();
+    assert!(stuck.decision && stuck.reason.contains(THEIRS), "{stuck:?}");
+    assert_eq!(sim.world.settings.image, THEIRS);
+    sim.command("bob", Command::Retry).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    sim.check_replay();
+}
+
+#[test]
+fn an_image_that_nobody_has_seen_yet_can_be_left_to_whoever_set_it() {
+    let mut sim = unseen_in_the_soak();
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let reason = "theirs stays".to_owned();
+    sim.command("bob", Command::HandOver { reason }).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RollbackStuck);
+    assert_eq!(sim.world.settings.image, THEIRS);
+    sim.check_writes();
+}
+
+#[test]
+fn a_cluster_that_can_not_be_looked_at_keeps_nobody_from_going_back() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.pass(secs(15));
+    sim.world.faults = Rc::new(|_, effect| {
+        let looks = matches!(effect.request, Request::Observe);
+        looks.then(|| Fault::Fails(failure(Kind::Retryable)))
+    });
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.world.settings.image == OLD);
 }

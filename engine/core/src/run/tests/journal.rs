@@ -258,6 +258,12 @@ fn every_event_is_read_as_it_was_written() {
         epoch: u64::MAX,
     });
     round(Event::Woke);
+    for by in [None, some("run-2")] {
+        round(Event::Unclaimed { workload: 1, by });
+    }
+    round(Event::Faulted {
+        reason: "r".to_owned(),
+    });
     round(Event::Interrupted {
         cause: "SIGTERM".to_owned(),
     });

@@ -46,6 +46,19 @@ fn enough_people_with_the_role_let_the_run_on() {
 }
 
 #[test]
+fn a_phases_time_does_not_run_while_people_are_waited_for() {
+    let mut plan = needs(&["bob"], 1);
+    let phase = plan.phases.iter_mut().find(|phase| phase.name == "deploy");
+    phase.unwrap().timeout = Some(mins(30));
+    let mut sim = Sim::new(plan);
+    sim.until_said("awaiting");
+    sim.pass(mins(45));
+    sim.command("bob", approve(&sim)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+}
+
+#[test]
 fn an_approval_says_which_of_those_asked_for_it_counts_towards() {
     let mut plan = needs(&["bob"], 1);
     for (name, people) in [("second", ["bob"]), ("third", ["eve"])] {

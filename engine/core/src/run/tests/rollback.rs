@@ -80,6 +80,8 @@ fn a_restoration_that_is_left_out_leaves_the_target_to_people() {
     sim.command("bob", skip("restore")).unwrap();
     sim.rest();
     assert_eq!(sim.end(), End::RollbackStuck, "it isn't called rolled back");
+    let over = sim.run.taken_over().unwrap();
+    assert_eq!((over.by.name.as_str(), &over.reason), ("bob", &None));
     assert!(sim.world.deployed(), "nothing is written in another name");
     assert_eq!(sim.world.claim, None);
     assert!(sim.command("bob", retry()).is_err());
@@ -88,9 +90,16 @@ fn a_restoration_that_is_left_out_leaves_the_target_to_people() {
 #[test]
 fn a_stuck_rollback_is_handed_over() {
     let mut sim = denied();
+    assert!(sim.run.taken_over().is_none());
     sim.command("bob", hand_over()).unwrap();
     sim.rest();
     assert_eq!(sim.end(), End::RollbackStuck);
+    let over = sim.run.taken_over().unwrap();
+    assert_eq!(
+        (over.by.name.as_str(), over.step.as_str()),
+        ("bob", "restore")
+    );
+    assert_eq!(over.reason.as_deref(), Some("we know what to do"));
     assert!(sim.world.deployed());
     assert_eq!(sim.world.claim, None);
     sim.check_writes();
@@ -178,6 +187,72 @@ fn a_release_of_the_target_that_never_answers_is_stuck_and_retried() {
     sim.rest();
     assert_eq!(sim.end(), End::RolledBack);
     sim.check_end();
+}
+
+/// An aborted run that may not let go of its target.
+fn not_let_go() -> Sim {
+    let mut sim = aborted(|_, effect| {
+        matches!(effect.request, Request::Release).then(|| Fault::Fails(failure(Kind::Denied)))
+    });
+    let stuck = State::Ended {
+        end: End::RollbackStuck,
+    };
+    assert_eq!(sim.run.state(), stuck, "{}", sim.story());
+    assert_eq!(sim.run.stuck_now().unwrap().step, "release");
+    assert!(sim.told("stuck") > 0, "loudly");
+    assert_eq!(sim.world.claim.as_deref(), Some(RUN));
+    assert!(sim.run.rollback_time().unwrap() < mins(5));
+    // Nothing that comes by itself ends it.
+    sim.pass(mins(60));
+    sim.rest();
+    assert_eq!(sim.run.state(), stuck);
+    sim
+}
+
+#[test]
+fn a_run_is_not_rolled_back_while_its_claim_is_there() {
+    let mut sim = not_let_go();
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert_eq!(sim.world.claim, None);
+    assert_eq!(sim.run.claims_left().count(), 0);
+    sim.check_end();
+    sim.check_replay();
+}
+
+#[test]
+fn a_claim_that_people_leave_is_named_at_the_end() {
+    for command in [skip("release"), hand_over()] {
+        let end = match command {
+            Command::Skip { .. } => End::RolledBack,
+            _ => End::RollbackStuck,
+        };
+        let mut sim = not_let_go();
+        sim.command("bob", command).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), end, "{}", sim.story());
+        assert_eq!(sim.run.claims_left().collect::<Vec<_>>(), [0]);
+        assert!(sim.said("claim-left"));
+        let named = |line: &crate::run::Line| line.message.contains("; may still be claimed: ");
+        assert!(sim.lines.iter().any(named), "{}", sim.story());
+        sim.check_replay();
+    }
+}
+
+#[test]
+fn a_success_that_may_not_let_go_of_one_target_lets_go_of_the_others() {
+    let mut sim = Sim::new(three_services());
+    sim.others[1].faults = Rc::new(|_, effect| {
+        matches!(effect.request, Request::Release).then(|| Fault::Fails(failure(Kind::Denied)))
+    });
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert_eq!(sim.run.claims_left().collect::<Vec<_>>(), [2]);
+    assert_eq!(sim.others[1].claim.as_deref(), Some(RUN));
+    assert_eq!(sim.others[0].claim, None);
+    assert_eq!(sim.world.claim, None);
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! What is owed after a run, and how it is settled.
+
+use crate::desk::Desk;
+
+const RELEASE: &str = include_str!("../../../../tests/scenarios/30-warm-rollback/release.yaml");
+const SCENARIO: &str = include_str!("../../../../tests/scenarios/30-warm-rollback/scenario.yaml");
+
+/// A blue-green release that keeps the old side for so long.
+fn released(keep: &str) -> Desk {
+    let desk = Desk::quick();
+    let scenario = SCENARIO.split("acts:").next().unwrap();
+    desk.write("scenario.yaml", scenario);
+    let release = RELEASE
+        .replace(
+            "simulated: {}",
+            "simulated: {scenario: scenario.yaml, scale: 240}",
+        )
+        .replace(
+            "stableFor: 15m, keep: 24h",
+            &format!("stableFor: 2m, every: 20s, keep: {keep}"),
+        );
+    desk.write("release.yaml", &release);
+    desk.run(&["run", "release.yaml"]).expect(0);
+    desk
+}
+
+fn names(desk: &Desk) -> Vec<String> {
+    let list = desk.ask(
+        "GET",
+        "/apis/apps/v1/namespaces/shop/deployments",
+        "application/json",
+        "",
+    );
+    let items = list["items"].as_array().unwrap().iter();
+    let name = |item: &serde_json::Value| item["metadata"]["name"].as_str().unwrap().to_owned();
+    items.map(name).collect()
+}
+
+#[test]
+fn what_is_kept_is_removed_once_its_time_has_come_and_not_before() {
+    let desk = released("1h");
+    let run = desk.only_run();
+    assert_eq!(names(&desk), ["shop-blue", "shop-green"]);
+    let early = desk.run(&["due", "done", &run, "1"]).refused(3, "PG0601");
+    assert!(early.stderr.contains("is kept until"), "{}", early.stderr);
+    assert_eq!(names(&desk), ["shop-blue", "shop-green"]);
+    // An hour of the cluster's is fifteen seconds of ours.
+    let mut left = 80;
+    while desk.run(&["due", "done", &run, "1"]).code != Some(0) {
+        left -= 1;
+        assert!(left > 0, "it never becomes due");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    assert_eq!(names(&desk), ["shop-green"]);
+    let owed = desk.json(&["due"]);
+    assert_eq!(owed.as_array().map(Vec::len), Some(0), "{owed}");
+}
+
+#[test]
+fn what_came_back_is_not_owed_any_more() {
+    let desk = released("24h");
+    let run = desk.only_run();
+    let owed = desk.json(&["due"]);
+    assert_eq!(
+        owed[0]["task"].as_str().map(|t| t.contains("shop-blue")),
+        Some(true),
+        "{owed}"
+    );
+    desk.run(&["rollback", &run, "--reason", "customers complain"])
+        .expect(1);
+    let owed = desk.json(&["due"]);
+    assert_eq!(owed.as_array().map(Vec::len), Some(0), "{owed}");
+}
