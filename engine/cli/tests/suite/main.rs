@@ -19,6 +19,7 @@ mod full;
 mod journal;
 mod report;
 mod runs;
+mod stream;
 
 #[path = "../../../store/tests/support/small_disk.rs"]
 mod small_disk;

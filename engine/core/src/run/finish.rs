@@ -138,9 +138,9 @@ impl Run {
     pub(super) fn released(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.remove(&effect.workload);
         let target = self.plan.workload(effect.workload);
-        let target = target.map_or_else(String::new, |workload| format!(" {}", workload.target));
-        let words = format!("let go of{target}");
-        self.say("released", Level::Info, words, Value::Null);
+        let target = target.map_or_else(String::new, |workload| workload.target.to_string());
+        let words = format!("let go of {target}");
+        self.say("released", Level::Info, words, json!({"target": target}));
         if self.keeping().is_some() {
             self.keep_over();
             return Ok(());
