@@ -3,6 +3,7 @@
 //!
 //! `UPDATE=1 cargo test -p phasegate-tests --test scenarios` writes the transcripts anew. The folders are
 //! named after the acceptance scenarios of the requirements where there is one; 70 and above are others.
+//! The scenarios of `examples/` are played as well; a few of them have golden transcripts, in `examples/` here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +16,8 @@
     reason = "the suite reads its own folders and writes transcripts where it is asked to"
 )]
 
+#[path = "scenarios/examples.rs"]
+mod examples;
 #[path = "scenarios/harness.rs"]
 mod harness;
 #[path = "scenarios/sweep.rs"]
@@ -129,20 +132,6 @@ fn planning_is_a_dry_run_that_touches_nothing() {
             "planning asks {} {}",
             request.method,
             request.path
-        );
-    }
-}
-
-#[test]
-fn the_example_is_played_as_its_scenarios_expect() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/hello");
-    for scenario in ["scenario.yaml", "scenario-crash.yaml"] {
-        let played = Case::of(&folder, scenario).play(1);
-        assert!(
-            played.faults.is_empty(),
-            "{scenario}: {:?}\n{}",
-            played.faults,
-            played.story.text()
         );
     }
 }

@@ -108,17 +108,23 @@ impl Case {
         }
     }
 
-    /// A release and a scenario from files, for the examples.
+    /// An example: its release under its policy, where it has one, in the world of one of its scenarios.
     pub(crate) fn of(folder: &Path, scenario: &str) -> Self {
         let path = folder.join("release.yaml");
         let overrides = Overrides::default();
         let loaded = release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES);
         let file = folder.join(scenario);
+        let policy = folder.join("policy.yaml");
+        let example = folder.file_name().unwrap().to_string_lossy();
         Self {
-            name: scenario.to_owned(),
+            name: format!("{example}/{scenario}"),
             folder: folder.to_owned(),
             loaded: good(&path, loaded),
-            policy: Policy::default(),
+            policy: if policy.exists() {
+                good(&policy, policy::load("policy.yaml", &read(&policy))).policy
+            } else {
+                Policy::default()
+            },
             scenario: good(&file, scenario::load(scenario, &read(&file))).scenario,
         }
     }
@@ -180,21 +186,25 @@ impl Case {
         })
     }
 
-    /// Holds a transcript against the golden one, or writes it anew where `UPDATE` is set.
+    /// Holds a transcript against the golden one of its folder.
     pub(crate) fn compare(&self, text: &str) -> Result<(), String> {
-        let path = self.folder.join("transcript.txt");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, text).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        if golden == text {
-            return Ok(());
-        }
-        Err(format!(
-            "the transcript is another one (UPDATE=1 writes it anew):\n{}",
-            difference(&golden, text)
-        ))
+        compare(&self.folder.join("transcript.txt"), text)
     }
+}
+
+/// Holds a transcript against a golden one, or writes that anew where `UPDATE` is set.
+pub(crate) fn compare(golden: &Path, text: &str) -> Result<(), String> {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(golden, text).unwrap();
+    }
+    let before = std::fs::read_to_string(golden).unwrap_or_default();
+    if before == text {
+        return Ok(());
+    }
+    Err(format!(
+        "the transcript is another one (UPDATE=1 writes it anew):\n{}",
+        difference(&before, text)
+    ))
 }
 
 /// The first lines in which two texts differ.
