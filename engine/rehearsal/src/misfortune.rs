@@ -29,8 +29,9 @@ use crate::server::SharedCluster;
 /// How long a plugin that is pending asks to be left alone.
 const PENDING: Span = Span::from_secs(5);
 
-/// Most records of a run in one rehearsal: an engine that writes more runs in circles.
-pub const MAX_RECORDS: u64 = 20_000;
+/// Most records of a run in one rehearsal: an engine that writes more runs in circles. Enough for a day in which
+/// gates are asked every few seconds while people are waited for.
+pub const MAX_RECORDS: u64 = 60_000;
 
 /// When the engine is to die, and whether it has.
 #[derive(Debug, Default)]

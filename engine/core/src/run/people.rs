@@ -8,6 +8,7 @@ use super::state::{
 use super::{Illegal, Pause, Run};
 use crate::diagnostic::{Code, codes};
 use crate::event::{Command, DriftAnswer, Identity};
+use crate::plan::{Action, Step};
 use crate::window;
 
 /// A command that the run doesn't take.
@@ -192,20 +193,45 @@ impl Run {
                 reason,
                 opens: None,
             } => reason.clone(),
-            Wait::Attestation { name } => format!("attestation `{name}` is missing"),
+            Wait::Attestation { name } => {
+                let asked = self.steps_ahead().find_map(|step| match &step.action {
+                    Action::Attest {
+                        name: asked,
+                        prompt,
+                    } if asked == name => Some(prompt),
+                    _ => None,
+                });
+                let asked = asked.map_or_else(String::new, |prompt| format!(": {prompt}"));
+                format!("attestation `{name}` is missing{asked}")
+            }
             Wait::Approval { requirement } => {
                 match self.requirements().find(|asked| asked.name == *requirement) {
-                    Some(asked) => format!(
-                        "{} of {} approvals by {} ({})",
-                        self.agreed(asked).len(),
-                        asked.count,
-                        asked.roles.join(" or "),
-                        asked.people.join(", ")
-                    ),
+                    Some(asked) => {
+                        let question = self.steps_ahead().find_map(|step| match &step.action {
+                            Action::Approve {
+                                requirement: of,
+                                prompt,
+                                ..
+                            } if of.name == *requirement => Some(prompt),
+                            _ => None,
+                        });
+                        let question = question.map_or_else(String::new, |q| format!(": {q}"));
+                        format!(
+                            "{} of {} approvals by {} ({}){question}",
+                            self.agreed(asked).len(),
+                            asked.count,
+                            asked.roles.join(" or "),
+                            asked.people.join(", ")
+                        )
+                    }
                     None => format!("approval `{requirement}`"),
                 }
             }
         }
+    }
+
+    fn steps_ahead(&self) -> impl Iterator<Item = &Step> {
+        self.phases.iter().flat_map(|phase| &phase.steps)
     }
 
     /// Takes in a command that `may` let pass.

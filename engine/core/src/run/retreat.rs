@@ -28,8 +28,8 @@ impl Run {
         self.in_hand = place;
         self.hand = workload.into();
         self.observation = None;
-        self.look = Look::default();
-        self.reading = Look::default();
+        // Gates that are still asked are about the workload before: this one may not even have changed.
+        self.stop_asking();
     }
 
     /// Whether anything is or was other than before the run.

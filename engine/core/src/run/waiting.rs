@@ -69,7 +69,10 @@ impl Run {
 
     /// What keeps a step from beginning.
     pub(super) fn blocked_by(&self, cursor: &Cursor, step: &Step) -> Option<Wait> {
-        if cursor.step == 0 {
+        // An approval holds until the phase changes something: what comes before that may take longer than it lasts.
+        let done = self.phases.get(cursor.phase).map(|phase| &phase.steps);
+        let mut done = done.into_iter().flatten().take(cursor.step);
+        if !done.any(|step| step.action.changes()) {
             // A phase without steps is never come to: what it waits for holds for the next one.
             let due = |name: &str| {
                 let mut phases = self.phases.iter().enumerate();

@@ -1,7 +1,11 @@
 //! A candidate beside stable: canary and blue-green.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::plans::*;
 use super::sim::*;
+use crate::effect::Request;
 use crate::event::Command;
 use crate::run::{End, Illegal};
 
@@ -189,6 +193,35 @@ fn several_workloads_come_one_after_the_other_and_nothing_is_retired_before_the_
         .filter(|event| event.contains("Claimed"))
         .count();
     assert_eq!(claims, 3);
+}
+
+#[test]
+fn between_two_workloads_no_gate_is_asked_about_the_one_that_has_not_begun() {
+    let mut sim = Sim::new(three_services());
+    let asked = Rc::new(Cell::new(false));
+    let seen = asked.clone();
+    sim.world.faults = Rc::new(move |_, effect| {
+        let next = effect.workload == 1 && matches!(effect.request, Request::Evaluate { .. });
+        seen.set(seen.get() || next);
+        None
+    });
+    let next = sim.run.plan().steps().find(|(_, step)| step.workload == 1);
+    let next = next.unwrap().1.id.clone();
+    sim.until(|sim| {
+        let at = sim.run.here().1;
+        let steps = sim.run.plan().steps().collect::<Vec<_>>();
+        let place = |id: &str| steps.iter().position(|(_, step)| step.id == id);
+        at.is_some_and(|at| place(&at).map(|at| at + 1) == place(&next))
+    });
+    sim.command("bob", Command::Pause { reason: None }).unwrap();
+    sim.pass(mins(30));
+    assert!(!asked.get(), "{}", sim.story());
+    assert!(sim.run.cause().is_none(), "{}", sim.story());
+    let go_on = Command::Continue { drift: None };
+    sim.command("bob", go_on).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert!(asked.get(), "once it has begun");
 }
 
 #[test]

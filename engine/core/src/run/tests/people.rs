@@ -131,6 +131,23 @@ fn an_approval_given_too_early_has_expired_when_it_is_needed() {
 }
 
 #[test]
+fn an_approval_that_expires_before_the_phase_changes_anything_is_asked_for_again() {
+    let mut plan = needs(&["bob"], 1);
+    let phase = plan.phases.iter_mut().find(|phase| phase.name == "deploy");
+    let first = step("deploy/wait", soak(mins(90), &["health"]));
+    phase.unwrap().steps.insert(0, first);
+    let mut sim = Sim::new(plan);
+    sim.until_said("awaiting");
+    sim.command("bob", approve(&sim)).unwrap();
+    sim.until_step("deploy/wait");
+    sim.pass(mins(100));
+    assert!(!sim.world.deployed(), "{}", sim.story());
+    sim.command("bob", approve(&sim)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+}
+
+#[test]
 fn nobody_comes() {
     let mut sim = Sim::new(needs(&["bob"], 1));
     sim.until(|sim| matches!(sim.run.state(), State::AwaitingPeople { .. }));
