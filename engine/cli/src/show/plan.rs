@@ -30,7 +30,7 @@ pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
         &mut text,
         "aims at",
         &format!(
-            "{} in all; a step is tried again after {}, {} times, before people are called",
+            "{} in all; people are called where a step takes longer than {}, or a write is refused {} times more",
             policy.target, policy.step_timeout, policy.retries
         ),
     );
