@@ -9,12 +9,13 @@ use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Clock, Journal, JournalError};
 use phasegate_world::clock::SystemClock;
 
+use super::release;
 use super::run::{Driven, drive_on};
 use crate::args::{self, Driving};
 use crate::console::Console;
-use crate::drive;
 use crate::exit::{Exit, Fault, Outcome};
 use crate::state::State;
+use crate::{drive, simulated};
 
 /// How long an answer of the engine that drives is waited for, in real time.
 const ANSWER_TIMEOUT: Span = Span::from_secs(60);
@@ -111,8 +112,7 @@ pub(super) async fn give(
             Ok(guard) => {
                 // Nobody drives: what the run says now is what it will say to the command.
                 if posted.is_none() {
-                    state
-                        .replay(run)
+                    as_of_now(state, run)
                         .await?
                         .may(&who, &command)
                         .map_err(|refusal| Fault {
@@ -151,6 +151,17 @@ pub(super) async fn give(
         }
     }
     Err(JournalError::InUse(run.to_owned()).into())
+}
+
+/// The run at the time that it is now in its world: since its last record something may have come due.
+async fn as_of_now(state: &State, run: &str) -> Result<Run, Fault> {
+    let before = state.replay(run).await?;
+    // Where the world has ended the run can't be driven either; that is told by whoever tries.
+    let Ok(note) = simulated::running(&state.folder).await else {
+        return Ok(before);
+    };
+    let world = release::world_at(&note).await?;
+    Ok(before.as_of(world.clock.now()))
 }
 
 /// Waits for the answer of the engine that drives. None where it has left without one.

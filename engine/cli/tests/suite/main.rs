@@ -10,6 +10,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod awaited;
 mod bad_input;
 mod commands;
 mod desk;
@@ -17,6 +18,7 @@ mod full;
 mod journal;
 mod report;
 mod runs;
+mod shared;
 
 #[path = "../../../store/tests/support/small_disk.rs"]
 mod small_disk;

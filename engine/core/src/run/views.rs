@@ -103,6 +103,13 @@ impl Run {
         self.now
     }
 
+    /// The same run some time after its last record, for asking what it would take then.
+    #[must_use]
+    pub fn as_of(mut self, now: Timestamp) -> Self {
+        self.now = self.now.max(now);
+        self
+    }
+
     /// When it ended.
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {
