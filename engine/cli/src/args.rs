@@ -88,7 +88,7 @@ pub enum Command {
     /// Take over by hand where the way back is stuck.
     HandOver(HandOver),
     /// Bring the old version back after a run succeeded.
-    Rollback(Reasoned),
+    Rollback(Rollback),
     /// List runs, or print what happened in one.
     History(History),
     /// Make a report of a run: one HTML file, from its journal alone.
@@ -246,6 +246,19 @@ pub struct Reasoned {
     pub reason: Option<String>,
 }
 
+/// `phasegate rollback`
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The run, or the beginning of its name. It has succeeded, so that it has to be named.
+    pub run: String,
+    /// How it is driven.
+    #[command(flatten)]
+    pub driving: Driving,
+    /// Why; it is kept in the journal.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
 /// `phasegate approve`
 #[derive(Debug, Args)]
 pub struct Approve {
@@ -343,7 +356,14 @@ pub struct History {
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
     /// Recompute the chain of a run's records, or of every run's.
-    Verify(Which),
+    Verify(Verified),
+}
+
+/// `phasegate history verify`
+#[derive(Debug, Args)]
+pub struct Verified {
+    /// The run, or the beginning of its name; every run if left out.
+    pub run: Option<String>,
 }
 
 /// `phasegate report`

@@ -19,7 +19,7 @@ mod validate;
 
 use phasegate_core::event::Command as RunCommand;
 
-use crate::args::{Cli, Command, DueCommand, HistoryCommand};
+use crate::args::{self, Cli, Command, DueCommand, HistoryCommand};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome, internal};
 
@@ -73,7 +73,11 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         Command::Rollback(args) => {
             let reason = args.reason.clone();
             // A run that has succeeded still, after it was told to go back, has refused to.
-            match tell(&args.run, RunCommand::RollBack { reason }).await? {
+            let run = args::Driven {
+                run: Some(args.run.clone()),
+                driving: args.driving,
+            };
+            match tell(&run, RunCommand::RollBack { reason }).await? {
                 Exit::Succeeded => Ok(Exit::Refused),
                 other => Ok(other),
             }

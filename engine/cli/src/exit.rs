@@ -1,5 +1,6 @@
 //! What the exit code of `phasegate` says, and the faults that end a command.
 
+use std::io;
 use std::process::ExitCode;
 
 use phasegate_core::diagnostic::{Code, Diagnostic, Diagnostics, codes};
@@ -163,6 +164,39 @@ pub fn internal(message: impl Into<String>) -> Diagnostic {
         .hint("this is a fault of the engine; please report it")
 }
 
+/// What the file system said to the journal, where it was a file system that spoke.
+fn refused_by(error: &JournalError) -> Option<io::ErrorKind> {
+    let JournalError::Storage(_, Some(source)) = error else {
+        return None;
+    };
+    source.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+/// Whether the journal can't be written to, so that it may still be readable.
+#[must_use]
+pub fn may_not_write(error: &JournalError) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        refused_by(error),
+        Some(PermissionDenied | ReadOnlyFilesystem)
+    )
+}
+
+/// What to do about a journal that can't be used.
+fn hint_of(error: &JournalError) -> &'static str {
+    match refused_by(error) {
+        Some(io::ErrorKind::PermissionDenied) => {
+            "it is another account's: whoever made the directory has to share it (`phasegate explain PG0507` says how); check --state, too"
+        }
+        Some(io::ErrorKind::ReadOnlyFilesystem) => {
+            "on a read-only disk runs can be looked at (status, history, report) and nothing can be told to them"
+        }
+        _ => {
+            "check --state, and that you may read and write there; a damaged database has to come from a backup, together with the folder `anchors`"
+        }
+    }
+}
+
 /// A fault of the journal, coded.
 #[must_use]
 pub fn journal(error: &JournalError) -> Diagnostic {
@@ -193,8 +227,7 @@ pub fn journal(error: &JournalError) -> Diagnostic {
             .caused_by(&**source)
             .hint("make room, then give the command again: nothing was done that isn't in the journal"),
         JournalError::Storage(_, source) => {
-            let fault = fault(codes::JOURNAL_UNREADABLE)
-                .hint("check --state, and that you may read and write there; a damaged database has to come from a backup, together with the folder `anchors`");
+            let fault = fault(codes::JOURNAL_UNREADABLE).hint(hint_of(error));
             match source {
                 Some(source) => fault.caused_by(&**source),
                 None => fault,

@@ -1,11 +1,14 @@
 //! Files that people write, read with a limit on their size, and files that are written whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use phasegate_core::diagnostic::{Diagnostic, Place, codes};
 use phasegate_core::yaml::MAX_BYTES;
+use rustix::fs::OFlags;
 
 /// Most bytes of a saved plan.
 pub const MAX_PLAN: usize = 16 << 20;
@@ -98,11 +101,60 @@ pub fn create(path: &Path, text: &str) -> Result<(), Diagnostic> {
     })
 }
 
-/// Writes a file whole or not at all; an earlier one is replaced.
+/// Writes a file whole or not at all; an earlier one is replaced. What is there and isn't a regular
+/// file, such as a pipe or a device, stays what it is and is written into; a link stays a link.
 ///
 /// # Errors
 /// A coded fault where it can't be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
+    let written = match fs::metadata(path) {
+        Ok(there) => match own_stream(&there) {
+            // `/dev/stdout`, by whatever name: opened anew it would be written from its beginning.
+            Some(stream) => stream.and_then(|mut stream| stream.write_all(bytes)),
+            None if there.is_file() => {
+                return match fs::canonicalize(path) {
+                    Ok(real) => put_in_place(&real, bytes),
+                    Err(e) => Err(unwritable(path, &e)),
+                };
+            }
+            None => into_special(path, bytes),
+        },
+        // A link that leads nowhere: what it names is made.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            File::create(path).and_then(|mut file| file.write_all(bytes))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return put_in_place(path, bytes),
+        Err(e) => Err(e),
+    };
+    written.map_err(|e| unwritable(path, &e))
+}
+
+/// Standard output or error, where that is what this is.
+fn own_stream(there: &Metadata) -> Option<io::Result<File>> {
+    let (out, errors) = (io::stdout(), io::stderr());
+    let streams: [BorrowedFd<'_>; 2] = [out.as_fd(), errors.as_fd()];
+    let own = streams.into_iter().find(|stream| {
+        rustix::fs::fstat(stream)
+            .is_ok_and(|stream| (stream.st_dev, stream.st_ino) == (there.dev(), there.ino()))
+    })?;
+    let own = own.try_clone_to_owned();
+    Some(own.map(File::from))
+}
+
+/// Writes into what is no regular file. A pipe that nobody reads is a fault, and not waited for.
+fn into_special(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let nobody_waits = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .custom_flags(nobody_waits)
+        .open(path)?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    file.write_all(bytes)
+}
+
+/// Writes beside a file, and puts what was written in the file's place.
+fn put_in_place(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = Path::new(&partial);
@@ -200,6 +252,9 @@ pub fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
         io::ErrorKind::AlreadyExists => fault
             .expected("no file of that name")
             .hint("it was left as it is; choose another name or remove it"),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => fault
+            .expected("somebody who reads the pipe")
+            .hint("begin to read it first, or give a file's name"),
         _ => fault.hint("check that the directory is there and that you may write to it"),
     }
 }
@@ -220,6 +275,44 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_stays_what_it_is_and_is_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let fault = replace(&pipe, b"one").unwrap_err();
+        assert_eq!(fault.code(), codes::FILE_UNREADABLE, "nobody reads");
+        // Read and write: a pipe that is opened like this has a reader at once.
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&pipe)
+            .unwrap();
+        replace(&pipe, b"two").unwrap();
+        let mut read = [0; 3];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"two");
+        use std::os::unix::fs::FileTypeExt;
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let fault = replace(folder.path(), b"x").unwrap_err();
+        assert_eq!(fault.code(), codes::FILE_UNREADABLE);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, real) = (folder.path().join("link"), folder.path().join("real"));
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        for text in ["one", "two"] {
+            replace(&link, text.as_bytes()).unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(fs::read_to_string(&real).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

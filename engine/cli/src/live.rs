@@ -230,7 +230,8 @@ pub(crate) fn text(line: &StreamLine, colour: bool) -> String {
         _ => String::new(),
     };
     let time = show::time_of_day(line.time);
-    let text = format!("{time}  {place:<WHERE$}  {}{attempt}", line.message);
+    let message = show::plain(&line.message);
+    let text = format!("{time}  {place:<WHERE$}  {message}{attempt}");
     match line.level {
         Level::Error => painted(&text, "31", colour),
         Level::Warn => painted(&text, "33", colour),
@@ -251,19 +252,19 @@ fn region(run: &Run, marks: Marks) -> Vec<Row> {
     let mut rows = vec![
         Row::plain(""),
         Row {
-            text: head,
+            text: show::plain(&head),
             style: "1",
         },
     ];
     rows.extend(show::rail(run, marks).lines().map(Row::plain));
-    let below = |line: String| Row::plain(format!("  {line}"));
+    let below = |line: String| Row::plain(format!("  {}", show::plain(&line)));
     rows.extend(show::world(run).into_iter().map(below));
     if let Some((measured, wanted)) = run.soak() {
         rows.push(below(format!("soak {}", bar(measured, wanted))));
     }
     rows.extend(run.gates().iter().map(|gate| below(show::gate(gate))));
     rows.extend(show::next(run, run, true).into_iter().map(|line| Row {
-        text: format!("  {line}"),
+        text: format!("  {}", show::plain(&line)),
         style: "36",
     }));
     rows
@@ -385,5 +386,25 @@ mod tests {
             bar(Span::from_mins(50), Span::from_mins(10))
                 .contains("[########################] 10m")
         );
+    }
+
+    #[test]
+    fn what_people_write_neither_colours_a_line_nor_breaks_it() {
+        let line = StreamLine {
+            schema: crate::stream::SCHEMA,
+            seq: 1,
+            time: phasegate_core::time::Timestamp::ZERO,
+            run: "r".to_owned(),
+            kind: "attested".to_owned(),
+            phase: None,
+            step: None,
+            attempt: None,
+            level: Level::Info,
+            message: "bob attests backup: \u{1b}[31mred\n16:00:00  done".to_owned(),
+            data: serde_json::Value::Null,
+        };
+        let text = text(&line, true);
+        assert!(text.ends_with(r"\u{1b}[31mred\n16:00:00  done"), "{text}");
+        assert!(!text.contains(['\u{1b}', '\n']), "{text:?}");
     }
 }

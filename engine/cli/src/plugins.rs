@@ -18,6 +18,7 @@ use phasegate_world::credentials::{self, LocalCredentials};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::internal;
+use crate::state::share;
 use crate::{builtin, files};
 
 /// What stands for the secret in a header.
@@ -145,17 +146,23 @@ pub fn keep(
     kept: &Kept,
 ) -> Result<(), Diagnostic> {
     for folder in [PLUGINS, RUNS] {
-        make(&state.join(folder))?;
+        let folder = state.join(folder);
+        make(&folder)?;
+        share(state, &folder);
     }
     for component in components {
         let path = component_path(state, &component.digest);
         if !path.is_file() {
             files::replace(&path, &component.bytes)?;
+            share(state, &path);
         }
     }
     let text = serde_json::to_string_pretty(kept)
         .map_err(|e| internal("what a run needs can't be written as JSON").caused_by(&e))?;
-    files::replace(&kept_path(state, run), text.as_bytes())
+    let path = kept_path(state, run);
+    files::replace(&path, text.as_bytes())?;
+    share(state, &path);
+    Ok(())
 }
 
 /// Forgets what was kept for a run that never came to be. Components stay: others may use them.

@@ -13,6 +13,7 @@ use phasegate_core::diagnostic::{looks_secret, redacted};
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::plugin_ports::{Level, LogLine, LogSink};
 use phasegate_runtime::ports::Clock;
+use phasegate_store::rights::Rights;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -135,7 +136,10 @@ impl Inner {
 fn opened(path: &Path) -> Option<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o600);
-    options.open(path).ok()
+    let file = options.open(path).ok()?;
+    // What can't be shared is still written.
+    let _ = Rights::within(path.parent()?).give(&file);
+    Some(file)
 }
 
 fn shown(line: LogLine, time: Timestamp) -> Logged {

@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
-use phasegate_core::plan::Action;
 use phasegate_core::run::{End, GateView, Run, State, StepProgress};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::engine::Left;
 
+mod people;
 mod plan;
+mod world;
 
+pub(crate) use people::{awaited, next};
 pub(crate) use plan::plan;
+pub(crate) use world::world;
 
 /// How many characters of a digest tell two apart.
 const DIGEST_SHOWN: usize = 19;
@@ -48,8 +51,23 @@ pub(crate) fn about(span: Span) -> Span {
     Span::from_secs(ms / 1000)
 }
 
+/// What people, plugins or clusters wrote on one line: it must not move the terminal's cursor, nor look like
+/// a line of ours.
+#[must_use]
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn put(text: &mut String, label: &str, value: &str) {
-    let _ = writeln!(text, "  {label:<18} {value}");
+    let _ = writeln!(text, "  {label:<18} {}", plain(value));
 }
 
 /// Marks of how far a step is.
@@ -140,16 +158,19 @@ pub(crate) fn run(run: &Run, awake: &Run, driven: bool, marks: Marks) -> String 
     if let Some(cause) = run.cause() {
         put(&mut text, "went back", &cause.reason);
     }
+    if let Some(over) = run.taken_over() {
+        put(&mut text, "taken over", &people::taken_over(over));
+    }
     text.push('\n');
     text.push_str(&rail(run, marks));
     for line in world(run) {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", plain(&line));
     }
     for gate in run.gates() {
-        let _ = writeln!(text, "  {}", self::gate(&gate));
+        let _ = writeln!(text, "  {}", plain(&self::gate(&gate)));
     }
     for line in next(run, awake, driven) {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", plain(&line));
     }
     text.trim_end().to_owned()
 }
@@ -174,34 +195,6 @@ pub(crate) fn rail(run: &Run, marks: Marks) -> String {
     text
 }
 
-/// What was asked of the workload and what was read back.
-#[must_use]
-pub(crate) fn world(run: &Run) -> Vec<String> {
-    let Some(seen) = run.observation() else {
-        return Vec::new();
-    };
-    let wanted = seen.settings.replicas;
-    let behind = if seen.observed_generation < seen.generation {
-        ", not yet seen by the cluster"
-    } else {
-        ""
-    };
-    let mut lines = vec![format!("asked {wanted} x {}{behind}", seen.settings.image)];
-    let mut read = format!(
-        "read back {}/{wanted} updated, {}/{wanted} ready, {}/{wanted} available",
-        seen.updated, seen.ready, seen.available
-    );
-    if seen.total > wanted {
-        let _ = write!(read, ", {} in all", seen.total);
-    }
-    let _ = write!(read, " at {}", time_of_day(seen.at));
-    lines.push(read);
-    if let Some((pod, reason)) = seen.broken_pod() {
-        lines.push(format!("pod {pod}: {reason}"));
-    }
-    lines
-}
-
 /// A gate in a row.
 #[must_use]
 pub(crate) fn gate(gate: &GateView) -> String {
@@ -221,84 +214,6 @@ pub(crate) fn gate(gate: &GateView) -> String {
     text
 }
 
-/// Who is awaited, and the command to give. `awake` is the run before its engine left, if it has.
-#[must_use]
-pub(crate) fn awaited(run: &Run, awake: &Run, driven: bool) -> Vec<String> {
-    let id = run.id();
-    let mut lines = Vec::new();
-    match awake.state() {
-        State::AwaitingPeople { reason } => {
-            lines.push(format!("awaits {reason}"));
-            lines.push(format!("give: {}", answer(awake)));
-        }
-        State::Paused => lines.push(format!("paused; `phasegate continue {id}` goes on")),
-        State::RollingBackAwaitingPeople { reason } => {
-            lines.push(format!("needs a decision: {reason}"));
-            lines.push(stuck(run));
-        }
-        _ if run.stuck_now().is_some() => lines.push(stuck(run)),
-        _ if !driven && !run.resting() => {
-            lines.push(format!("`phasegate resume {id}` goes on with it"));
-        }
-        _ => {}
-    }
-    lines
-}
-
-/// Who is awaited, what abort would do, and what is owed.
-#[must_use]
-pub(crate) fn next(run: &Run, awake: &Run, driven: bool) -> Vec<String> {
-    let id = run.id();
-    let mut lines = awaited(run, awake, driven);
-    if !crate::state::finished(run) {
-        lines.push(format!("abort would: {}", run.abort_would()));
-    }
-    for owed in run.obligations().iter().filter(|o| o.discharged.is_none()) {
-        lines.push(format!(
-            "owed by {}: {} (`phasegate due done {id} {}`)",
-            moment(owed.due),
-            owed.task,
-            owed.number
-        ));
-    }
-    lines
-}
-
-fn stuck(run: &Run) -> String {
-    let id = run.id();
-    match run.stuck_now() {
-        Some(stuck) => format!(
-            "stuck at {}: {}; `phasegate retry {id}`, `phasegate skip {id} {}` or `phasegate hand-over {id} --reason …`",
-            stuck.step, stuck.reason, stuck.step
-        ),
-        None => String::new(),
-    }
-}
-
-/// The command by which people answer what the run waits for.
-fn answer(run: &Run) -> String {
-    let id = run.id();
-    let missing = run
-        .steps()
-        .into_iter()
-        .find(|s| s.progress == StepProgress::Now);
-    let attestation = missing.and_then(|now| {
-        run.plan().steps().find_map(|(_, step)| match &step.action {
-            Action::Attest { name, .. } if step.id == now.id => Some(name.clone()),
-            _ => None,
-        })
-    });
-    let held = run
-        .gates()
-        .iter()
-        .any(|gate| matches!(gate.decision, phasegate_core::judge::Decision::Hold { .. }));
-    match attestation {
-        Some(name) => format!("phasegate attest {id} {name} --text \"…\""),
-        None if held => format!("phasegate retry {id}, or phasegate abort {id}"),
-        None => format!("phasegate approve {id}"),
-    }
-}
-
 /// How a run was left, in a sentence or two. `awake` is the run before its engine left, if it has.
 #[must_use]
 pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
@@ -308,7 +223,7 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
         .ended_at()
         .map(|end| format!(" in {}", about(end.since(run.started_at()))))
         .unwrap_or_default();
-    let mut text = match (run.state(), left) {
+    let text = match (run.state(), left) {
         (
             State::Ended {
                 end: End::Succeeded,
@@ -339,9 +254,7 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
             },
             _,
         )
-        | (State::RollingBackAwaitingPeople { .. }, _) => {
-            format!("{id} needs a person: {}", stuck(run))
-        }
+        | (State::RollingBackAwaitingPeople { .. }, _) => people::stuck_end(run),
         (State::Ended { end }, _) => format!("{id} {end}{took}"),
         (_, Left::Waiting) => format!(
             "{id} is left as it is: {}",
@@ -349,8 +262,9 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
         ),
         (state, _) => format!("{id} is {state}; `phasegate resume {id}` goes on"),
     };
+    let mut text = plain(&text);
     if let Some(cause) = run.cause() {
-        let _ = write!(text, "\n  because: {}", cause.reason);
+        let _ = write!(text, "\n  because: {}", plain(&cause.reason));
     }
     text
 }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::internal;
 use crate::files;
+use crate::state::share;
 
 /// How long a simulated cluster outlives its last request, in real time.
 pub const IDLE_TIMEOUT: Span = Span::from_mins(30);
@@ -72,21 +73,33 @@ pub struct Listening {
 }
 
 /// What is noted in a state directory, if anything.
-#[must_use]
-pub fn noted(state: &Path) -> Option<Note> {
-    let text = head_of(&state.join(NOTE)).ok()?;
-    serde_json::from_str(&text).ok()
+///
+/// # Errors
+/// Where the note can't be read: the cluster may be there all the same, with what was deployed to it.
+pub fn noted(state: &Path) -> Result<Option<Note>, Diagnostic> {
+    let path = state.join(NOTE);
+    let unreadable = |error: &dyn std::error::Error| {
+        Diagnostic::new(
+            codes::JOURNAL_UNREADABLE,
+            format!("the note of the simulated cluster, `{}`, can't be read", path.display()),
+        )
+        .expected("an address and a process, as `phasegate run` wrote them")
+        .found(error.to_string())
+        .hint("look for a process `phasegate simulate`: where there is none, remove the file; what was deployed is gone then")
+    };
+    let text = match head_of(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|e| unreadable(&e))
 }
 
 /// Whether the simulated cluster that is noted answers.
 pub async fn alive(note: &Note) -> bool {
     ScaledClock::read(&note.url).await.is_ok()
-}
-
-/// What time it is in the simulated cluster that is noted, if it answers.
-pub async fn time(state: &Path) -> Option<Timestamp> {
-    let clock = ScaledClock::read(&noted(state)?.url).await.ok()?;
-    Some(clock.now())
 }
 
 /// The simulated cluster of this state directory: the one that runs, or a new one.
@@ -104,7 +117,9 @@ pub async fn ensure(
     };
     // Two commands at once must not start two clusters.
     let _lock = locked(&state.join(LOCK)).await?;
-    if let Some(known) = noted(state)
+    share(state, &state.join(LOCK));
+    let before = noted(state)?;
+    if let Some(known) = before.clone()
         && alive(&known).await
     {
         if wanted.scenario.is_none() || known.digest == found {
@@ -112,13 +127,14 @@ pub async fn ensure(
         }
         return Err(other_scenario(&known, wanted));
     }
-    if let Some(known) = noted(state).filter(|known| lives(known.pid)) {
+    if let Some(known) = before.filter(|known| lives(known.pid)) {
         return Err(hangs(&known));
     }
     let scenario = match (&wanted.scenario, &wanted.otherwise) {
         (None, Some(text)) => {
             let path = state.join(SCENARIO);
             files::replace(&path, text.as_bytes())?;
+            share(state, &path);
             Some(path)
         }
         (scenario, _) => scenario.clone(),
@@ -140,6 +156,7 @@ pub async fn ensure(
         end(child);
         return Err(fault);
     }
+    share(state, &state.join(NOTE));
     note(&format!(
         "started a simulated cluster at {}, process {}",
         known.url, known.pid
@@ -174,7 +191,7 @@ fn hangs(known: &Note) -> Diagnostic {
 /// # Errors
 /// Where it doesn't run any more: with it, all that the run knew of is gone.
 pub async fn running(state: &Path) -> Result<Note, Diagnostic> {
-    match noted(state) {
+    match noted(state)? {
         Some(note) if alive(&note).await => Ok(note),
         Some(note) => Err(Diagnostic::new(
             codes::CLUSTER_UNREACHABLE,
@@ -257,6 +274,7 @@ async fn start(
     };
     let path = state.join(LOG);
     let log = File::create(&path).map_err(|e| failed(&e))?;
+    share(state, &path);
     let errors = log.try_clone().map_err(|e| failed(&e))?;
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     #[expect(

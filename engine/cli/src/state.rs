@@ -8,11 +8,14 @@ use phasegate_core::event::Event;
 use phasegate_core::run::{Illegal, Run};
 use phasegate_runtime::ports::{Journal, RunEntry};
 use phasegate_store::SqliteJournal;
+use phasegate_store::rights::Rights;
 
-use crate::exit::{Fault, internal};
+use crate::exit::{self, Fault, internal};
 
 /// How many runs are looked at to find the unfinished ones, newest first.
 pub const MAX_RUNS: usize = 500;
+/// How many lost runs are named.
+const MAX_NAMED: usize = 10;
 
 /// A state directory that is open.
 #[derive(Clone, Debug)]
@@ -29,11 +32,14 @@ impl State {
     /// # Errors
     /// Where it can't be used.
     pub fn open(folder: &Path) -> Result<Self, Fault> {
-        let journal = SqliteJournal::open(folder)?;
-        Ok(Self {
+        Ok(Self::of(folder, SqliteJournal::open(folder)?))
+    }
+
+    fn of(folder: &Path, journal: SqliteJournal) -> Self {
+        Self {
             folder: folder.to_owned(),
             journal: Arc::new(journal),
-        })
+        }
     }
 
     /// Opens a state directory that must be there: a command that looks makes nothing.
@@ -41,17 +47,53 @@ impl State {
     /// # Errors
     /// Where it isn't there, or can't be used.
     pub fn existing(folder: &Path) -> Result<Self, Fault> {
-        if SqliteJournal::exists(folder) {
+        if SqliteJournal::exists(folder)? {
+            none_gone(folder)?;
             return Self::open(folder);
         }
-        let fault = Diagnostic::new(
-            codes::RUN_NOT_FOUND,
-            format!("the state directory `{}` holds no runs", folder.display()),
-        )
-        .expected("a directory in which `phasegate run` has recorded a run")
-        .found("no journal")
-        .hint("give the right one with --state or PHASEGATE_STATE");
-        Err(fault.into())
+        Err(no_runs(folder).into())
+    }
+
+    /// Opens a state directory to look at it, which needs no right to write there.
+    ///
+    /// # Errors
+    /// Where it isn't there, or can't be read.
+    pub fn to_look(folder: &Path) -> Result<Self, Fault> {
+        if !SqliteJournal::exists(folder)? {
+            return Err(no_runs(folder).into());
+        }
+        none_gone(folder)?;
+        match SqliteJournal::open(folder) {
+            Ok(journal) => Ok(Self::of(folder, journal)),
+            Err(error) if exit::may_not_write(&error) => {
+                Ok(Self::of(folder, SqliteJournal::look(folder)?))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A state directory to begin a run in: none whose journal has lost runs.
+    ///
+    /// # Errors
+    /// Where it has.
+    pub async fn to_begin(folder: &Path) -> Result<(), Fault> {
+        if !SqliteJournal::exists(folder)? {
+            return Ok(());
+        }
+        none_gone(folder)?;
+        match Self::open(folder)?.lost().await? {
+            Some(lost) => Err(lost.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// That runs are anchored and not in the journal, where that is so.
+    ///
+    /// # Errors
+    /// Where the anchors can't be read.
+    pub async fn lost(&self) -> Result<Option<Diagnostic>, Fault> {
+        let lost = self.journal.lost().await?;
+        Ok((!lost.is_empty()).then(|| missing(&lost)))
     }
 
     /// The runs, newest first.
@@ -108,6 +150,10 @@ impl State {
         match named {
             Some(named) => {
                 let runs = self.runs().await?;
+                let lost = self.journal.lost().await?;
+                if lost.iter().any(|run| run == named) {
+                    return Err(missing(&lost).into());
+                }
                 Ok(choose(named, runs.iter().map(|entry| entry.run.as_str()))?)
             }
             None => {
@@ -128,6 +174,9 @@ impl State {
     }
 
     async fn none_unfinished(&self) -> Result<Diagnostic, Fault> {
+        if let Some(lost) = self.lost().await? {
+            return Ok(lost);
+        }
         let fault = Diagnostic::new(codes::RUN_NOT_FOUND, "there is no unfinished run")
             .expected("the name of a run, or one unfinished run");
         Ok(match self.runs().await?.first() {
@@ -140,6 +189,47 @@ impl State {
             None => fault.found("no runs").hint("check --state"),
         })
     }
+}
+
+/// Lets whoever may use the state directory use a file or folder that was put into it.
+pub(crate) fn share(folder: &Path, path: &Path) {
+    // Who can't be given rights is told so by what they meet; the run needs only its own.
+    let _ = Rights::within(folder).give_to(path);
+}
+
+fn no_runs(folder: &Path) -> Diagnostic {
+    Diagnostic::new(
+        codes::RUN_NOT_FOUND,
+        format!("the state directory `{}` holds no runs", folder.display()),
+    )
+    .expected("a directory in which `phasegate run` has recorded a run")
+    .found("no journal")
+    .hint("give the right one with --state or PHASEGATE_STATE")
+}
+
+/// Refuses a state directory whose journal is gone as a whole, before an empty one is made in its place.
+fn none_gone(folder: &Path) -> Result<(), Fault> {
+    let gone = SqliteJournal::gone(folder)?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    Err(missing(&gone).into())
+}
+
+/// Runs that are known to have been there and that the journal doesn't have.
+fn missing(runs: &[String]) -> Diagnostic {
+    let names: Vec<&str> = runs.iter().map(String::as_str).take(MAX_NAMED).collect();
+    let more = match runs.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Diagnostic::new(
+        codes::JOURNAL_TAIL_CUT,
+        "the journal has lost runs, of which the folder `anchors` knows",
+    )
+    .expected(format!("{}{more} in journal.db", names.join(", ")))
+    .found("no record of them")
+    .hint("restore the state directory from a backup before anything else: one of them may hold a target still; nothing was changed here")
 }
 
 /// A journal whose chain is whole and whose records make no sense.

@@ -15,9 +15,10 @@ use phasegate_runtime::engine::{Engine, Error, Left, Nudge, Observer, Options};
 use phasegate_runtime::perform::World;
 use phasegate_runtime::planner;
 use phasegate_runtime::ports::Journal;
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cluster::{Kind, LoggedRequest, Picture, Request, Stream};
+use crate::cluster::{Info, Kind, LoggedRequest, Picture, Request, Stream};
 use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins, MAX_RECORDS};
 use crate::network::Network;
 use crate::observer::{self, Evidence, Order, Snapshot};
@@ -325,7 +326,7 @@ impl<'a> Player<'a> {
                     self.tell_the_last().await;
                     self.tell(Source::Stage, "the engine dies");
                     let pause = death.map_or(Span::ZERO, |death| death.resume_after);
-                    self.sleep_until(self.now().plus(pause)).await;
+                    self.nobody_drives(plan, self.now().plus(pause)).await;
                     first = self.stage.engine.journal.read(RUN).await.is_err();
                 }
                 Came::Failed(error) => {
@@ -446,6 +447,17 @@ impl<'a> Player<'a> {
         Some(desk.due.remove(first).1)
     }
 
+    /// No engine is there until then. What people say meanwhile waits in the inbox.
+    async fn nobody_drives(&self, plan: &Plan, until: Timestamp) {
+        while let Some(at) = self.next_act().filter(|at| *at < until) {
+            self.sleep_until(at).await;
+            if let Some(act) = self.take_act() {
+                self.act(plan, &act, None).await;
+            }
+        }
+        self.sleep_until(until).await;
+    }
+
     /// The run is at rest: what people still mean to do is done. Says whether an engine is to drive again.
     async fn act_after_the_end(&self, plan: &Plan) -> bool {
         while let Some(at) = self.next_act() {
@@ -517,24 +529,34 @@ impl<'a> Player<'a> {
                     );
                     return;
                 };
-                let group = if info.group.is_empty() {
-                    "api".to_owned()
-                } else {
-                    format!("apis/{}", info.group)
-                };
-                let path = format!(
-                    "/{group}/{}/namespaces/{namespace}/{}/{name}",
-                    info.version, info.plural
-                );
+                let path = format!("{}/{name}", path_of(info, namespace));
                 let mut request = Request::new("PATCH", &path).json(merge);
                 request.content_type = "application/merge-patch+json".to_owned();
                 request.user_agent = format!("somebody/{}", act.by);
                 // Its outcome is the cluster's business: the observer sees it.
                 drop(self.stage.cluster.handle(&request));
             }
+            Deed::Create(object) => self.create(act, object),
             Deed::SecondRun => self.second_run(plan, act).await,
             _ => {}
         }
+    }
+
+    fn create(&self, act: &Act, object: &Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let kind = text("/kind").unwrap_or_default();
+        let Some(info) = crate::cluster::KINDS.iter().find(|it| it.name == kind) else {
+            self.tell(
+                Source::Stage,
+                format!("the simulated cluster knows no {kind}"),
+            );
+            return;
+        };
+        let namespace = text("/metadata/namespace").unwrap_or(&self.stage.loaded.namespace);
+        let mut request = Request::new("POST", &path_of(info, namespace)).json(object);
+        request.user_agent = format!("somebody/{}", act.by);
+        let answer = self.stage.cluster.handle(&request);
+        drop(answer);
     }
 
     async fn second_run(&self, plan: &Plan, act: &Act) {
@@ -604,7 +626,12 @@ impl<'a> Player<'a> {
                 Snapshot::of(cluster, namespace, deployment, service),
                 workloads.iter().any(|(_, workload)| {
                     let claim = format!("phasegate-claim-{}", workload.deployment);
-                    cluster.get(Kind::ConfigMap, namespace, &claim).is_some()
+                    // Another run's claim is not ours to take away.
+                    cluster
+                        .get(Kind::ConfigMap, namespace, &claim)
+                        .is_some_and(|claim| {
+                            claim.pointer("/data/run").is_some_and(|run| run == RUN)
+                        })
                 }),
             )
         });
@@ -689,6 +716,19 @@ impl<'a> Player<'a> {
     }
 }
 
+/// Where the objects of a kind are.
+fn path_of(info: &Info, namespace: &str) -> String {
+    let group = if info.group.is_empty() {
+        "api".to_owned()
+    } else {
+        format!("apis/{}", info.group)
+    };
+    format!(
+        "/{group}/{}/namespaces/{namespace}/{}",
+        info.version, info.plural
+    )
+}
+
 fn identity(name: &str) -> Identity {
     Identity {
         name: name.to_owned(),
@@ -742,7 +782,7 @@ fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
         Deed::DueDone(obligation) => Command::Discharge {
             obligation: *obligation,
         },
-        Deed::Patch { .. } | Deed::SecondRun => return None,
+        Deed::Patch { .. } | Deed::Create(_) | Deed::SecondRun => return None,
     })
 }
 
@@ -751,6 +791,14 @@ fn deed_in_words(deed: &Deed) -> String {
         Deed::Patch {
             kind, name, merge, ..
         } => format!("patches {kind} {name}: {merge}"),
+        Deed::Create(object) => {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+            format!(
+                "creates {} {}",
+                text("/kind").unwrap_or("an object"),
+                text("/metadata/name").unwrap_or_default()
+            )
+        }
         Deed::SecondRun => "starts a second run".to_owned(),
         other => format!("{other:?}")
             .split(['(', ' ', '{'])

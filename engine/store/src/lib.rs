@@ -22,6 +22,8 @@ pub mod limits;
 pub mod memory;
 mod name;
 #[cfg(feature = "sqlite")]
+pub mod rights;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use memory::MemoryJournal;

@@ -5,6 +5,7 @@
 //! in any case, and two changes of thread take about as long as a flush that costs little. An error
 //! doesn't prove that nothing was written: whoever gets one reads the run again before going on.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
@@ -20,6 +21,7 @@ mod commands;
 pub(crate) mod fault;
 mod folder;
 mod log;
+mod look;
 mod pace;
 mod records;
 mod room;
@@ -94,19 +96,33 @@ impl Inner {
 }
 
 impl SqliteJournal {
-    /// Opens the journal in the state directory; makes both where they are missing, for this user alone.
+    /// Opens the journal in the state directory; makes both where they are missing. A directory that is
+    /// made is this user's alone; one that is there shares what is in it as it is shared itself.
     ///
     /// # Errors
     /// Where the directory can't be made or used, holds something else, or is of a later engine.
     pub fn open(state: impl Into<PathBuf>) -> Result<Self, JournalError> {
-        let state = state.into();
+        Self::open_by(state.into(), schema::open)
+    }
+
+    /// Opens the journal in the state directory to read it only, where it can't be written to. Makes nothing.
+    ///
+    /// # Errors
+    /// Where it can't be read, or only where it can be written to as well.
+    pub fn look(state: impl Into<PathBuf>) -> Result<Self, JournalError> {
+        Self::open_by(state.into(), look::open)
+    }
+
+    fn open_by(
+        state: PathBuf,
+        how: impl FnOnce(&Layout) -> Result<(Connection, String), JournalError>,
+    ) -> Result<Self, JournalError> {
         // SQLite would take the beginning of a relative path for a scheme: `file:…`.
         let folder = std::path::absolute(&state).map_err(|error| {
             fault::io(format!("can't tell where {} is", state.display()), error)
         })?;
         let layout = Layout { folder };
-        let (connection, seat) =
-            schema::open(&layout).map_err(|error| room::told(&layout, error))?;
+        let (connection, seat) = how(&layout).map_err(|error| room::told(&layout, error))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 layout,
@@ -121,12 +137,49 @@ impl SqliteJournal {
     }
 
     /// Whether the state directory holds a journal, for commands that only look and should make nothing.
-    #[must_use]
-    pub fn exists(state: &Path) -> bool {
+    ///
+    /// # Errors
+    /// Where that can't be told: somebody else's directory is not an empty one.
+    pub fn exists(state: &Path) -> Result<bool, JournalError> {
         let layout = Layout {
             folder: state.to_owned(),
         };
-        layout.database().exists() || layout.anchors().exists()
+        let there = |path: &Path| match path.try_exists() {
+            // A file in the place of the directory holds no journal.
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+            there => there,
+        };
+        there(&layout.database())
+            .and_then(|there_is| Ok(there_is || there(&layout.anchors())?))
+            .map_err(|error| {
+                let what = format!("can't look into the state directory {}", state.display());
+                fault::io(what, error)
+            })
+    }
+
+    /// Runs that have an anchor where there is no database at all: it was lost as a whole, and to open the
+    /// journal would make an empty one.
+    ///
+    /// # Errors
+    /// Where the anchors can't be listed.
+    pub fn gone(state: &Path) -> Result<Vec<String>, JournalError> {
+        let layout = Layout {
+            folder: state.to_owned(),
+        };
+        let length = layout.database().metadata().map_or(0, |about| about.len());
+        if length > 0 || !layout.anchors().is_dir() {
+            return Ok(Vec::new());
+        }
+        records::anchored(&layout.anchors(), |_| Ok(true))
+    }
+
+    /// Whether a process drives the run now. Unlike [`drive`](Journal::drive) this needs no right to write.
+    ///
+    /// # Errors
+    /// Where it can't be told.
+    pub fn driven(&self, run: &str) -> Result<bool, JournalError> {
+        name::check(run)?;
+        folder::is_locked(&self.inner.layout.lock(run))
     }
 
     /// Recomputes the chain of a run and compares it with its anchor.

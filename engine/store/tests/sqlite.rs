@@ -291,7 +291,11 @@ async fn a_damaged_block_of_the_anchor_is_made_up_for_and_a_damaged_anchor_is_no
 async fn a_database_that_was_lost_or_replaced_is_noticed() {
     let state = State::new();
     let head = state.run_of(3).await;
+    assert_eq!(SqliteJournal::gone(&state.folder()).unwrap(), [""; 0]);
     fs::remove_file(state.database()).unwrap();
+    assert_eq!(SqliteJournal::gone(&state.folder()).unwrap(), [RUN]);
+    fs::write(state.database(), "").unwrap();
+    assert_eq!(SqliteJournal::gone(&state.folder()).unwrap(), [RUN]);
     let journal = state.open();
     assert_eq!(journal.lost().await.unwrap(), [RUN]);
     let read = journal.read(RUN).await;
@@ -417,6 +421,36 @@ async fn a_file_that_is_no_journal_is_refused_with_a_clear_text() {
     }
 }
 
+/// What is put into a directory that was shared on purpose can be used by whoever shares it.
+#[tokio::test]
+async fn a_state_directory_that_is_shared_stays_so_in_all_that_is_put_into_it() {
+    for (shared, folders, files) in [(0o2770, 0o2770, 0o660), (0o777, 0o777, 0o666)] {
+        let state = State::new();
+        fs::create_dir(state.folder()).unwrap();
+        fs::set_permissions(state.folder(), fs::Permissions::from_mode(shared)).unwrap();
+        state.run_of(2).await;
+        let journal = state.open();
+        let _guard = journal.drive(RUN).await.unwrap();
+        let mode = |name: &str| {
+            let about = fs::metadata(state.folder().join(name)).unwrap();
+            about.permissions().mode() & 0o7777
+        };
+        for folder in ["anchors", "locks"] {
+            assert_eq!(mode(folder), folders, "{folder}");
+        }
+        let (lock, anchor) = (format!("locks/{RUN}.lock"), format!("anchors/{RUN}"));
+        for file in [
+            "journal.db",
+            "journal.db-wal",
+            "journal.db-shm",
+            &anchor,
+            &lock,
+        ] {
+            assert_eq!(mode(file), files, "{file}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_the_user_may_read_the_state_directory() {
     let state = State::new();
@@ -443,7 +477,7 @@ async fn a_state_directory_that_is_a_file_is_a_clear_fault() {
         fault.to_string().contains("can't create the folder"),
         "{fault}"
     );
-    assert!(!SqliteJournal::exists(&state.folder()));
+    assert!(!SqliteJournal::exists(&state.folder()).unwrap());
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ pub(crate) struct Figure {
 /// What came of a value.
 pub(crate) struct Judged {
     pub(crate) status: Status,
+    /// What it is and what is demanded of it, whether it passes or not.
     pub(crate) reason: String,
     pub(crate) measured: Measurement,
 }
@@ -151,9 +152,14 @@ impl Figure {
         // A text has no figure, which isn't for want of data.
         measured.status = status;
         measured.limit = format!("= {wanted}");
+        let reason = if same {
+            format!("{} is {found}", self.name())
+        } else {
+            format!("{} is {found} instead of {wanted}", self.name())
+        };
         Judged {
             status,
-            reason: format!("{} is {found} instead of {wanted}", self.name()),
+            reason,
             measured,
         }
     }
@@ -167,10 +173,10 @@ impl Figure {
         } else {
             Status::Fail
         };
-        let demanded = if within {
-            format!("not in alert ({})", self.bands().words())
-        } else {
-            limits.words()
+        let demanded = match (within, status) {
+            (true, Status::Pass) if limits.is_empty() => format!("which is {band}"),
+            (true, Status::Pass) | (false, _) => format!("must be {}", limits.words()),
+            (true, _) => format!("must be not in alert ({})", self.bands().words()),
         };
         let unit = match self.unit.as_deref() {
             Some(unit) => format!(" {unit}"),
@@ -178,7 +184,7 @@ impl Figure {
         };
         Judged {
             status,
-            reason: format!("{} is {value}{unit}, must be {demanded}", self.name()),
+            reason: format!("{} is {value}{unit}, {demanded}", self.name()),
             measured: self
                 .measured(Some(value), status)
                 .band(if within { band } else { "alert" }),

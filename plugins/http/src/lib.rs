@@ -54,6 +54,8 @@ impl Gate for Http {
 struct Findings {
     failed: Vec<String>,
     unclear: Vec<String>,
+    /// The figures that pass: a verdict that names none of them shows nothing.
+    well: Vec<String>,
     measured: Vec<Measurement>,
 }
 
@@ -73,7 +75,8 @@ impl Findings {
         } else if !self.unclear.is_empty() {
             Verdict::inconclusive(self.unclear.join("; "))
         } else {
-            Verdict::pass(well)
+            let told: Vec<String> = self.well.into_iter().chain([well]).collect();
+            Verdict::pass(told.join("; "))
         };
         self.measured.into_iter().fold(verdict, Verdict::measured)
     }
@@ -95,6 +98,7 @@ impl Http {
         let mut findings = Findings {
             failed: Vec::new(),
             unclear: Vec::new(),
+            well: Vec::new(),
             measured: Vec::new(),
         };
         let code = answer.status();
@@ -162,7 +166,11 @@ impl Http {
         }
         for figure in &self.json {
             let judged = figure.judge(variables, &document);
-            findings.add(judged.status, judged.reason);
+            if judged.status == Status::Pass {
+                findings.well.push(judged.reason);
+            } else {
+                findings.add(judged.status, judged.reason);
+            }
             let mut measured = judged.measured;
             measured.samples = samples;
             findings.measured.push(measured);

@@ -150,6 +150,28 @@ fn a_version_must_be_the_one_that_is_released() {
 }
 
 #[test]
+fn a_verdict_that_passes_tells_its_figures() {
+    let below = json!({ "pointer": "/percent", "name": "errors", "unit": "%", "below": 5 });
+    let verdict = figure(below, json!({ "percent": 1.2 }));
+    assert_eq!(
+        verdict.reason,
+        "errors is 1.2 %, must be < 5; answered 200 within 0 ms"
+    );
+    let bands = json!({ "pointer": "/p", "warn": { "above": 1 }, "alert": { "above": 5 } });
+    let verdict = figure(bands, json!({ "p": 2 }));
+    assert_eq!(
+        verdict.reason,
+        "/p is 2, which is warn; answered 200 within 0 ms"
+    );
+    let version = json!({ "pointer": "/version", "equals": "{version}" });
+    let verdict = figure(version, json!({ "version": "1.4.0" }));
+    assert_eq!(
+        verdict.reason,
+        r#"/version is "1.4.0"; answered 200 within 0 ms"#
+    );
+}
+
+#[test]
 fn equal_numbers_are_equal_however_written() {
     let wanted = json!({ "pointer": "/lag", "equals": 0 });
     assert_eq!(

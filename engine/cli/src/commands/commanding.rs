@@ -9,13 +9,13 @@ use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Clock, Journal, JournalError};
 use phasegate_world::clock::SystemClock;
 
+use super::release;
 use super::run::{Driven, drive_on};
 use crate::args::{self, Driving};
 use crate::console::Console;
-use crate::drive;
 use crate::exit::{Exit, Fault, Outcome};
-use crate::simulated;
 use crate::state::State;
+use crate::{drive, simulated};
 
 /// How long an answer of the engine that drives is waited for, in real time.
 const ANSWER_TIMEOUT: Span = Span::from_secs(60);
@@ -113,15 +113,15 @@ pub(super) async fn give(
                 // Nobody drives: what the run says now is what it will say to the command. Its last record
                 // may be long ago, and what is owed has become due since.
                 if posted.is_none() {
-                    let asked = state.replay(run).await?;
-                    let now = simulated::time(&state.folder).await;
-                    let now = now.unwrap_or_else(|| asked.now());
-                    asked.at(now).may(&who, &command).map_err(|refusal| Fault {
-                        diagnostics: Diagnostic::new(refusal.code, refusal.message)
-                            .hint(refusal.hint)
-                            .into(),
-                        exit: Exit::Refused,
-                    })?;
+                    as_of_now(state, run)
+                        .await?
+                        .may(&who, &command)
+                        .map_err(|refusal| Fault {
+                            diagnostics: Diagnostic::new(refusal.code, refusal.message)
+                                .hint(refusal.hint)
+                                .into(),
+                            exit: Exit::Refused,
+                        })?;
                     let now = SystemClock.now();
                     posted = Some(journal.post(run, now, &who, &command).await?);
                 }
@@ -152,6 +152,17 @@ pub(super) async fn give(
         }
     }
     Err(JournalError::InUse(run.to_owned()).into())
+}
+
+/// The run at the time that it is now in its world: since its last record something may have come due.
+async fn as_of_now(state: &State, run: &str) -> Result<Run, Fault> {
+    let before = state.replay(run).await?;
+    // Where the world has ended the run can't be driven either; that is told by whoever tries.
+    let Ok(note) = simulated::running(&state.folder).await else {
+        return Ok(before);
+    };
+    let world = release::world_at(&note).await?;
+    Ok(before.as_of(world.clock.now()))
 }
 
 /// Waits for the answer of the engine that drives. None where it has left without one.

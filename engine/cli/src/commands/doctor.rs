@@ -127,10 +127,12 @@ fn state(folder: &Path) -> Check {
 
 async fn journal(folder: &Path) -> Check {
     let what = "journal";
-    if !SqliteJournal::exists(folder) {
-        return Check::note(what, "none yet");
+    match SqliteJournal::exists(folder) {
+        Ok(true) => {}
+        Ok(false) => return Check::note(what, "none yet"),
+        Err(error) => return Check::bad(what, &crate::exit::journal(&error)),
     }
-    let state = match State::open(folder) {
+    let state = match State::to_look(folder) {
         Ok(state) => state,
         Err(fault) => return first_of(what, &fault.diagnostics),
     };
@@ -143,13 +145,10 @@ async fn journal(folder: &Path) -> Check {
             return Check::bad(what, &crate::exit::journal(&error));
         }
     }
-    match state.journal.lost().await {
-        Ok(lost) if lost.is_empty() => Check::good(what, format!("{} runs, all whole", runs.len())),
-        Ok(lost) => Check {
-            health: Health::Bad,
-            ..Check::good(what, format!("runs are missing: {}", lost.join(", ")))
-        },
-        Err(error) => Check::bad(what, &crate::exit::journal(&error)),
+    match state.lost().await {
+        Ok(None) => Check::good(what, format!("{} runs, all whole", runs.len())),
+        Ok(Some(lost)) => Check::bad(what, &lost),
+        Err(fault) => first_of(what, &fault.diagnostics),
     }
 }
 
@@ -163,11 +162,12 @@ fn first_of(what: &'static str, faults: &phasegate_core::diagnostic::Diagnostics
 async fn cluster(folder: &Path) -> Check {
     let what = "simulated cluster";
     match simulated::noted(folder) {
-        None => Check::note(what, "none yet; `phasegate run` starts one"),
-        Some(note) if simulated::alive(&note).await => {
+        Err(fault) => Check::bad(what, &fault),
+        Ok(None) => Check::note(what, "none yet; `phasegate run` starts one"),
+        Ok(Some(note)) if simulated::alive(&note).await => {
             Check::good(what, format!("{}, process {}", note.url, note.pid))
         }
-        Some(note) => Check::note(what, format!("{} has ended", note.url)),
+        Ok(Some(note)) => Check::note(what, format!("{} has ended", note.url)),
     }
 }
 

@@ -23,7 +23,7 @@ struct Owed {
 
 /// Lists what is owed, the next first.
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::to_look(folder)?;
     let mut owed = Vec::new();
     for entry in state.runs().await? {
         let run = state.replay(&entry.run).await?;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use phasegate_core::diagnostic::Diagnostics;
+use phasegate_core::diagnostic::{Diagnostics, codes};
 use phasegate_runtime::plugin_ports::Level;
 use phasegate_runtime::ports::{Journal, JournalError};
 use serde::Serialize;
 
-use crate::args::Which;
+use crate::args::Verified;
 use crate::console::Console;
 use crate::exit::{self, Exit, Fault, Outcome, internal};
 use crate::files;
@@ -22,9 +22,10 @@ use crate::stream::{Replay, StreamLine, lines};
 #[serde(rename_all = "camelCase")]
 struct Row {
     run: String,
-    release: String,
-    target: String,
-    created: String,
+    /// These three are none where the run was lost.
+    release: Option<String>,
+    target: Option<String>,
+    created: Option<String>,
     records: u64,
     /// Where it is; none where its journal can't be read.
     state: Option<String>,
@@ -34,7 +35,7 @@ struct Row {
 
 /// Lists the runs, or prints the lines of one.
 pub(super) async fn history(run: Option<&str>, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::to_look(folder)?;
     match run {
         Some(named) => {
             let id = state.find(Some(named)).await?;
@@ -71,7 +72,7 @@ async fn print(state: &State, id: &str, console: &Console) -> Outcome {
 
 /// Prints what the plugins of a run logged.
 pub(super) async fn plugins(named: &str, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::to_look(folder)?;
     let id = state.find(Some(named)).await?;
     let path = runlog::path(&state.folder, &id);
     if !path.exists() {
@@ -94,25 +95,12 @@ pub(super) async fn plugins(named: &str, folder: &Path, console: &Console) -> Ou
             .filter_map(|(name, value)| Some(format!("  {name}={}", value.as_str()?)))
             .collect();
         let (time, level) = (show::moment(logged.time), word(logged.level));
-        console.data(&escaped(&format!(
+        console.data(&show::plain(&format!(
             "{time}  {level:<5}  {}: {}{fields}",
             logged.plugin, logged.message
         )))?;
     }
     Ok(Exit::Succeeded)
-}
-
-/// What a plugin wrote must not move the terminal's cursor.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 const fn word(level: Level) -> &'static str {
@@ -136,14 +124,24 @@ async fn list(state: &State, console: &Console) -> Outcome {
         };
         rows.push(Row {
             run: entry.run,
-            release: entry.release,
-            target: entry.target,
-            created: show::moment(entry.created),
+            release: Some(entry.release),
+            target: Some(entry.target),
+            created: Some(show::moment(entry.created)),
             records: entry.records,
             state: at,
             damaged,
         });
     }
+    let lost = state.journal.lost().await?;
+    rows.extend(lost.into_iter().map(|run| Row {
+        run,
+        release: None,
+        target: None,
+        created: None,
+        records: 0,
+        state: None,
+        damaged: Some(codes::JOURNAL_TAIL_CUT.to_string()),
+    }));
     console.either(&rows, || {
         if rows.is_empty() {
             return "no runs".to_owned();
@@ -156,10 +154,12 @@ async fn list(state: &State, console: &Console) -> Outcome {
                     (None, Some(code)) => format!("damaged ({code})"),
                     (None, None) => "damaged".to_owned(),
                 };
-                format!(
-                    "{:<widest$}  {}  {}  {at}",
-                    row.run, row.created, row.target
-                )
+                match (&row.created, &row.target) {
+                    (Some(created), Some(target)) => {
+                        format!("{:<widest$}  {created}  {target}  {at}", row.run)
+                    }
+                    _ => format!("{:<widest$}  lost: only its anchor is there  {at}", row.run),
+                }
             })
             .collect::<Vec<_>>()
             .join("\n")
@@ -178,8 +178,8 @@ struct Whole {
 }
 
 /// Recomputes the chain of one run, or of all.
-pub(super) async fn verify(args: &Which, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) -> Outcome {
+    let state = State::to_look(folder)?;
     let runs = match &args.run {
         // A run that was lost is in no list, and is still asked about by its name.
         Some(named) => vec![state.find(Some(named)).await.unwrap_or(named.clone())],

@@ -141,6 +141,15 @@ async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
 
 /// Lets go of a target. An engine that drives it is protected: its lease can't be had.
 async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outcome {
+    if args.reason.trim().is_empty() {
+        return Err(
+            Diagnostic::new(codes::INVALID_VALUE, "a lock is broken for a reason")
+                .expected("--reason with the reason in words")
+                .found("nothing")
+                .hint("say how you know that nothing drives the run")
+                .into(),
+        );
+    }
     let target = target_of(&args.target)?;
     let world = world_of(folder).await?;
     let state = State::open(folder)?;

@@ -45,6 +45,16 @@ pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Given, Fault> {
     let bytes = files::read(file)?;
     let loaded = release::load(file, &bytes, &overrides, &builtin::NAMES)?;
     let policy = match &inputs.policy {
+        // To go on without one would lift what the policy demands.
+        Some(file) if file.is_empty() => {
+            return Err(
+                Diagnostic::new(codes::FILE_UNREADABLE, "the policy's name is empty")
+                    .expected("a file, by --policy or PHASEGATE_POLICY")
+                    .found("nothing")
+                    .hint("unset PHASEGATE_POLICY where no policy is to hold")
+                    .into(),
+            );
+        }
         Some(file) => policy::load(file, &files::read(file)?)?.policy,
         None => Policy::default(),
     };

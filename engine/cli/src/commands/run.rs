@@ -52,6 +52,7 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     };
     let given = release::load(&args.file, &inputs)?;
     release::check(&given).await?;
+    State::to_begin(folder).await?;
     let mut world = release::world(&given, folder, console).await?;
     let log = RunLog::new(world.clock.clone());
     world.log = log.clone();

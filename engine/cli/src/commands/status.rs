@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use phasegate_core::diagnostic::Diagnostic;
 use phasegate_core::event::Identity;
 use phasegate_core::plan::Subject;
 use phasegate_core::run::{
-    Approval, Attestation, Cause, GateView, Obligation, Run, State as RunState, StepView, Stuck,
+    Answer, Approval, Attestation, Cause, GateView, Obligation, Run, State as RunState, StepView,
+    Stuck, TakenOver, TrafficView,
 };
 use phasegate_core::time::Span;
 use phasegate_core::workload::Observation;
@@ -43,13 +45,17 @@ struct View<'a> {
     ended_at: Option<String>,
     steps: Vec<StepView>,
     observation: Option<&'a Observation>,
+    traffic: Option<TrafficView<'a>>,
     soak: Option<Soak>,
     gates: Vec<GateView>,
     cause: Option<&'a Cause>,
     stuck: Option<&'a Stuck>,
+    taken_over: Option<&'a TakenOver>,
     approvals: &'a [Approval],
     attestations: &'a [Attestation],
     obligations: &'a [Obligation],
+    /// What moves it on, where it waits for people on its way forward.
+    answer: Option<Answer>,
     /// What people are to do, and by which command.
     next: Vec<String>,
     abort_would: String,
@@ -85,23 +91,26 @@ fn view(seen: &Seen) -> View<'_> {
         ended_at: run.ended_at().map(|at| at.to_string()),
         steps: run.steps(),
         observation: run.observation(),
+        traffic: run.traffic(),
         soak: run
             .soak()
             .map(|(measured, wanted)| Soak { measured, wanted }),
         gates: run.gates(),
         cause: run.cause(),
         stuck: run.stuck_now(),
+        taken_over: run.taken_over(),
         approvals: run.approvals(),
         attestations: run.attestations(),
         obligations: run.obligations(),
+        answer: awake.answer_awaited(),
         next: show::awaited(run, awake, *driven),
         abort_would: run.abort_would(),
     }
 }
 
-/// Shows a run, or all unfinished ones. Exits 0 whatever it finds: to look is what was asked for.
+/// Shows a run, or all unfinished ones. Exits 0 whatever state it finds them in: to look is what was asked for.
 pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::to_look(folder)?;
     let runs = match &args.run {
         Some(named) => {
             let id = state.find(Some(named)).await?;
@@ -109,9 +118,13 @@ pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Ou
         }
         None => state.unfinished().await?,
     };
+    let lost = match &args.run {
+        Some(_) => None,
+        None => state.lost().await?,
+    };
     let mut seen = Vec::new();
     for run in runs {
-        let driven = is_driven(&state, run.id()).await;
+        let driven = is_driven(&state, run.id());
         let awake = match run.state() {
             RunState::Interrupted => state.awake(run.id()).await?,
             _ => run.clone(),
@@ -124,9 +137,9 @@ pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Ou
             (true, [one]) => console.document(one)?,
             _ => console.document(&views)?,
         }
-        return Ok(Exit::Succeeded);
+        return told(lost);
     }
-    if seen.is_empty() {
+    if seen.is_empty() && lost.is_none() {
         console.data("no unfinished runs; `phasegate history` lists the others")?;
         return Ok(Exit::Succeeded);
     }
@@ -135,18 +148,29 @@ pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Ou
         .iter()
         .map(|seen| show::run(&seen.run, &seen.awake, seen.driven, marks))
         .collect();
-    console.data(&texts.join("\n\n"))?;
-    Ok(Exit::Succeeded)
+    if !texts.is_empty() {
+        console.data(&texts.join("\n\n"))?;
+    }
+    told(lost)
+}
+
+/// Runs that were lost are no less under way for it: they are told of behind those that are there.
+fn told(lost: Option<Diagnostic>) -> Outcome {
+    match lost {
+        Some(lost) => Err(lost.into()),
+        None => Ok(Exit::Succeeded),
+    }
 }
 
 /// Whether an engine drives the run now.
-pub(super) async fn is_driven(state: &State, run: &str) -> bool {
-    state.journal.drive(run).await.is_err()
+pub(super) fn is_driven(state: &State, run: &str) -> bool {
+    // Where it can't be told somebody may: to say that nobody does would invite a second engine.
+    state.journal.driven(run).unwrap_or(true)
 }
 
 /// Follows a run that another process drives, and exits as the run does.
 pub(super) async fn watch(args: &Which, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::to_look(folder)?;
     let id = state.find(args.run.as_deref()).await?;
     let mut progress = Progress::new(console);
     let followed = follow(&state, &id, &mut progress).await;
@@ -179,7 +203,7 @@ async fn follow(state: &State, id: &str, progress: &mut Progress) -> Result<Run,
         };
         seen = records.len();
         if let Some(run) = replay.run() {
-            let left = quiet >= QUIET_LOOKS && !is_driven(state, id).await;
+            let left = quiet >= QUIET_LOOKS && !is_driven(state, id);
             if run.resting() || left {
                 return Ok(run.clone());
             }

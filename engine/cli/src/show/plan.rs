@@ -30,8 +30,8 @@ pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
         &mut text,
         "aims at",
         &format!(
-            "{} in all; people are called when a write was refused {} times more, or stable is not ready in {}",
-            policy.target, policy.retries, policy.step_timeout
+            "{} in all; people are called where a step takes longer than {}, or a write is refused {} times more",
+            policy.target, policy.step_timeout, policy.retries
         ),
     );
     text.push_str("\nplugins\n");

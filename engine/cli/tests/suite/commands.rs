@@ -184,3 +184,38 @@ fn a_state_directory_without_runs_says_so() {
     }
     assert!(!desk.state().exists(), "to look makes nothing");
 }
+
+#[test]
+fn a_note_of_the_cluster_that_cannot_be_read_is_not_taken_for_none() {
+    let desk = Desk::quick();
+    desk.run(&["plan", "release.yaml"]).expect(0);
+    let path = desk.state().join("simulated.json");
+    let note = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &note[..note.len() / 2]).unwrap();
+    for command in ["plan", "run"] {
+        desk.run(&[command, "release.yaml"]).refused(2, "PG0507");
+    }
+    let doctor = desk.run(&["doctor"]).expect(3);
+    assert!(
+        doctor.stdout.contains("simulated.json"),
+        "{}",
+        doctor.stdout
+    );
+    fs::write(&path, note).unwrap();
+    desk.run(&["plan", "release.yaml"]).expect(0);
+}
+
+#[test]
+fn a_lock_is_not_broken_without_a_reason_nor_an_empty_policy_taken_for_none() {
+    let desk = Desk::quick();
+    desk.run(&["lock", "break", "release.yaml", "--reason", " "])
+        .refused(2, "PG0118");
+    let mut validate = desk.command(&["plan", "release.yaml"]);
+    validate.env("PHASEGATE_POLICY", "");
+    let ended = crate::desk::Ended::of(validate.output().unwrap()).refused(2, "PG0101");
+    assert!(
+        ended.stderr.contains("PHASEGATE_POLICY"),
+        "{}",
+        ended.stderr
+    );
+}

@@ -131,3 +131,58 @@ fn something_else_in_the_place_of_a_journal_is_not_touched() {
         text
     );
 }
+
+/// The anchors know of runs that the database doesn't have any more.
+#[test]
+fn runs_that_were_lost_are_missed_by_every_command() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let run = desk.only_run();
+    let lose = |state: &Path, how: usize| {
+        let database = state.join("journal.db");
+        match how {
+            0 => fs::remove_file(database).unwrap(),
+            1 => fs::write(database, "").unwrap(),
+            _ => {
+                let connection = Connection::open(database).unwrap();
+                connection
+                    .execute_batch("DELETE FROM records; DELETE FROM inbox; DELETE FROM runs")
+                    .unwrap();
+            }
+        }
+    };
+    for how in 0..3 {
+        let state = desk.path(&format!("lost-{how}"));
+        copy(&desk.state(), &state);
+        lose(&state, how);
+        let at = ["--state", state.to_str().unwrap()];
+        for arguments in [
+            &["status"][..],
+            &["status", &run],
+            &["history", "verify"],
+            &["history", &run],
+            &["resume"],
+            &["abort"],
+            &["rollback", &run],
+            &["run", "release.yaml"],
+        ] {
+            let ended = desk.run(&[arguments, &at].concat()).refused(2, "PG0501");
+            assert!(
+                ended.stderr.contains(&run),
+                "{arguments:?}:\n{}",
+                ended.stderr
+            );
+        }
+        let list = desk.run(&[&["history"][..], &at].concat());
+        let said = format!("{}{}", list.stdout, list.stderr);
+        assert!(said.contains("PG0501") && said.contains(&run), "{said}");
+        let doctor = desk.run(&[&["doctor"][..], &at].concat()).expect(3);
+        assert!(doctor.stdout.contains("PG0501"), "{}", doctor.stdout);
+        let made = fs::metadata(state.join("journal.db")).map_or(0, |about| about.len());
+        assert!(
+            how == 2 || made == 0,
+            "an empty journal was put in its place"
+        );
+        fs::remove_file(state.join("simulated.json")).unwrap();
+    }
+}

@@ -10,6 +10,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod awaited;
 mod bad_input;
 mod claims;
 mod commands;
@@ -19,6 +20,7 @@ mod full;
 mod journal;
 mod report;
 mod runs;
+mod shared;
 mod stream;
 
 #[path = "../../../store/tests/support/small_disk.rs"]

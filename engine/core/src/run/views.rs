@@ -103,6 +103,13 @@ impl Run {
         self.now
     }
 
+    /// The same run some time after its last record, for asking what it would take then.
+    #[must_use]
+    pub fn as_of(mut self, now: Timestamp) -> Self {
+        self.now = self.now.max(now);
+        self
+    }
+
     /// When it ended.
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {
@@ -136,13 +143,6 @@ impl Run {
     /// The places in the plan of the workloads whose targets it holds.
     pub fn held(&self) -> impl Iterator<Item = usize> + '_ {
         self.claimed.iter().copied()
-    }
-
-    /// The run at a later time than its last record's, to ask what may be done then. Nothing is taken in.
-    #[must_use]
-    pub fn at(mut self, now: Timestamp) -> Self {
-        self.now = self.now.max(now);
-        self
     }
 
     /// The places in the plan of the workloads whose targets it gave up letting go of: its claim may be there still.

@@ -233,7 +233,7 @@ pub struct RollbackFloors {
     /// The way back may not aim at taking longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_target: Option<Span>,
-    /// A step of it must be tried again at least this often before people are called.
+    /// A write that is refused must be tried again at least this often before people are called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_retries: Option<u32>,
 }

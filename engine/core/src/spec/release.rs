@@ -260,9 +260,9 @@ impl NotifyEvent {
 pub struct Rollback {
     /// How long the way back should take. The report says whether it did; nothing is cut off.
     pub target: Span,
-    /// How long stable may take to become ready, and traffic to follow, before people are called.
+    /// How long one step of it may take before people are called.
     pub step_timeout: Span,
-    /// How often a write that was refused is tried again before people are called.
+    /// How often a write that is refused is tried again, after 1, 2, 4 … seconds, before people are called.
     pub retries: u32,
 }
 

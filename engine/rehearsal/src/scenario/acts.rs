@@ -91,6 +91,8 @@ pub enum Deed {
         /// The patch.
         merge: Value,
     },
+    /// Somebody else creates an object, as they would write it down.
+    Create(Value),
     /// A second run of the same release begins.
     SecondRun,
 }

@@ -142,6 +142,9 @@ impl Held {
             .mode(0o600)
             .open(path(folder, run))
             .map_err(|error| fault("create", run, error))?;
+        crate::rights::Rights::within(folder)
+            .give(&file)
+            .map_err(|error| fault("share", run, error))?;
         let held = Self::hold(file, run)?;
         if !held.is_at(&path(folder, run)) {
             // Whoever made the file has taken it away again in the meantime.

@@ -1,13 +1,14 @@
 //! The state directory.
 //!
 //! ```text
-//! STATE/            0700
-//!   journal.db      0600, and SQLite's log (-wal) and index of it (-shm) beside it
+//! STATE/            0700, where it is made here
+//!   journal.db      0600, or as `crate::rights` has it; and SQLite's log (-wal) and index of it (-shm) beside it
 //!   anchors/RUN     where the journal of RUN ends
 //!   locks/RUN.lock  held by the process that drives RUN
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::fault;
+use crate::rights::Rights;
 
 /// Where things are in a state directory.
 #[derive(Clone, Debug)]
@@ -38,25 +40,26 @@ impl Layout {
     }
 
     pub(super) fn lock(&self, name: &str) -> PathBuf {
-        self.folder.join("locks").join(format!("{name}.lock"))
+        self.locks().join(format!("{name}.lock"))
     }
 
-    /// Makes what is missing, for this user alone.
+    fn locks(&self) -> PathBuf {
+        self.folder.join("locks")
+    }
+
+    /// Makes what is missing: the state directory for this user alone, the rest with the directory's rights.
     pub(super) fn make(&self) -> Result<(), JournalError> {
         let made: Vec<&Path> = self
             .folder
             .ancestors()
             .take_while(|folder| !folder.exists())
             .collect();
-        for folder in [
-            self.folder.clone(),
-            self.anchors(),
-            self.folder.join("locks"),
-        ] {
+        let within = [self.anchors(), self.locks()];
+        for folder in [&self.folder].into_iter().chain(&within) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(&folder)
+                .create(folder)
                 .map_err(|error| {
                     fault::io(
                         format!("can't create the folder {}", folder.display()),
@@ -64,8 +67,14 @@ impl Layout {
                     )
                 })?;
         }
+        let rights = Rights::within(&self.folder);
+        for folder in &within {
+            rights
+                .give_to(folder)
+                .map_err(|error| fault::io(format!("can't share {}", folder.display()), error))?;
+        }
         // SQLite gives its own files the rights of this one.
-        private(&self.database())?;
+        shared(&self.database())?;
         // What was made is there after a power cut only once the folder that names it is on disk.
         let named = [
             self.folder.as_path(),
@@ -85,8 +94,8 @@ impl Layout {
     }
 }
 
-/// Opens a file that only this user may read, or makes it.
-fn private(path: &Path) -> Result<File, JournalError> {
+/// Opens a file, or makes it with the rights of its folder.
+fn shared(path: &Path) -> Result<File, JournalError> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -94,12 +103,32 @@ fn private(path: &Path) -> Result<File, JournalError> {
         .truncate(false)
         .mode(0o600)
         .open(path)
+        .and_then(|file| {
+            let folder = path.parent().unwrap_or(path);
+            Rights::within(folder).give(&file)?;
+            Ok(file)
+        })
         .map_err(|error| fault::io(format!("can't open {}", path.display()), error))
+}
+
+/// Whether another process has the lock; nothing is made, and nobody is kept from it for long.
+pub(super) fn is_locked(path: &Path) -> Result<bool, JournalError> {
+    let failed = |error| fault::io(format!("can't look at {}", path.display()), error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(failed(error.into())),
+    }
 }
 
 /// Takes a lock that the death of the process frees; none where another process has it.
 pub(super) fn try_lock(path: &Path) -> Result<Option<File>, JournalError> {
-    let file = private(path)?;
+    let file = shared(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK) => Ok(None),

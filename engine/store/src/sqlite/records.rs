@@ -1,5 +1,7 @@
 //! Runs and their records: reading them.
 
+use std::path::Path;
+
 use phasegate_core::event::Record;
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, JournalError, RunEntry};
@@ -78,24 +80,33 @@ pub(super) fn runs(inner: &Inner, limit: usize) -> Result<Vec<RunEntry>, Journal
 /// Names of runs that are anchored but not in the database.
 pub(super) fn lost(inner: &Inner) -> Result<Vec<String>, JournalError> {
     let connection = inner.connection();
-    let folder = inner.layout.anchors();
-    let files = std::fs::read_dir(&folder)
+    anchored(&inner.layout.anchors(), |run| {
+        Ok(find(&connection, run)?.is_none())
+    })
+}
+
+/// Names of runs of which an anchor says that there were records, as far as they are `wanted`.
+pub(super) fn anchored(
+    folder: &Path,
+    wanted: impl Fn(&str) -> Result<bool, JournalError>,
+) -> Result<Vec<String>, JournalError> {
+    let files = std::fs::read_dir(folder)
         .map_err(|error| fault::io(format!("can't list {}", folder.display()), error))?;
-    let mut lost = Vec::new();
+    let mut runs = Vec::new();
     for file in files.flatten() {
         let Ok(run) = file.file_name().into_string() else {
             continue;
         };
-        if lost.len() >= MAX_RUNS_LISTED || name::check(&run).is_err() {
+        if runs.len() >= MAX_RUNS_LISTED || name::check(&run).is_err() {
             continue;
         }
-        let anchored = anchor::read(&folder, &run)?.and_then(|anchor| anchor.head());
-        if anchored.is_some_and(|head| head.seq > 0) && find(&connection, &run)?.is_none() {
-            lost.push(run);
+        let head = anchor::read(folder, &run)?.and_then(|anchor| anchor.head());
+        if head.is_some_and(|head| head.seq > 0) && wanted(&run)? {
+            runs.push(run);
         }
     }
-    lost.sort();
-    Ok(lost)
+    runs.sort();
+    Ok(runs)
 }
 
 /// The number of a run, for the tables that refer to it.

@@ -109,7 +109,8 @@ pub(super) fn open(layout: &Layout) -> Result<(Connection, String), JournalError
     Ok((connection, seat))
 }
 
-fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
+/// What holds for every connection, however it is opened.
+pub(super) fn bounds(connection: &Connection) -> Result<(), JournalError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fault::sql)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // A damaged length doesn't make it load a giant.
@@ -120,6 +121,21 @@ fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(fault::sql)?;
+    Ok(())
+}
+
+/// Nothing that a damaged or forged database holds is taken on trust.
+pub(super) fn distrust(connection: &Connection) -> Result<(), JournalError> {
+    for (name, value) in [("trusted_schema", "OFF"), ("cell_size_check", "ON")] {
+        connection
+            .pragma_update(None, name, value)
+            .map_err(fault::sql)?;
+    }
+    Ok(())
+}
+
+fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
+    bounds(connection)?;
     if version(connection)? == Version::None {
         let mode: String = connection
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
@@ -130,16 +146,12 @@ fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
             ));
         }
     }
-    for (name, value) in [
-        ("synchronous", "FULL"),
-        ("foreign_keys", "ON"),
-        ("trusted_schema", "OFF"),
-        ("cell_size_check", "ON"),
-    ] {
+    for (name, value) in [("synchronous", "FULL"), ("foreign_keys", "ON")] {
         connection
             .pragma_update(None, name, value)
             .map_err(fault::sql)?;
     }
+    distrust(connection)?;
     connection
         .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
         .map_err(fault::sql)?;
@@ -196,14 +208,14 @@ fn from_before(make: &Connection) -> Result<(), JournalError> {
 
 /// Whose tables a database has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     None,
     Before,
     This,
 }
 
 /// Whose tables are there; an error where they are of a later engine or of something else.
-fn version(connection: &Connection) -> Result<Version, JournalError> {
+pub(super) fn version(connection: &Connection) -> Result<Version, JournalError> {
     let pragma = |name: &str| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
@@ -229,7 +241,7 @@ fn version(connection: &Connection) -> Result<Version, JournalError> {
 }
 
 /// The id that was made with the tables, and which folder they are in: a copy of a state directory is another seat.
-fn seat(layout: &Layout, connection: &Connection) -> Result<String, JournalError> {
+pub(super) fn seat(layout: &Layout, connection: &Connection) -> Result<String, JournalError> {
     let id: String = connection
         .query_row("SELECT value FROM meta WHERE name = 'seat'", [], |row| {
             row.get(0)

@@ -60,10 +60,12 @@ impl SmallDisk {
         self.place.path()
     }
 
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
     fn filler(&self) -> PathBuf {
         self.path().join("filler")
     }
 
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
     /// Fills it but for so many blocks of 4 KiB.
     pub(crate) fn fill_but(&self, blocks: usize) {
         let mut file = File::create(self.filler()).unwrap();
@@ -102,7 +104,25 @@ impl SmallDisk {
         }
     }
 
+    /// Lets nobody write to it from now on.
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub(crate) fn only_read(&self) {
+        // A process that was told to end keeps its files open for a moment.
+        for _ in 0..100 {
+            let done = Command::new("mount")
+                .args(["-o", "remount,ro"])
+                .arg(self.path())
+                .output();
+            if done.unwrap().status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("the disk can't be made read-only");
+    }
+
     /// Makes room again.
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
     pub(crate) fn free(&self) {
         let filler = self.filler();
         if filler.is_dir() {

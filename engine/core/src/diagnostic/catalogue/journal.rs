@@ -39,10 +39,10 @@ codes! {
     example: "phasegate history --state DIR";
     JOURNAL_UNREADABLE = 507,
     title: "Journal can't be read",
-    means: "The journal's file is not what it should be: not a database, or one without the tables of a journal.",
-    cause: "Another file of the same name, missing rights, or a damaged disk.",
-    fix: "Check `--state`; restore the directory from a backup if it is damaged.",
-    example: "phasegate history --state DIR";
+    means: "The journal can't be used: its file is not a database, or one without the tables of a journal, or the account that asks may not read or write it.",
+    cause: "Another file of the same name, a state directory of another account, or a damaged disk.",
+    fix: "Check `--state`; restore the directory from a backup if it is damaged. A state directory is its maker's alone unless it was shared: people of one group share a directory that the group may write to and that hands its group on, as in the example. What is put into it later is shared like it; for what is in it already, give the group the rights with `chmod -R g+rwX`.",
+    example: "mkdir DIR && chgrp deployers DIR && chmod 2770 DIR\nphasegate history --state DIR";
     DISK_FULL = 508,
     title: "Disk is full",
     means: "A file could not be written, since its disk or the user's quota on it is used up. What was written of it was taken away again.",

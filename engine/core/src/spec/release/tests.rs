@@ -322,6 +322,13 @@ fn impossible_numbers_are_refused() {
         number,
         "scale: 0",
     );
+    // More than a simulated cluster takes.
+    refused(
+        "{simulated: {}}",
+        "{simulated: {scale: 100001}}",
+        number,
+        "scale: 100001",
+    );
     refused("after: 48h", "after: 9999d", number, "after: 9999d");
     refused("check: [pods]", "check: []", number, "check: []");
     refused("roles: [owner]", "roles: []", number, "roles: []");
