@@ -91,7 +91,7 @@ fn run(engine: &Path, state: &Path, cache: &Path) -> anyhow::Result<f64> {
         .spawn()
         .context("can't start the engine")?;
     let peak = watched(child);
-    if let Some(cluster) = simulated::noted(state) {
+    if let Ok(Some(cluster)) = simulated::noted(state) {
         // It would go on for half an hour. One that has ended already is as well.
         let _ = Command::new("kill").arg(cluster.pid.to_string()).status();
     }

@@ -472,6 +472,13 @@ pub struct Rehearse {
     /// Everything random follows from it. The same seed gives the same transcript.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Try every point of failure, each by itself and again on every way back. Ends with 0 where nothing broke,
+    /// however the runs ended, and with 1 where something did
+    #[arg(long, conflicts_with = "report")]
+    pub explore: bool,
+    /// At most so many cases of an exploration; every kind of them is kept for as long as there is room.
+    #[arg(long, value_name = "N", requires = "explore")]
+    pub limit: Option<usize>,
     /// Write a report of the rehearsed run, however it ends.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

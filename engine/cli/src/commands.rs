@@ -4,6 +4,7 @@ mod about;
 mod commanding;
 mod doctor;
 mod due;
+mod explore;
 mod history;
 mod init;
 mod lock;

@@ -12,6 +12,7 @@ pub mod compose;
 pub mod console;
 mod drive;
 pub mod exit;
+pub mod explore;
 pub mod files;
 mod live;
 pub mod plugins;

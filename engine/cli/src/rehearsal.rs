@@ -11,7 +11,9 @@ use phasegate_rehearsal::network::Network;
 use phasegate_rehearsal::rehearse::{self, Rehearsal, Stage};
 use phasegate_rehearsal::scenario::Scenario;
 use phasegate_rehearsal::server::{ClusterService, SharedCluster, VirtualClock};
+use phasegate_rehearsal::trouble::Trouble;
 use phasegate_rehearsal::web::Web;
+use phasegate_runtime::engine::Engine;
 use phasegate_runtime::plugin_ports::{CompiledCache, Credentials};
 use phasegate_runtime::ports::Component;
 use phasegate_store::memory::MemoryJournal;
@@ -20,6 +22,7 @@ use phasegate_world::connect;
 use crate::compose::{World, narrowed};
 
 /// What a rehearsal is played with.
+#[derive(Clone)]
 pub struct Inputs<'a> {
     /// The release.
     pub loaded: &'a Loaded,
@@ -37,6 +40,18 @@ pub struct Inputs<'a> {
     pub seed: u64,
 }
 
+/// Makes another engine of one: with other ports.
+pub type Remake<'a> = &'a (dyn Fn(Engine) -> Engine + Sync);
+
+/// What stands between the engine and the simulated world.
+#[derive(Clone, Default)]
+pub struct Between<'a> {
+    /// What goes wrong at the ports.
+    pub trouble: Option<Arc<Trouble>>,
+    /// What is made of the engine before: to see that its faults are found.
+    pub remake: Option<Remake<'a>>,
+}
+
 /// Plays a rehearsal, on a runtime of its own whose time is virtual. Must not be called from within another runtime.
 ///
 /// # Errors
@@ -50,15 +65,31 @@ pub fn play(inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
 /// # Errors
 /// As [`play`].
 pub fn play_in(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+    play_with(workshop, inputs, Between::default())
+}
+
+/// As [`play_in`], with something between the engine and its world.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_with(
+    workshop: Option<&Workshop>,
+    inputs: Inputs<'_>,
+    between: Between<'_>,
+) -> Result<Rehearsal, Diagnostic> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .map_err(|error| Diagnostic::new(codes::INTERNAL, "no async runtime").caused_by(&error))?;
-    runtime.block_on(stage(workshop, inputs))
+    runtime.block_on(stage(workshop, inputs, between))
 }
 
-async fn stage(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehearsal, Diagnostic> {
+async fn stage(
+    workshop: Option<&Workshop>,
+    inputs: Inputs<'_>,
+    between: Between<'_>,
+) -> Result<Rehearsal, Diagnostic> {
     let clock = Arc::new(VirtualClock::starting_at(inputs.scenario.start()));
     let cluster = SharedCluster::new(inputs.scenario.cluster(inputs.seed)?, clock.clone());
     let network = Network::new(cluster.clone(), Web::new(inputs.scenario));
@@ -88,8 +119,12 @@ async fn stage(workshop: Option<&Workshop>, inputs: Inputs<'_>) -> Result<Rehear
         scenario: inputs.scenario,
         cluster,
         network,
-        engine: parts.engine,
+        engine: match between.remake {
+            Some(remake) => remake(parts.engine),
+            None => parts.engine,
+        },
         elsewhere: Arc::new(MemoryJournal::new("elsewhere")),
+        trouble: between.trouble,
     };
     Ok(rehearse::play(stage).await)
 }

@@ -4,6 +4,7 @@
 //! clients in this process and in others talk to it.
 
 pub mod cluster;
+pub mod explore;
 pub mod misfortune;
 pub mod network;
 pub mod observer;
@@ -11,5 +12,7 @@ pub mod rehearse;
 pub mod scenario;
 pub mod server;
 pub mod story;
+pub mod trouble;
+pub mod troubled;
 pub mod web;
 pub mod witness;

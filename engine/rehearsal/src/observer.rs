@@ -42,7 +42,7 @@ pub struct Evidence<'a> {
     pub before: &'a Snapshot,
     /// The target after.
     pub after: &'a Snapshot,
-    /// Whether a claim is left on the target.
+    /// Whether a claim is left on the target of which the run does not say so.
     pub claimed: bool,
     /// The Service in front of the target.
     pub service: Option<&'a str>,

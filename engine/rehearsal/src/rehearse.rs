@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
 use crate::cluster::{Info, Kind, LoggedRequest, Picture, Request, Stream};
+use crate::explore;
 use crate::misfortune::{Fate, FatedCluster, FatedJournal, FaultyPlugins, MAX_RECORDS};
 use crate::network::Network;
 use crate::observer::{self, Evidence, Order, Snapshot};
@@ -26,8 +27,14 @@ use crate::scenario::Scenario;
 use crate::scenario::acts::{Act, DeathPoint, Deed, Drift};
 use crate::server::SharedCluster;
 use crate::story::{Source, Story};
+use crate::trouble::Trouble;
+use crate::troubled::troubled;
 use crate::web::Exchange;
 use crate::witness::Witness;
+
+mod rescue;
+
+use rescue::{DECIDED, RESUMED, abort};
 
 /// The run's id in a rehearsal.
 pub const RUN: &str = "rehearsal";
@@ -54,6 +61,8 @@ pub struct Stage<'a> {
     pub engine: Engine,
     /// Another, empty journal, for a second run that somebody begins elsewhere.
     pub elsewhere: Arc<dyn Journal>,
+    /// What goes wrong at the ports, where that is explored.
+    pub trouble: Option<Arc<Trouble>>,
 }
 
 impl Stage<'_> {
@@ -95,6 +104,7 @@ struct Desk {
     due: Vec<(Timestamp, Act)>,
     /// Acts that wait for a line.
     waiting: Vec<Act>,
+    /// The run as the last engine left it, where one did.
     run: Option<Run>,
     /// The number of the last record that was told.
     told: u64,
@@ -122,6 +132,9 @@ fn lock(desk: &SharedDesk) -> MutexGuard<'_, Desk> {
 struct Teller {
     desk: SharedDesk,
     news: Arc<Notify>,
+    trouble: Option<Arc<Trouble>>,
+    /// Whether somebody has to decide where trouble looks like the work of others.
+    decides: bool,
 }
 
 impl Observer for Teller {
@@ -152,7 +165,16 @@ impl Observer for Teller {
                 desk.waiting.push(act);
             }
         }
-        desk.run = Some(run.clone());
+        if let Some(trouble) = &self.trouble
+            && trouble.recorded(seq, record, run)
+        {
+            desk.due.push((record.at, abort("it is rehearsed")));
+        }
+        if self.decides && run.said().iter().any(|line| line.kind == "drift") {
+            let at = record.at.plus(DECIDED);
+            desk.due
+                .push((at, abort("nobody knows who changed the target")));
+        }
         drop(desk);
         self.news.notify_one();
     }
@@ -220,6 +242,10 @@ impl<'a> Player<'a> {
             },
             journal: Arc::new(journal),
             leases: stage.engine.leases.clone(),
+        };
+        let engine = match &stage.trouble {
+            Some(trouble) => troubled(&engine, trouble, &fate),
+            None => engine,
         };
         let workload = stage.first_workload();
         let deployment = workload.map_or("", |workload| &workload.deployment);
@@ -297,6 +323,7 @@ impl<'a> Player<'a> {
     async fn lives(&self, plan: &Plan, by: &Identity) -> Option<String> {
         let mut deaths: VecDeque<_> = self.stage.scenario.deaths.iter().cloned().collect();
         let mut first = true;
+        let mut left = 0;
         for life in 1..=MAX_LIVES {
             let death = deaths.front().cloned();
             self.fate
@@ -311,8 +338,8 @@ impl<'a> Player<'a> {
                 )
                 .await;
             first = false;
-            let left = std::mem::take(&mut lock(&self.desk).left);
-            for (id, who) in left {
+            let unheard = std::mem::take(&mut lock(&self.desk).left);
+            for (id, who) in unheard {
                 self.tell_refusal(id, &who).await;
             }
             match came {
@@ -322,21 +349,33 @@ impl<'a> Player<'a> {
                     return Some(text);
                 }
                 Came::Died => {
-                    let death = deaths.pop_front();
+                    let troubled = self.trouble().is_some_and(|trouble| trouble.has_killed());
+                    let death = if troubled { None } else { deaths.pop_front() };
+                    let pause = match &death {
+                        _ if troubled => RESUMED,
+                        Some(death) => death.resume_after,
+                        None => Span::ZERO,
+                    };
                     self.tell_the_last().await;
                     self.tell(Source::Stage, "the engine dies");
-                    let pause = death.map_or(Span::ZERO, |death| death.resume_after);
                     self.nobody_drives(plan, self.now().plus(pause)).await;
                     first = self.stage.engine.journal.read(RUN).await.is_err();
                 }
                 Came::Failed(error) => {
                     let (what, text) = trouble_in_words(&error);
                     self.tell(Source::Stage, format!("{what}: {text}"));
-                    return Some(text);
+                    if !self.returns(&mut left).await {
+                        return Some(text);
+                    }
+                    first = self.stage.engine.journal.read(RUN).await.is_err();
                 }
-                Came::Left(Left::Interrupted) => return None,
+                Came::Left(Left::Interrupted) => {
+                    if !self.returns(&mut left).await {
+                        return None;
+                    }
+                }
                 Came::Left(Left::Resting | Left::Waiting) => {
-                    if !self.act_after_the_end(plan).await {
+                    if !self.act_after_the_end(plan).await && !self.rescued(plan).await {
                         return None;
                     }
                 }
@@ -350,10 +389,7 @@ impl<'a> Player<'a> {
         let Ok((records, _)) = self.stage.engine.journal.read(RUN).await else {
             return;
         };
-        let mut teller = Teller {
-            desk: self.desk.clone(),
-            news: self.news.clone(),
-        };
+        let mut teller = self.teller();
         let told = lock(&self.desk).told;
         for (seq, record) in (1..).zip(&records) {
             let upto = usize::try_from(seq).unwrap_or(usize::MAX);
@@ -374,16 +410,14 @@ impl<'a> Player<'a> {
         first: bool,
         death: Option<&DeathPoint>,
     ) -> Came {
+        lock(&self.desk).run = None;
         let (nudge, nudges) = mpsc::channel(16);
         let options = Options {
             engine: format!("engine-{life}"),
             leave_when_waiting: false,
             inbox_poll: Span::from_secs(60),
         };
-        let mut teller = Teller {
-            desk: self.desk.clone(),
-            news: self.news.clone(),
-        };
+        let mut teller = self.teller();
         let drive = async {
             if first {
                 self.engine
@@ -408,7 +442,10 @@ impl<'a> Player<'a> {
             () = timed => Came::Died,
             () = self.people(plan, &nudge) => Came::Left(Left::Interrupted),
             result = drive => match result {
-                Ok((_, left)) => Came::Left(left),
+                Ok((run, left)) => {
+                    lock(&self.desk).run = Some(run);
+                    Came::Left(left)
+                }
                 Err(error) => Came::Failed(error),
             },
         }
@@ -619,24 +656,27 @@ impl<'a> Player<'a> {
                 cluster.moves().to_vec(),
             )
         });
-        let (after, claimed) = stage.cluster.with(|cluster| {
-            let namespace = &stage.loaded.namespace;
-            let workloads = stage.loaded.release.workloads();
-            (
-                Snapshot::of(cluster, namespace, deployment, service),
-                workloads.iter().any(|(_, workload)| {
-                    let claim = format!("phasegate-claim-{}", workload.deployment);
-                    // Another run's claim is not ours to take away.
-                    cluster
-                        .get(Kind::ConfigMap, namespace, &claim)
-                        .is_some_and(|claim| {
-                            claim.pointer("/data/run").is_some_and(|run| run == RUN)
-                        })
-                }),
-            )
-        });
+        let driven = lock(&self.desk).run.take();
+        let run = driven.or_else(|| Run::replay(RUN, &records).ok());
+        let left = run.as_ref().map_or_else(Vec::new, left);
+        let (after, claimed) =
+            stage.cluster.with(|cluster| {
+                let namespace = &stage.loaded.namespace;
+                let workloads = stage.loaded.release.workloads();
+                (
+                    Snapshot::of(cluster, namespace, deployment, service),
+                    workloads.iter().any(|(_, workload)| {
+                        let claim = format!("phasegate-claim-{}", workload.deployment);
+                        // Another run's claim is not ours to take away.
+                        !left.contains(&workload.deployment)
+                            && cluster.get(Kind::ConfigMap, namespace, &claim).is_some_and(
+                                |claim| claim.pointer("/data/run").is_some_and(|run| run == RUN),
+                            )
+                    }),
+                )
+            });
         let exchanges = stage.network.exchanges();
-        let (story, run, undone) = {
+        let (story, undone) = {
             let mut desk = lock(&self.desk);
             let rest = stage.cluster.with(|cluster| desk.witness.close(cluster));
             desk.story.add(rest);
@@ -646,7 +686,7 @@ impl<'a> Player<'a> {
                 .cloned()
                 .chain(desk.due.iter().map(|(_, act)| act.clone()))
                 .collect();
-            (desk.story.clone(), desk.run.clone(), undone)
+            (desk.story.clone(), undone)
         };
         let end = match run.as_ref().map(Run::state) {
             None => "not-started".to_owned(),
@@ -689,8 +729,13 @@ impl<'a> Player<'a> {
                 .map(Span::as_millis),
             story: &story,
         };
-        let mut faults = observer::judge(&stage.scenario.expect, &evidence);
-        if plan.is_some() {
+        let mut faults = if self.trouble().is_some() {
+            observer::judge(&explore::demands(stage.scenario, &end), &evidence)
+        } else {
+            observer::judge(&stage.scenario.expect, &evidence)
+        };
+        // Trouble may leave people without an occasion.
+        if plan.is_some() && self.trouble().is_none() {
             faults.extend(undone.iter().map(|act| {
                 format!(
                     "never took place: {} by {}",
@@ -727,6 +772,15 @@ fn path_of(info: &Info, namespace: &str) -> String {
         "/{group}/{}/namespaces/{namespace}/{}",
         info.version, info.plural
     )
+}
+
+/// The Deployments of which the run says that it left its claim on them.
+fn left(run: &Run) -> Vec<String> {
+    let places = run.claims_left();
+    let workloads = places.filter_map(|place| run.plan().workload(place));
+    workloads
+        .map(|workload| workload.target.deployment.clone())
+        .collect()
 }
 
 fn identity(name: &str) -> Identity {

@@ -7,7 +7,7 @@ use phasegate_core::spec::release::Target;
 use phasegate_rehearsal::rehearse::Rehearsal;
 use serde::Serialize;
 
-use super::{release, report, simulate};
+use super::{explore, release, report, simulate};
 use crate::args::Rehearse;
 use crate::compose;
 use crate::console::Console;
@@ -34,7 +34,7 @@ pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
     let given = release::load(&args.release, &args.inputs)?;
     let file = scenario_of(args, &given)?;
     let scenario = simulate::load(&file)?;
-    let rehearsal = rehearsal::play(Inputs {
+    let inputs = Inputs {
         loaded: &given.loaded,
         policy: &given.policy,
         scenario: &scenario,
@@ -42,7 +42,11 @@ pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
         credentials: Arc::new(compose::Invented),
         cache: release::cache(),
         seed: args.seed,
-    })?;
+    };
+    if args.explore {
+        return explore::explore(args, console, &inputs);
+    }
+    let rehearsal = rehearsal::play(inputs)?;
     show(args, console, &rehearsal)?;
     if let Some(path) = &args.report {
         report::rehearsed(&rehearsal.records, path, console)?;
