@@ -25,6 +25,7 @@ impl Back {
             handed_over: false,
             after_success: false,
             refused: false,
+            succession: None,
         }
     }
 

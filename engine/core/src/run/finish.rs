@@ -86,7 +86,8 @@ impl Run {
                 Mode::Back(back) => format!("rollback/release/{}{suffix}", back.generation),
                 Mode::Forward(_) | Mode::Ended(_) => format!("finish/release{suffix}"),
             };
-            let effect = self.request_of(place, key, None, Request::Release)?;
+            let to = self.successor_at(place);
+            let effect = self.request_of(place, key, None, Request::Release { to })?;
             self.release_when_it_can(effect, place);
             Finish::Releasing { effect }
         } else {
@@ -136,7 +137,14 @@ impl Run {
 
     pub(super) fn released(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.claimed.remove(&effect.workload);
-        self.say("released", Level::Info, "let go of the target", Value::Null);
+        match &effect.request {
+            Request::Release { to: Some(to) } => {
+                let words = format!("the target is kept for {} now", to.run);
+                let data = json!({"run": to.run});
+                self.say("handed-over-to", Level::Info, words, data);
+            }
+            _ => self.say("released", Level::Info, "let go of the target", Value::Null),
+        }
         if self.keeping().is_some() {
             self.keep_over();
             return Ok(());
@@ -195,7 +203,7 @@ impl Run {
     /// Ends without one of the last writes, which keeps failing.
     pub(super) fn finish_without(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.forget(effect.id);
-        if !matches!(effect.request, Request::Release) {
+        if !matches!(effect.request, Request::Release { .. }) {
             self.say(
                 "marks-left",
                 Level::Warn,

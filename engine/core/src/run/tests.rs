@@ -12,3 +12,4 @@ mod props;
 mod rollback;
 mod scenarios;
 pub(super) mod sim;
+mod supersede;

@@ -165,9 +165,9 @@ fn a_write_that_is_lost_over_and_over_calls_people() {
 #[test]
 fn a_release_of_the_target_that_never_answers_is_stuck_and_retried() {
     let mut sim = Sim::new(rolling()).faulty(|_, effect| {
-        matches!(effect.request, Request::Release).then_some(Fault::LostUnapplied)
+        matches!(effect.request, Request::Release { .. }).then_some(Fault::LostUnapplied)
     });
-    sim.world.blind = Rc::new(|_, effect| matches!(effect.request, Request::Release));
+    sim.world.blind = Rc::new(|_, effect| matches!(effect.request, Request::Release { .. }));
     sim.until_step("deploy/soak");
     sim.command("bob", abort()).unwrap();
     sim.rest();
