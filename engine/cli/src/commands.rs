@@ -7,6 +7,7 @@ mod due;
 mod history;
 mod init;
 mod lock;
+mod order;
 mod plan;
 mod plugin;
 mod rehearse;
@@ -15,6 +16,8 @@ mod report;
 mod run;
 mod simulate;
 mod status;
+mod succession;
+mod supersede;
 mod validate;
 
 use phasegate_core::event::Command as RunCommand;

@@ -129,6 +129,9 @@ pub(crate) fn run(run: &Run, awake: &Run, driven: bool, marks: Marks) -> String 
         put(&mut text, "ended", &moment(ended));
     }
     put(&mut text, "plan", &short(run.digest()));
+    if let Some(before) = run.supersedes() {
+        put(&mut text, "in place of", before);
+    }
     let driver = if driven {
         "an engine drives it"
     } else {
@@ -336,6 +339,15 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
         | (State::RollingBackAwaitingPeople { .. }, _) => {
             format!("{id} needs a person: {}", stuck(run))
         }
+        (
+            State::Ended {
+                end: End::Superseded,
+            },
+            _,
+        ) => format!(
+            "{id} superseded{took}: {} {} serves",
+            subject.name, subject.previous_version
+        ),
         (State::Ended { end }, _) => format!("{id} {end}{took}"),
         (_, Left::Waiting) => format!(
             "{id} is left as it is: {}",

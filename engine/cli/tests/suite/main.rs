@@ -16,3 +16,4 @@ mod desk;
 mod journal;
 mod report;
 mod runs;
+mod supersede;
