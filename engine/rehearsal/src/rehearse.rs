@@ -586,7 +586,12 @@ impl<'a> Player<'a> {
                 Snapshot::of(cluster, namespace, deployment, service),
                 workloads.iter().any(|(_, workload)| {
                     let claim = format!("phasegate-claim-{}", workload.deployment);
-                    cluster.get(Kind::ConfigMap, namespace, &claim).is_some()
+                    let found = cluster.get(Kind::ConfigMap, namespace, &claim);
+                    // What was handed over is another run's.
+                    found.is_some_and(|found| {
+                        let holder = found.pointer("/data/run");
+                        holder.and_then(serde_json::Value::as_str) == Some(RUN)
+                    })
                 }),
             )
         });
@@ -682,6 +687,14 @@ fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
     Some(match deed {
         Deed::Abort(reason) => Command::Abort {
             reason: reason.clone(),
+        },
+        Deed::Supersede(run) => Command::Supersede {
+            run: run.clone(),
+            targets: plan
+                .workloads
+                .iter()
+                .map(|workload| workload.target.to_string())
+                .collect(),
         },
         Deed::Pause(reason) => Command::Pause {
             reason: reason.clone(),
