@@ -578,6 +578,7 @@ fn claim(run: &str) -> (ClaimRecord, Stamp) {
         plan: "sha256:0".to_owned(),
         started_by: "ada".to_owned(),
         key: format!("{run}/claim"),
+        handed_over_by: None,
     };
     let stamp = Stamp {
         run: run.to_owned(),
@@ -633,6 +634,43 @@ async fn of_two_runs_one_has_the_claim_and_the_other_is_told_which() {
         !methods.iter().any(|m| m == "PUT" || m == "PATCH"),
         "{methods:?}"
     );
+}
+
+#[tokio::test]
+async fn a_claim_that_is_handed_over_is_free_at_no_time() {
+    let world = World::new(Vec::new());
+    let kube = world.kube();
+    let (ours, our_stamp) = claim("r-1");
+    let (next, next_stamp) = claim("r-2");
+    let kept = ClaimRecord {
+        handed_over_by: Some(ours.run.clone()),
+        ..next.clone()
+    };
+    kube.claim(&target(), &ours, &our_stamp).await.unwrap();
+    world.next("PUT", "ConfigMap", Effect::AnswerLost);
+    let lost = kube.hand_over(&target(), &kept, &our_stamp).await;
+    assert!(matches!(lost, Err(ChangeError::Unknown(_))), "{lost:?}");
+    assert_eq!(kube.claimed(&target()).await.unwrap(), Some(kept.clone()));
+    // Once more does no harm, and neither does the old run's release.
+    kube.hand_over(&target(), &kept, &our_stamp).await.unwrap();
+    Cluster::release(&kube, &target(), &our_stamp)
+        .await
+        .unwrap();
+    assert_eq!(kube.claimed(&target()).await.unwrap(), Some(kept));
+
+    let (third, third_stamp) = claim("r-3");
+    let refused = kube.claim(&target(), &third, &third_stamp).await;
+    let Err(ChangeError::Failed(failure)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(failure.code, codes::TARGET_BUSY);
+    assert!(failure.message.contains("kept for run `r-2`"), "{failure}");
+
+    kube.claim(&target(), &next, &next_stamp).await.unwrap();
+    assert_eq!(kube.claimed(&target()).await.unwrap(), Some(next));
+    let changes = world.changes("configmaps");
+    let methods: Vec<&str> = changes.iter().map(|(m, _)| &**m).collect();
+    assert!(!methods.contains(&"DELETE"), "{methods:?}");
 }
 
 #[tokio::test]

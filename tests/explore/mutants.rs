@@ -155,6 +155,15 @@ impl Cluster for Lying {
         self.inner.claimed(target).await
     }
 
+    async fn hand_over(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.inner.hand_over(target, to, stamp).await
+    }
+
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         if self.lies(Lie::ClaimStays, stamp) {
             return Ok(());

@@ -197,6 +197,16 @@ pub struct Run {
     /// Run a plan that `phasegate plan --out` kept; refused where the facts it was made of have changed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["version", "environment", "policy"])]
     pub plan: Option<String>,
+    /// Take the place of the run that holds the target: it is brought back to the old version first.
+    ///
+    /// The run that holds the target goes back, by the engine that drives it or, where none does, by this command;
+    /// then the target is handed over and this run begins anew, with its first step, by a plan of what is there
+    /// then. Nobody else can take the target in between, and no approval of the old run counts. Refused past the
+    /// old run's point of no return. Where its rollback is stuck this run doesn't begin; `phasegate resume` goes
+    /// on once that was helped, as it does after this process was stopped. Where no run holds the target this one
+    /// begins at once.
+    #[arg(long)]
+    pub supersede: bool,
     /// Write a report of the run when it is left, however it ends.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -8,6 +8,7 @@ mod explore;
 mod history;
 mod init;
 mod lock;
+mod order;
 mod plan;
 mod plugin;
 mod rehearse;
@@ -16,6 +17,8 @@ mod report;
 mod run;
 mod simulate;
 mod status;
+mod succession;
+mod supersede;
 mod validate;
 
 use phasegate_core::event::Command as RunCommand;

@@ -1,6 +1,7 @@
 //! Driving a run in the foreground: signals, progress, and the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, Place, codes};
 use phasegate_core::event::{Identity, Record};
@@ -55,6 +56,7 @@ pub(crate) fn options(driving: Driving) -> Result<Options, Diagnostic> {
 /// the process at once.
 pub(crate) struct Signals {
     task: JoinHandle<()>,
+    aborted: Arc<AtomicBool>,
 }
 
 impl Drop for Signals {
@@ -64,6 +66,11 @@ impl Drop for Signals {
 }
 
 impl Signals {
+    /// Whether a signal has asked for the run to go back.
+    pub(crate) fn aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
+    }
+
     /// Begins to listen.
     ///
     /// # Errors
@@ -77,6 +84,8 @@ impl Signals {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
         let console = *console;
+        let aborted = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&aborted);
         let task = tokio::spawn(async move {
             let mut leave_by = None;
             let mut before = false;
@@ -103,6 +112,7 @@ impl Signals {
                 let nudge = match on_cancel {
                     OnCancel::Leave => Nudge::Leave(name.to_owned()),
                     OnCancel::Abort => {
+                        noted.store(true, Ordering::SeqCst);
                         console.note("aborting; once more ends this process at once");
                         Nudge::Abort(who(), format!("{name} with --on-cancel=abort"))
                     }
@@ -112,7 +122,7 @@ impl Signals {
                 }
             }
         });
-        Ok((Self { task }, receive))
+        Ok((Self { task, aborted }, receive))
     }
 }
 

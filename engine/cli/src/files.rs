@@ -12,6 +12,8 @@ use rustix::fs::OFlags;
 
 /// Most bytes of a saved plan.
 pub const MAX_PLAN: usize = 16 << 20;
+/// Most bytes of a file that people write.
+pub const MAX_TEXT: usize = MAX_BYTES;
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
 

@@ -25,6 +25,10 @@ use crate::{builtin, files};
 const SECRET: &str = "{secret}";
 /// Where components are kept.
 const PLUGINS: &str = "plugins";
+/// What the name of a file ends in that says what a run is to begin with.
+const SUCCESSION: &str = ".succession.json";
+/// Most runs of that kind that are looked at.
+const MAX_SUCCESSIONS: usize = 100;
 /// Where it is kept what else a run needs.
 const RUNS: &str = "runs";
 
@@ -172,6 +176,14 @@ pub fn forget(state: &Path, run: &str) {
     let _ = std::fs::remove_file(crate::runlog::path(state, run));
 }
 
+/// Makes the folder of what is kept for runs.
+///
+/// # Errors
+/// Where it can't be made.
+pub fn make_runs(state: &Path) -> Result<(), Diagnostic> {
+    make(&state.join(RUNS))
+}
+
 fn make(folder: &Path) -> Result<(), Diagnostic> {
     std::fs::create_dir_all(folder).map_err(|e| {
         if files::is_full(&e) {
@@ -192,6 +204,25 @@ fn component_path(state: &Path, digest: &str) -> PathBuf {
 
 fn kept_path(state: &Path, run: &str) -> PathBuf {
     state.join(RUNS).join(format!("{run}.json"))
+}
+
+/// Where it is kept what a run needs that is to take another's place.
+pub fn succession_path(state: &Path, run: &str) -> PathBuf {
+    state.join(RUNS).join(format!("{run}{SUCCESSION}"))
+}
+
+/// The runs for which there is a file of that kind, in order.
+pub fn successions(state: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(state.join(RUNS)) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut runs: Vec<String> = names
+        .filter_map(|name| Some(name.strip_suffix(SUCCESSION)?.to_owned()))
+        .take(MAX_SUCCESSIONS)
+        .collect();
+    runs.sort();
+    runs
 }
 
 /// What was kept for a run; nothing where there is nothing, since an older engine kept nothing.

@@ -147,6 +147,9 @@ pub(crate) fn run(run: &Run, awake: &Run, driven: bool, marks: Marks) -> String 
         put(&mut text, "ended", &moment(ended));
     }
     put(&mut text, "plan", &short(run.digest()));
+    if let Some(before) = run.supersedes() {
+        put(&mut text, "in place of", before);
+    }
     let driver = if driven {
         "an engine drives it"
     } else {
@@ -255,6 +258,15 @@ pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
             _,
         )
         | (State::RollingBackAwaitingPeople { .. }, _) => people::stuck_end(run),
+        (
+            State::Ended {
+                end: End::Superseded,
+            },
+            _,
+        ) => format!(
+            "{id} superseded{took}: {} {} serves",
+            subject.name, subject.previous_version
+        ),
         (State::Ended { end }, _) => format!("{id} {end}{took}"),
         (_, Left::Waiting) => format!(
             "{id} is left as it is: {}",

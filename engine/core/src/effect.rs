@@ -131,6 +131,16 @@ pub struct Notice {
     pub thread: Option<Value>,
 }
 
+/// The run that comes after one that it supersedes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Successor {
+    /// Its id.
+    pub run: String,
+    /// Who starts it.
+    pub started_by: String,
+}
+
 /// What is asked of the outside world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
@@ -181,7 +191,11 @@ pub enum Request {
         snapshot: Value,
     },
     /// Let go of the target.
-    Release,
+    Release {
+        /// The run that holds it from then on; nobody else can take it in between.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Successor>,
+    },
     /// Read the Deployment and its pods.
     Observe,
     /// Ask a gate.
@@ -223,7 +237,7 @@ impl Request {
                 | Self::Bound { .. }
                 | Self::Route { .. }
                 | Self::Unroute { .. }
-                | Self::Release
+                | Self::Release { .. }
                 | Self::Notify { .. }
         )
     }
@@ -241,7 +255,7 @@ impl Request {
             Self::Route { .. } => "route",
             Self::Reading => "reading",
             Self::Unroute { .. } => "unroute",
-            Self::Release => "release",
+            Self::Release { .. } => "release",
             Self::Observe => "observe",
             Self::Evaluate { .. } => "evaluate",
             Self::Revise { .. } => "revise",

@@ -36,6 +36,13 @@ pub enum Command {
         /// Why.
         reason: Option<String>,
     },
+    /// Go back, and leave the target to another run.
+    Supersede {
+        /// That run's id.
+        run: String,
+        /// The targets that it wants. Others are let go of.
+        targets: Vec<String>,
+    },
     /// Take no further forward step; gates go on.
     Pause {
         /// Why.
@@ -90,6 +97,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Abort { .. } => "abort",
+            Self::Supersede { .. } => "run --supersede",
             Self::Pause { .. } => "pause",
             Self::Continue { .. } => "continue",
             Self::Approve { .. } => "approve",
@@ -123,6 +131,9 @@ pub enum Event {
         plan: Box<Plan>,
         /// Who started it.
         started_by: Identity,
+        /// The run whose place it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        supersedes: Option<String>,
     },
     /// An engine began to drive.
     Driving {

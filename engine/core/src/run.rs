@@ -41,6 +41,7 @@ mod people;
 mod retreat;
 mod state;
 mod stuck;
+mod supersede;
 mod traffic;
 mod views;
 mod waiting;
@@ -125,6 +126,7 @@ pub struct Run {
     /// The plan's phases, as revised since.
     phases: Arc<Vec<PlanPhase>>,
     started_by: Identity,
+    supersedes: Option<String>,
     started_at: Timestamp,
     now: Timestamp,
     driver: Option<Driver>,
@@ -186,7 +188,12 @@ impl Run {
     /// # Errors
     /// [`Illegal::NoPlan`] if the record is not [`Event::Planned`].
     pub fn begin(id: &str, first: &Record) -> Result<Self, Illegal> {
-        let Event::Planned { plan, started_by } = &first.event else {
+        let Event::Planned {
+            plan,
+            started_by,
+            supersedes,
+        } = &first.event
+        else {
             return Err(Illegal::NoPlan);
         };
         let Some(first_workload) = plan.workloads.first() else {
@@ -206,6 +213,7 @@ impl Run {
             undid: false,
             plan: Arc::new((**plan).clone()),
             started_by: started_by.clone(),
+            supersedes: supersedes.clone(),
             started_at: first.at,
             now: first.at,
             driver: None,
@@ -244,7 +252,7 @@ impl Run {
             said: Vec::new(),
         };
         let subject = &run.plan.subject;
-        let message = format!(
+        let mut message = format!(
             "{} {} → {} in {}, started by {}",
             subject.name,
             subject.previous_version,
@@ -252,12 +260,14 @@ impl Run {
             subject.environment,
             started_by.name
         );
-        run.say(
-            "planned",
-            Level::Info,
-            message,
-            json!({"plan": &*run.digest, "startedBy": started_by.name}),
-        );
+        let data = match supersedes {
+            None => json!({"plan": &*run.digest, "startedBy": started_by.name}),
+            Some(before) => {
+                message.push_str(&format!(", in place of {before}"));
+                json!({"plan": &*run.digest, "startedBy": started_by.name, "supersedes": before})
+            }
+        };
+        run.say("planned", Level::Info, message, data);
         Ok(run)
     }
 

@@ -327,6 +327,16 @@ impl Cluster for FatedCluster {
         self.inner.claimed(target).await
     }
 
+    async fn hand_over(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.hand_over(target, to, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         let answer = self.inner.release(target, stamp).await;
         self.survive(stamp, answer).await

@@ -808,6 +808,14 @@ fn command_of(deed: &Deed, plan: &Plan) -> Option<Command> {
         Deed::Abort(reason) => Command::Abort {
             reason: reason.clone(),
         },
+        Deed::Supersede(run) => Command::Supersede {
+            run: run.clone(),
+            targets: plan
+                .workloads
+                .iter()
+                .map(|workload| workload.target.to_string())
+                .collect(),
+        },
         Deed::Pause(reason) => Command::Pause {
             reason: reason.clone(),
         },

@@ -19,12 +19,16 @@ use tokio::sync::mpsc;
 
 use crate::lease::Keeper;
 use crate::perform::{self, Context, World};
-use crate::ports::{Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry};
+use crate::ports::{
+    ChangeError, Head, Holder, Inboxed, Journal, JournalError, LeaseError, Leases, RunEntry,
+};
 
 /// How often the inbox is looked at.
 pub const INBOX_POLL: Span = Span::from_millis(500);
 /// How long giving the lease back may take.
 const GIVE_BACK: Span = Span::from_secs(2);
+/// How often the lease of a run that is over is asked for, and how long it may outlast its end.
+const LEASE_GRACE: Span = Span::from_secs(1);
 /// Records that one event may bring about before the loop gives up on itself.
 const MAX_CHAIN: usize = 10_000;
 /// Faults of the engine that one event may bring about: the run turns back, and people are called.
@@ -120,6 +124,26 @@ pub struct Options {
     pub inbox_poll: Span,
 }
 
+/// A run that is to begin.
+pub struct Start<'a> {
+    /// Its id.
+    pub run: &'a str,
+    /// What it does.
+    pub plan: Plan,
+    /// Who starts it.
+    pub by: &'a Identity,
+    /// The run whose place it takes.
+    pub after: Option<Predecessor<'a>>,
+}
+
+/// A run that went back for another, which its target is kept for.
+pub struct Predecessor<'a> {
+    /// Its id.
+    pub run: &'a str,
+    /// The successor's own lock in the journal, which is held since before it asked for the place.
+    pub guard: Box<dyn Send + Sync>,
+}
+
 /// An engine: the world, the journal and the leases.
 #[derive(Clone)]
 pub struct Engine {
@@ -145,6 +169,32 @@ impl Engine {
         nudges: mpsc::Receiver<Nudge>,
         observer: &mut dyn Observer,
     ) -> Result<(Run, Left), Error> {
+        let start = Start {
+            run,
+            plan,
+            by,
+            after: None,
+        };
+        self.begin(start, options, nudges, observer).await
+    }
+
+    /// The same for a run that may take another's place.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]. What is kept for the run stays so: see [`Engine::decline`].
+    pub async fn begin(
+        &self,
+        start: Start<'_>,
+        options: &Options,
+        nudges: mpsc::Receiver<Nudge>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Run, Left), Error> {
+        let Start {
+            run,
+            plan,
+            by,
+            after,
+        } = start;
         let subject = &plan.subject;
         let now = self.world.clock.now();
         if let Decision::Closed { reason, opens_at } =
@@ -154,15 +204,20 @@ impl Engine {
         }
         for workload in &plan.workloads {
             let target = &workload.target;
-            if let Some(claim) = self.world.cluster.claimed(target).await? {
-                return Err(Error::Busy {
-                    run: claim.run,
-                    started_by: claim.started_by,
-                    target: target.to_string(),
-                });
+            match self.world.cluster.claimed(target).await? {
+                Some(claim) if claim.run != run => {
+                    return Err(Error::Busy {
+                        run: claim.run,
+                        started_by: claim.started_by,
+                        target: target.to_string(),
+                    });
+                }
+                _ => {}
             }
         }
-        let keeper = self.lease(run, &plan, options, 0).await?;
+        let before = after.as_ref().map(|before| before.run);
+        let target = leased(&plan)?;
+        let keeper = self.lease_after(before, &target, run, options).await?;
         let now = self.world.clock.now();
         let entry = RunEntry {
             run: run.to_owned(),
@@ -176,6 +231,7 @@ impl Engine {
             event: Event::Planned {
                 plan: Box::new(plan),
                 started_by: by.clone(),
+                supersedes: after.as_ref().map(|before| before.run.to_owned()),
             },
         };
         let begun = match Run::begin(run, &record) {
@@ -193,7 +249,11 @@ impl Engine {
             }
         };
         observer.recorded(head.seq, &record, &begun);
-        let guard = match self.journal.drive(run).await {
+        let guard = match after {
+            Some(before) => Ok(before.guard),
+            None => self.journal.drive(run).await,
+        };
+        let guard = match guard {
             Ok(guard) => guard,
             Err(error) => {
                 keeper.give_back().await;
@@ -203,6 +263,63 @@ impl Engine {
         Drive::new(self, begun, head, keeper, options, observer)
             .through(nudges, guard)
             .await
+    }
+
+    /// Lets go of targets that are kept for a run which does not begin after all.
+    ///
+    /// # Errors
+    /// [`Error`]; a target may be kept still.
+    pub async fn decline(
+        &self,
+        run: &str,
+        before: &str,
+        targets: &[Target],
+        options: &Options,
+    ) -> Result<(), Error> {
+        let cluster = &*self.world.cluster;
+        for target in targets {
+            let kept = cluster.claimed(target).await?;
+            if kept.is_none_or(|claim| claim.run != run) {
+                continue;
+            }
+            let keeper = self.lease_after(Some(before), target, run, options).await?;
+            let answer = perform::decline(cluster, target, run, keeper.epoch()).await;
+            keeper.give_back().await;
+            match answer {
+                Ok(()) => {}
+                Err(ChangeError::Failed(failure)) => return Err(failure.into()),
+                Err(ChangeError::Unknown(message)) => {
+                    let (kind, code) = (Kind::Retryable, codes::CLUSTER_UNREACHABLE);
+                    return Err(Failure::new(kind, code, message).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lease of a target. The engine of the run before is about to give it back, or is dead.
+    async fn lease_after(
+        &self,
+        before: Option<&str>,
+        target: &Target,
+        run: &str,
+        options: &Options,
+    ) -> Result<Keeper, LeaseError> {
+        let clock = &*self.world.clock;
+        let mut deadline = None;
+        loop {
+            let (leases, holder) = (self.leases.clone(), self.holder(run, options));
+            match Keeper::acquire(leases, clock, target.clone(), holder, 0).await {
+                Err(LeaseError::Held { holder, until })
+                    if before == Some(holder.run.as_str())
+                        && clock.now() < *deadline.get_or_insert(until.plus(LEASE_GRACE)) =>
+                {
+                    let now = clock.now();
+                    clock.sleep_until(now.plus(LEASE_GRACE)).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Drives a run that is in the journal, from wherever it is.
@@ -245,7 +362,10 @@ impl Engine {
             };
             let claim = self.world.cluster.claimed(&workload.target).await?;
             let by = claim.map(|claim| claim.run);
-            if by.as_deref() != Some(run.id()) {
+            // A successor that has it was given it by the run's last write.
+            let ours = by.as_deref() == Some(run.id());
+            let given = by.is_some() && by.as_deref() == run.superseded_by();
+            if !ours && !given {
                 broken.push(Event::Unclaimed {
                     workload: place,
                     by,

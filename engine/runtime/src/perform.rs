@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Done, Effect, Outcome, Piece, Progress, Request};
+use phasegate_core::effect::{Done, Effect, Outcome, Piece, Progress, Request, Successor};
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::{Plan, Router, Workload};
 use phasegate_core::planning;
 use phasegate_core::strategy::Slot;
 use phasegate_core::time::Span;
-use phasegate_core::workload::Marks;
+use phasegate_core::workload::{Marks, Target};
 
 use crate::ports::{Call, ChangeError, ClaimRecord, Clock, Cluster, Plugins, Stamp};
 
@@ -59,6 +59,18 @@ impl Context {
             plan: plan.to_owned(),
             started_by: started_by.to_owned(),
             key: key.to_owned(),
+            handed_over_by: None,
+        }
+    }
+
+    /// The claim of the run that comes after this one. It names no plan: that is made later.
+    fn kept_for(&self, successor: &Successor, key: &str) -> ClaimRecord {
+        ClaimRecord {
+            run: successor.run.clone(),
+            plan: String::new(),
+            started_by: successor.started_by.clone(),
+            key: key.to_owned(),
+            handed_over_by: Some(self.run.clone()),
         }
     }
 
@@ -119,7 +131,16 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
         Request::Snapshot | Request::Route { .. } | Request::Reading | Request::Unroute { .. } => {
             route(world, context, workload, effect).await
         }
-        Request::Release => written(world.cluster.release(target, &stamp).await, Done::Released),
+        Request::Release { to: None } => {
+            written(world.cluster.release(target, &stamp).await, Done::Released)
+        }
+        Request::Release { to: Some(to) } => {
+            let claim = context.kept_for(to, &effect.key);
+            written(
+                world.cluster.hand_over(target, &claim, &stamp).await,
+                Done::Released,
+            )
+        }
         Request::Observe => read(world.cluster.observe(target).await, |seen| Done::Observed {
             observation: Box::new(seen),
         }),
@@ -223,7 +244,7 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
             Ok(_) => Progress::NotDone,
             Err(failure) => unknown(failure),
         },
-        Request::Release => match world.cluster.claimed(target).await {
+        Request::Release { .. } => match world.cluster.claimed(target).await {
             Ok(Some(claim)) if claim.run == context.run => Progress::NotDone,
             Ok(_) => Progress::Done(Done::Released),
             Err(failure) => unknown(failure),
@@ -274,6 +295,25 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
         | Request::Revise { .. }
         | Request::Notify { .. } => Progress::NotDone,
     }
+}
+
+/// Lets go of a target that was kept for a run which does not begin after all. There is no journal that it
+/// could be written to: what led to it is in that of the run before.
+///
+/// # Errors
+/// [`ChangeError`].
+pub async fn decline(
+    cluster: &dyn Cluster,
+    target: &Target,
+    run: &str,
+    epoch: u64,
+) -> Result<(), ChangeError> {
+    let stamp = Stamp {
+        run: run.to_owned(),
+        epoch,
+        key: format!("{run}/declined"),
+    };
+    cluster.release(target, &stamp).await
 }
 
 fn written(answer: Result<(), ChangeError>, done: Done) -> Outcome {

@@ -21,6 +21,9 @@ use crate::ports::{Call, Description, Located, Plugins};
 /// The name under which plugins are called while there is no run yet.
 const NO_RUN: &str = "plan";
 
+/// Who starts a run that nobody has started; no account has this name.
+const NOBODY: &str = "";
+
 /// The plugins of a release as they describe themselves, by the name that the release gives them.
 pub type Described = BTreeMap<String, (Pin, Description)>;
 
@@ -256,6 +259,35 @@ pub async fn prepare(
     cluster: &str,
     who: &str,
 ) -> Result<Prepared, Diagnostics> {
+    let prepared = plan(world, loaded, policy, cluster, who).await?;
+    approval::can_be_given(prepared.plan.requirements(), who)?;
+    Ok(prepared)
+}
+
+/// Makes the plan for somebody who looks at it. Whoever looks need not be who starts the run, so that the only
+/// person who can approve it may read it first.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn preview(
+    world: &World,
+    loaded: &Loaded,
+    policy: &Policy,
+    cluster: &str,
+    who: &str,
+) -> Result<Prepared, Diagnostics> {
+    let prepared = plan(world, loaded, policy, cluster, who).await?;
+    approval::can_be_given(prepared.plan.requirements(), NOBODY)?;
+    Ok(prepared)
+}
+
+async fn plan(
+    world: &World,
+    loaded: &Loaded,
+    policy: &Policy,
+    cluster: &str,
+    who: &str,
+) -> Result<Prepared, Diagnostics> {
     let effective = tighten::tighten(loaded, policy)?;
     let described = validate(&*world.plugins, loaded).await?;
     let asking = Asking {
@@ -312,7 +344,6 @@ pub async fn prepare(
         effective: &effective,
     };
     let plan = planning::assemble(&inputs)?;
-    approval::can_be_given(plan.requirements(), who)?;
     Ok(Prepared { plan, effective })
 }
 

@@ -65,6 +65,9 @@ pub struct ClaimRecord {
     pub started_by: String,
     /// The key of the effect that made it.
     pub key: String,
+    /// The run that handed the target over, as long as the one that it is kept for has not taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over_by: Option<String>,
 }
 
 /// Where the versions of a workload are.
@@ -146,6 +149,7 @@ pub trait Cluster: Send + Sync {
     /// Events and last log lines of the target's failing pods.
     async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure>;
     /// Creates the claim. An existing claim of the same run is success, of another run a `Conflict` that names it.
+    /// One that was kept for this run becomes its own.
     async fn claim(
         &self,
         target: &Target,
@@ -156,6 +160,14 @@ pub trait Cluster: Send + Sync {
     async fn claimed(&self, target: &Target) -> Result<Option<ClaimRecord>, Failure>;
     /// Deletes the claim if the run holds it; success where there is none.
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError>;
+    /// Makes the stamp's run's claim that of another run, in one write: the target is free at no time. Success
+    /// where there is no claim of this run.
+    async fn hand_over(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
 }
 
 /// A hold on the right to drive a target, for a limited time.

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::release::{self, SIMULATED};
 use super::run::world_of;
+use super::succession;
 use crate::args::{Inputs, Lock, LockBreak, LockCommand, LockTarget};
 use crate::console::Console;
 use crate::drive;
@@ -122,6 +123,12 @@ async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
     };
     console.either(&held, || {
         let claim = match &held.claim {
+            Some(claim) if claim.handed_over_by.is_some() => format!(
+                "kept for run {run}, started by {}, in place of {}; it has not begun: `phasegate resume {run}` begins it, `phasegate lock break {target}` frees the target",
+                claim.started_by,
+                claim.handed_over_by.as_deref().unwrap_or_default(),
+                run = claim.run,
+            ),
             Some(claim) => format!(
                 "held by run {}, started by {}, plan {}",
                 claim.run,
@@ -163,9 +170,11 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
         return Ok(Exit::Succeeded);
     };
     // A run of this state directory is not taken away from the process that drives it.
+    // Nor is one that a process of this state directory is about to begin.
+    let kept = claim.handed_over_by.is_some();
     let _guard = match state.journal.read(&claim.run).await {
-        Ok(_) => Some(state.journal.drive(&claim.run).await?),
-        Err(_) => None,
+        Err(_) if !kept => None,
+        _ => Some(state.journal.drive(&claim.run).await?),
     };
     let engine = entropy::engine_id()
         .map_err(|e| internal("this engine can't be given a name").caused_by(&e))?;
@@ -198,6 +207,9 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
         .hint("`phasegate lock show` tells")
         .into(),
     })?;
+    if kept {
+        succession::forget(&state.folder, &claim.run);
+    }
     let told = serde_json::json!({
         "target": target.to_string(),
         "run": claim.run,

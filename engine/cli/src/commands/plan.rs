@@ -42,7 +42,7 @@ pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> 
     let journal = Arc::new(MemoryJournal::new("plan"));
     let ready = release::engine(&given, &world, journal).await?;
     let who = drive::who();
-    let prepared = planner::prepare(
+    let prepared = planner::preview(
         &ready.parts.engine.world,
         &given.loaded,
         &given.policy,

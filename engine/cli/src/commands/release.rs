@@ -38,30 +38,51 @@ pub(super) struct Given {
 
 /// Loads a release and its policy, and says what is wrong with both.
 pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Given, Fault> {
+    let bytes = files::read(file)?;
+    let policy = match &inputs.policy {
+        Some(file) => {
+            named(file)?;
+            Some((file.as_str(), files::read(file)?))
+        }
+        None => None,
+    };
+    let policy = policy.as_ref().map(|(file, bytes)| (*file, &**bytes));
+    parse((file, &bytes), policy, inputs, folder_of(file))
+}
+
+/// Refuses a policy's file without a name: to go on without one would lift what the policy demands.
+pub(super) fn named(file: &str) -> Result<(), Diagnostic> {
+    if file.is_empty() {
+        return Err(
+            Diagnostic::new(codes::FILE_UNREADABLE, "the policy's name is empty")
+                .expected("a file, by --policy or PHASEGATE_POLICY")
+                .found("nothing")
+                .hint("unset PHASEGATE_POLICY where no policy is to hold"),
+        );
+    }
+    Ok(())
+}
+
+/// The same of what was read before, by the names of the files and their bytes.
+pub(super) fn parse(
+    (file, bytes): (&str, &[u8]),
+    policy: Option<(&str, &[u8])>,
+    inputs: &Inputs,
+    folder: PathBuf,
+) -> Result<Given, Fault> {
     let overrides = Overrides {
         version: inputs.version.clone(),
         environment: inputs.environment.clone(),
     };
-    let bytes = files::read(file)?;
-    let loaded = release::load(file, &bytes, &overrides, &builtin::NAMES)?;
-    let policy = match &inputs.policy {
-        // To go on without one would lift what the policy demands.
-        Some(file) if file.is_empty() => {
-            return Err(
-                Diagnostic::new(codes::FILE_UNREADABLE, "the policy's name is empty")
-                    .expected("a file, by --policy or PHASEGATE_POLICY")
-                    .found("nothing")
-                    .hint("unset PHASEGATE_POLICY where no policy is to hold")
-                    .into(),
-            );
-        }
-        Some(file) => policy::load(file, &files::read(file)?)?.policy,
+    let loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
+    let policy = match policy {
+        Some((file, bytes)) => policy::load(file, bytes)?.policy,
         None => Policy::default(),
     };
     Ok(Given {
         loaded,
         policy,
-        folder: folder_of(file),
+        folder,
     })
 }
 
@@ -123,7 +144,7 @@ pub(super) fn wanted(given: &Given) -> Result<Wanted, Diagnostic> {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Diagnostic> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Diagnostic> {
     std::path::absolute(path)
         .map_err(|e| internal(format!("can't tell where {} is", path.display())).caused_by(&e))
 }

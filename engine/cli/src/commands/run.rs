@@ -7,16 +7,17 @@ use phasegate_core::diagnostic::{Diagnostic, codes};
 use phasegate_core::plan::{FORMAT, Plan};
 use phasegate_core::run::Run;
 use phasegate_core::time::Span;
-use phasegate_runtime::engine::{Engine, Error as EngineError, Left, Options};
+use phasegate_runtime::engine::{Error as EngineError, Left, Options, Predecessor, Start};
 use phasegate_runtime::planner;
 use phasegate_runtime::ports::{Clock, Journal as _, JournalError};
 use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
 
+use super::order::Order;
 use super::plan::Kept;
-use super::release::{self, Given, SIMULATED};
-use super::report;
-use crate::args::{self, Driving, Inputs};
+use super::release::{self, Given, Ready, SIMULATED};
+use super::{report, supersede};
+use crate::args::{self, Driving};
 use crate::compose::World;
 use crate::console::Console;
 use crate::drive::{self, Progress, Signals};
@@ -38,75 +39,142 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     if let Some(path) = &args.report {
         files::may_be_written(path)?;
     }
-    let saved = match &args.plan {
-        Some(file) => Some(read_plan(file)?),
-        None => None,
+    let order = Order::read(args)?;
+    let how = How {
+        driving: args.driving,
+        report: args.report.as_deref(),
     };
-    let inputs = match &saved {
-        Some(plan) => Inputs {
-            version: Some(plan.subject.version.clone()),
-            environment: Some(plan.subject.environment.clone()),
-            policy: args.inputs.policy.clone(),
-        },
-        None => args.inputs.clone(),
-    };
-    let given = release::load(&args.file, &inputs)?;
-    release::check(&given).await?;
-    State::to_begin(folder).await?;
-    let mut world = release::world(&given, folder, console).await?;
-    let log = RunLog::new(world.clock.clone());
-    world.log = log.clone();
-    let state = State::open(folder)?;
-    let ready = release::engine(&given, &world, state.journal.clone()).await?;
-    let engine = &ready.parts.engine;
-    let planned = planned(engine, &given).await?;
-    let plan = match saved {
-        Some(saved) => unchanged(saved, planned)?,
-        None => planned,
-    };
-    let id = entropy::run_id(&plan.subject.name, world.clock.now())
-        .map_err(|e| internal("the run can't be given a name").caused_by(&e))?;
-    plugins::keep(folder, &id, &ready.components, &ready.kept)?;
-    log.open(folder, &id);
-    let options = options(&world, args.driving)?;
-    let (_signals, nudges) = Signals::listen(args.driving.on_cancel, console)?;
-    let mut progress = Progress::new(console);
-    let started = engine
-        .start(&id, plan, &drive::who(), &options, nudges, &mut progress)
-        .await;
-    progress.end();
-    let under_way = state.journal.read(&id).await.is_ok();
-    let outcome = match started {
-        Ok((run, left)) => drive::conclude(&state, console, &run, left).await,
-        Err(error) => {
-            if !under_way {
-                plugins::forget(folder, &id);
-            }
-            Err(exit::engine(&error, &id, under_way))
+    let setting = Setting::of(&order, folder, console).await?;
+    if args.supersede {
+        if let Some(before) = supersede::holder(&setting).await? {
+            return supersede::begin(order, setting, &before, how, console).await;
         }
-    };
-    if let Some(path) = args.report.as_deref().filter(|_| under_way) {
-        report::after(&state, &id, path, console).await;
+        console.note("no run holds the target: this one begins at once");
     }
-    outcome
+    let plan = setting.plan().await?;
+    let id = setting.new_id()?;
+    let begun = setting.begin(&id, plan, None, how, console).await?;
+    begun.outcome
 }
 
-async fn planned(engine: &Engine, given: &Given) -> Result<Plan, Fault> {
-    let prepared = planner::prepare(
-        &engine.world,
-        &given.loaded,
-        &given.policy,
-        SIMULATED,
-        &drive::who().name,
-    )
-    .await?;
-    Ok(prepared.plan)
+/// How a run that is asked for is to be followed.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) driving: Driving,
+    pub(super) report: Option<&'a Path>,
 }
 
-fn read_plan(file: &str) -> Result<Plan, Fault> {
-    let bytes = files::read_up_to(file, files::MAX_PLAN)?;
+/// Everything that it takes to plan a run and to begin it.
+pub(super) struct Setting {
+    pub(super) given: Given,
+    /// The plan that is to be run, where one was kept.
+    pub(super) saved: Option<Plan>,
+    pub(super) world: World,
+    pub(super) state: State,
+    pub(super) ready: Ready,
+    log: Arc<RunLog>,
+}
+
+/// A run that was to begin.
+pub(super) struct Begun {
+    pub(super) outcome: Outcome,
+    /// Whether it is in the journal.
+    pub(super) under_way: bool,
+}
+
+impl Setting {
+    /// Loads what is asked for, says what is wrong with it, and finds its world.
+    pub(super) async fn of(order: &Order, folder: &Path, console: &Console) -> Result<Self, Fault> {
+        let (given, saved) = order.given()?;
+        release::check(&given).await?;
+        State::to_begin(folder).await?;
+        let mut world = release::world(&given, folder, console).await?;
+        let log = RunLog::new(world.clock.clone());
+        world.log = log.clone();
+        let state = State::open(folder)?;
+        let ready = release::engine(&given, &world, state.journal.clone()).await?;
+        Ok(Self {
+            given,
+            saved,
+            world,
+            state,
+            ready,
+            log,
+        })
+    }
+
+    /// The plan by what is there now; where one was kept that one, if it still fits.
+    pub(super) async fn plan(&self) -> Result<Plan, Fault> {
+        let prepared = planner::prepare(
+            &self.ready.parts.engine.world,
+            &self.given.loaded,
+            &self.given.policy,
+            SIMULATED,
+            &drive::who().name,
+        )
+        .await?;
+        match &self.saved {
+            Some(saved) => unchanged(saved.clone(), prepared.plan),
+            None => Ok(prepared.plan),
+        }
+    }
+
+    /// A name for a run of the release.
+    pub(super) fn new_id(&self) -> Result<String, Fault> {
+        let name = &self.given.loaded.release.metadata.name;
+        entropy::run_id(name, self.world.clock.now()).map_err(|e| {
+            internal("the run can't be given a name")
+                .caused_by(&e)
+                .into()
+        })
+    }
+
+    /// Begins the run and follows it to its end.
+    pub(super) async fn begin(
+        &self,
+        id: &str,
+        plan: Plan,
+        after: Option<Predecessor<'_>>,
+        how: How<'_>,
+        console: &Console,
+    ) -> Result<Begun, Fault> {
+        let (state, ready) = (&self.state, &self.ready);
+        plugins::keep(&state.folder, id, &ready.components, &ready.kept)?;
+        self.log.open(&state.folder, id);
+        let options = options(&self.world, how.driving)?;
+        let (_signals, nudges) = Signals::listen(how.driving.on_cancel, console)?;
+        let mut progress = Progress::new(console);
+        let by = drive::who();
+        let start = Start {
+            run: id,
+            plan,
+            by: &by,
+            after,
+        };
+        let engine = &ready.parts.engine;
+        let started = engine.begin(start, &options, nudges, &mut progress).await;
+        progress.end();
+        let under_way = state.journal.read(id).await.is_ok();
+        let outcome = match started {
+            Ok((run, left)) => drive::conclude(state, console, &run, left).await,
+            Err(error) => {
+                if !under_way {
+                    plugins::forget(&state.folder, id);
+                }
+                Err(exit::engine(&error, id, under_way))
+            }
+        };
+        if let Some(path) = how.report.filter(|_| under_way) {
+            report::after(state, id, path, console).await;
+        }
+        Ok(Begun { outcome, under_way })
+    }
+}
+
+/// A plan that was kept in a file.
+pub(super) fn read_plan(file: &str, bytes: &[u8]) -> Result<Plan, Fault> {
     let Kept { digest, plan } =
-        serde_json::from_slice(&bytes).map_err(|e| drive::not_a_plan(file, &e))?;
+        serde_json::from_slice(bytes).map_err(|e| drive::not_a_plan(file, &e))?;
     if plan.digest() != digest {
         return Err(Diagnostic::new(
             codes::PLAN_DRIFTED,
@@ -169,12 +237,18 @@ fn unchanged(saved: Plan, now: Plan) -> Result<Plan, Fault> {
     .into())
 }
 
-/// Goes on with a run.
+/// Goes on with a run, or begins one that was to take another's place and has not come to it.
 pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console) -> Outcome {
     let state = State::existing(folder)?;
+    if let Some(pending) = supersede::pending(&state, args.run.as_deref()).await? {
+        return supersede::resume(pending, folder, args.driving, console).await;
+    }
     let run = state.find(args.run.as_deref()).await?;
     match drive_on(&state, &run, args.driving, console).await? {
-        Driven::Here(outcome) => Ok(outcome),
+        Driven::Here(outcome) => {
+            supersede::remind(&state, &run, console).await?;
+            Ok(outcome)
+        }
         Driven::Elsewhere => Err(JournalError::InUse(run).into()),
     }
 }
@@ -187,7 +261,7 @@ pub(super) enum Driven {
     Elsewhere,
 }
 
-/// Drives a run that is in the journal, from wherever it is.
+/// Drives a run that is in the journal, from wherever it is, and says how it was left.
 pub(super) async fn drive_on(
     state: &State,
     id: &str,
@@ -199,16 +273,40 @@ pub(super) async fn drive_on(
         let exit = drive::conclude(state, console, &before, Left::Resting).await?;
         return Ok(Driven::Here(exit));
     }
+    match drive_here(state, &before, driving, console).await? {
+        Some(drove) => {
+            let exit = drive::conclude(state, console, &drove.run, drove.left).await?;
+            Ok(Driven::Here(exit))
+        }
+        None => Ok(Driven::Elsewhere),
+    }
+}
+
+/// A run that this process drove.
+pub(super) struct Drove {
+    pub(super) run: Run,
+    pub(super) left: Left,
+    /// Whether a signal asked for it to go back.
+    pub(super) aborted: bool,
+}
+
+/// Drives a run that is in the journal. None where another process drives it.
+pub(super) async fn drive_here(
+    state: &State,
+    before: &Run,
+    driving: Driving,
+    console: &Console,
+) -> Result<Option<Drove>, Fault> {
+    let id = before.id();
     let note = simulated::running(&state.folder).await?;
     let mut world = release::world_at(&note).await?;
     let log = RunLog::new(world.clock.clone());
     log.open(&state.folder, id);
     world.log = log;
-    let parts = release::engine_of(&state.folder, &before, &world, state.journal.clone()).await?;
+    let parts = release::engine_of(&state.folder, before, &world, state.journal.clone()).await?;
     let options = options(&world, driving)?;
-    let mut last = None;
     for _ in 0..DRIVE_ATTEMPTS {
-        let (_signals, nudges) = Signals::listen(driving.on_cancel, console)?;
+        let (signals, nudges) = Signals::listen(driving.on_cancel, console)?;
         let mut progress = Progress::new(console);
         let left = parts
             .engine
@@ -217,18 +315,17 @@ pub(super) async fn drive_on(
         progress.end();
         match left {
             Ok((run, left)) => {
-                let exit = drive::conclude(state, console, &run, left).await?;
-                return Ok(Driven::Here(exit));
+                let aborted = signals.aborted();
+                return Ok(Some(Drove { run, left, aborted }));
             }
             Err(EngineError::Journal(JournalError::InUse(_))) => {
-                last = Some(Driven::Elsewhere);
                 let now = SystemClock.now();
                 SystemClock.sleep_until(now.plus(DRIVE_RETRY)).await;
             }
             Err(error) => return Err(exit::engine(&error, id, true)),
         }
     }
-    Ok(last.unwrap_or(Driven::Elsewhere))
+    Ok(None)
 }
 
 /// Whether nobody has left a command that is still to be looked at.
@@ -246,7 +343,7 @@ async fn idle(state: &State, run: &Run) -> Result<bool, Fault> {
     Ok(true)
 }
 
-fn options(world: &World, driving: Driving) -> Result<Options, Diagnostic> {
+pub(super) fn options(world: &World, driving: Driving) -> Result<Options, Diagnostic> {
     let mut options = drive::options(driving)?;
     // People wait in real time, however fast the world's time goes.
     options.inbox_poll = world.stretched(INBOX_REAL);

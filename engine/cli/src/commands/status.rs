@@ -41,6 +41,8 @@ struct View<'a> {
     target: String,
     plan: &'a str,
     started_by: &'a Identity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<&'a str>,
     started_at: String,
     ended_at: Option<String>,
     steps: Vec<StepView>,
@@ -87,6 +89,7 @@ fn view(seen: &Seen) -> View<'_> {
         target: plan.targets(),
         plan: run.digest(),
         started_by: run.started_by(),
+        supersedes: run.supersedes(),
         started_at: run.started_at().to_string(),
         ended_at: run.ended_at().map(|at| at.to_string()),
         steps: run.steps(),

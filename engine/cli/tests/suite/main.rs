@@ -22,6 +22,7 @@ mod report;
 mod runs;
 mod shared;
 mod stream;
+mod supersede;
 
 #[path = "../../../store/tests/support/small_disk.rs"]
 mod small_disk;

@@ -341,14 +341,14 @@ fn an_approval_that_only_the_starter_could_give_is_refused_at_once() {
     let me = account(&desk);
     let policy = POLICY.replace("WHO", &me).replace("true", "false");
     desk.write("policy.yaml", &policy);
-    for command in ["plan", "run"] {
-        let ended = desk
-            .run(&[command, "release.yaml", "--policy", "policy.yaml"])
-            .refused(2, "PG0204");
-        let why = format!("{me} starts the run");
-        assert!(ended.stderr.contains(&why), "{}", ended.stderr);
-    }
+    let given = ["release.yaml", "--policy", "policy.yaml"];
+    let ended = desk.run(&[&["run"], &given[..]].concat());
+    let ended = ended.refused(2, "PG0204");
+    let why = format!("{me} starts the run");
+    assert!(ended.stderr.contains(&why), "{}", ended.stderr);
     desk.only_run();
+    // Who is to approve it reads the plan first, and somebody else starts it.
+    desk.run(&[&["plan"], &given[..]].concat()).expect(0);
 }
 
 const POLICY: &str = "\

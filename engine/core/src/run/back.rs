@@ -26,6 +26,7 @@ impl Back {
             after_success: false,
             unclaimed: false,
             refused: false,
+            succession: None,
         }
     }
 

@@ -177,7 +177,7 @@ impl Run {
     pub fn must_hold(&self) -> impl Iterator<Item = usize> + '_ {
         let sent = |place: usize| {
             let mut releases = self.outstanding.values().filter(move |o| {
-                o.effect.workload == place && matches!(o.effect.request, Request::Release)
+                o.effect.workload == place && matches!(o.effect.request, Request::Release { .. })
             });
             releases.any(|o| !matches!(o.phase, Phase::Ready | Phase::Given))
         };

@@ -27,13 +27,16 @@ impl Run {
         if !self.known.touched() || !matches!(cursor.stage, Stage::Asking { .. }) {
             return Ok(false);
         }
-        if self.look.last == Some(self.now) {
-            return Ok(false);
-        }
-        if let Some(under_way) = self.look.effect {
+        if self.look.confirms {
             // A look that fails tells nothing; the gate's word is enough then.
-            return Ok(self.attempts_failed(under_way) == 0);
+            let under_way = self.look.effect;
+            return Ok(under_way.is_some_and(|look| self.attempts_failed(look) == 0));
         }
+        // One that was asked for before may have seen the target before it was changed.
+        if let Some(earlier) = self.look.effect.take() {
+            self.forget(earlier);
+        }
+        self.look.confirms = true;
         self.look.due = self.now;
         self.look_if_due()?;
         Ok(self.look.effect.is_some())

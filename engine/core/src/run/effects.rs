@@ -445,7 +445,7 @@ impl Run {
                 self.routed(effect)
             }
             (Request::Reading, Done::Read { reading }) => self.read(effect.id, reading),
-            (Request::Release, Done::Released) => self.released(effect),
+            (Request::Release { .. }, Done::Released) => self.released(effect),
             (Request::Revise { .. }, Done::Revised { steps }) => {
                 self.revised(effect.id, steps.as_deref())
             }
@@ -510,7 +510,7 @@ impl Run {
                 self.reading_failed(effect.id, failure);
                 Ok(())
             }
-            Request::Release => self.release_failed(effect, failure),
+            Request::Release { .. } => self.release_failed(effect, failure),
         }
     }
 }

@@ -17,7 +17,7 @@ impl Run {
             End::RollbackStuck
         } else if back.refused {
             End::Succeeded
-        } else if back.cause.superseded_by.is_some() {
+        } else if back.succession.is_some() {
             End::Superseded
         } else if self.past_point {
             End::StayedForward
@@ -37,6 +37,12 @@ impl Run {
         if let Mode::Back(back) = &self.mode {
             let took = self.rollback_took.unwrap_or_else(|| now.since(back.since));
             let target = self.plan.rollback.target;
+            if let Some(succession) = &back.succession
+                && end == End::Superseded
+            {
+                words = format!("{words} by {}", succession.to.run);
+                data = json!({"end": end, "by": succession.to.run, "rollbackMs": took.as_millis()});
+            }
             if end == End::RolledBack {
                 self.rollback_took = Some(took);
                 let judged = if took <= target { "within" } else { "beyond" };
@@ -47,7 +53,10 @@ impl Run {
                 words.push_str(&format!("; skipped: {}", back.skipped.join(", ")));
             }
         }
-        let mut level = Level::Error;
+        let mut level = match end {
+            End::Superseded => Level::Warn,
+            _ => Level::Error,
+        };
         if end == End::Succeeded {
             level = Level::Info;
             let serves = self.serves_otherwise();

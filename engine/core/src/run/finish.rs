@@ -87,7 +87,8 @@ impl Run {
                 Mode::Back(back) => format!("rollback/release/{}{suffix}", back.generation),
                 Mode::Forward(_) | Mode::Ended(_) => format!("finish/release{suffix}"),
             };
-            let effect = self.request_of(place, key, None, Request::Release)?;
+            let to = self.successor_at(place);
+            let effect = self.request_of(place, key, None, Request::Release { to })?;
             self.release_when_it_can(effect, place);
             Finish::Releasing { effect }
         } else {
@@ -139,8 +140,17 @@ impl Run {
         self.claimed.remove(&effect.workload);
         let target = self.plan.workload(effect.workload);
         let target = target.map_or_else(String::new, |workload| workload.target.to_string());
-        let words = format!("let go of {target}");
-        self.say("released", Level::Info, words, json!({"target": target}));
+        match &effect.request {
+            Request::Release { to: Some(to) } => {
+                let words = format!("{target} is kept for {} now", to.run);
+                let data = json!({"run": to.run, "target": target});
+                self.say("handed-over-to", Level::Info, words, data);
+            }
+            _ => {
+                let words = format!("let go of {target}");
+                self.say("released", Level::Info, words, json!({"target": target}));
+            }
+        }
         if self.keeping().is_some() {
             self.keep_over();
             return Ok(());
@@ -208,7 +218,7 @@ impl Run {
     /// Ends without one of the last writes, which keeps failing.
     pub(super) fn finish_without(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.forget(effect.id);
-        if !matches!(effect.request, Request::Release) {
+        if !matches!(effect.request, Request::Release { .. }) {
             self.say(
                 "marks-left",
                 Level::Warn,

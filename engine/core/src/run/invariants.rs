@@ -81,7 +81,7 @@ impl Run {
     fn holds_what_it_writes(&self, effect: &Effect) -> Result<(), Broken> {
         let free = matches!(
             effect.request,
-            Request::Claim { .. } | Request::Release | Request::Notify { .. }
+            Request::Claim { .. } | Request::Release { .. } | Request::Notify { .. }
         );
         if effect.request.changes() && !free && !self.claimed.contains(&effect.workload) {
             return Err(broken(

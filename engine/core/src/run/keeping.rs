@@ -135,7 +135,7 @@ impl Run {
             return Ok(());
         };
         let key = format!("due/{}/release/{}", keeping.number, keeping.generation);
-        let effect = self.request(key, None, Request::Release)?;
+        let effect = self.request(key, None, Request::Release { to: None })?;
         self.release_when_it_can(effect, self.in_hand);
         self.set_keep(Keep::Releasing { effect });
         Ok(())
@@ -197,7 +197,7 @@ impl Run {
             return Ok(());
         }
         self.forget(effect.id);
-        if !matches!(effect.request, Request::Release) {
+        if !matches!(effect.request, Request::Release { .. }) {
             return self.keep_failed(&failure.to_string());
         }
         self.leave_claim(effect.workload);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{End, Level, Mode};
+use super::state::{Cause, End, Level, Mode};
 use super::{Illegal, Run};
 use crate::effect::{Effect, Notice, Request, Severity};
 use crate::failure::Failure;
@@ -117,6 +117,16 @@ impl Run {
 
     pub(super) fn tell_rolling_back(&mut self, reason: &str) -> Result<(), Illegal> {
         let subject = &self.plan.subject;
+        if let Some(Cause {
+            superseded_by: Some(run),
+            ..
+        }) = &self.cause
+        {
+            // Nothing is wrong: nobody has to be woken.
+            let title = format!("Superseded: {} makes room for {run}", self.headline());
+            let text = format!("{title}. {} comes back first", subject.previous_version);
+            return self.tell("rolling-back", Severity::Warning, title, text);
+        }
         let title = format!(
             "ROLLBACK: {} goes back to {} in {}",
             subject.name, subject.previous_version, subject.environment
@@ -157,7 +167,15 @@ impl Run {
                 Severity::Success,
                 format!("Released: {}", self.headline()),
             ),
-            End::RolledBack | End::Superseded => (
+            End::Superseded => (
+                "rolled-back",
+                Severity::Warning,
+                format!(
+                    "Superseded: {} serves {} until the next run",
+                    subject.name, subject.previous_version
+                ),
+            ),
+            End::RolledBack => (
                 "rolled-back",
                 Severity::Critical,
                 format!(

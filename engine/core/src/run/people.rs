@@ -59,6 +59,7 @@ impl Run {
                 Mode::Ended(_) => illegal("the run is over"),
                 Mode::Forward(_) | Mode::Back(_) => Ok(()),
             },
+            Command::Supersede { run, .. } => self.may_be_superseded(run),
             Command::Pause { .. } if !forward => illegal("only the way forward can be paused"),
             Command::Pause { .. }
                 if matches!(
@@ -239,6 +240,7 @@ impl Run {
         let who = &by.name;
         match command {
             Command::Abort { reason } => return self.abort(by, reason.as_deref()),
+            Command::Supersede { run, targets } => return self.supersede(by, run, targets),
             Command::RollBack { reason } => {
                 let asked = || format!("asked for by {who}");
                 return self.go_back_after_success(Cause {

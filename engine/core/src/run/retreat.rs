@@ -256,7 +256,7 @@ pub(super) const fn undoes(request: &Request) -> &'static str {
         Request::Bound { .. } => "autoscaler",
         Request::Change { change } if !change.slot.is_stable() => "remove",
         Request::Change { change } if !change.marked => "unmark",
-        Request::Release => "release",
+        Request::Release { .. } => "release",
         Request::Claim { .. } => "claim",
         _ => "restore",
     }

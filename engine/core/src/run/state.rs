@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::effect::{Effect, Fields, Id, Piece, Reading};
+use crate::effect::{Effect, Fields, Id, Piece, Reading, Successor};
 use crate::event::Identity;
 use crate::judge::{GatePolicy, Judge};
 use crate::plan::Workload;
@@ -265,6 +265,16 @@ pub(super) struct Back {
     pub(super) unclaimed: bool,
     /// After success: nothing is taken back, since the target isn't the run's any more.
     pub(super) refused: bool,
+    /// Who comes after it.
+    pub(super) succession: Option<Box<Succession>>,
+}
+
+/// Another run that takes the place of one on its way back.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Succession {
+    pub(super) to: Successor,
+    /// The targets that are kept for it.
+    pub(super) targets: BTreeSet<String>,
 }
 
 /// Why a run goes back.
@@ -383,6 +393,8 @@ pub(super) struct Look {
     pub(super) last: Option<Timestamp>,
     /// Time during which looks followed closely upon each other.
     pub(super) measured: Span,
+    /// Whether a look was asked for since a gate failed, to see whether the target had drifted.
+    pub(super) confirms: bool,
 }
 
 /// What the run owns of a workload and last knew of it.

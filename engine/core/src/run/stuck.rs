@@ -10,7 +10,7 @@ use crate::effect::{Direction, Effect, Piece, Request, Severity};
 impl Run {
     pub(super) fn stuck_at(&mut self, effect: &Effect, reason: String, decision: bool) {
         let step = match &effect.request {
-            Request::Release | Request::Claim { .. } => undoes(&effect.request),
+            Request::Release { .. } | Request::Claim { .. } => undoes(&effect.request),
             _ if effect.direction == Direction::Forward => "drain",
             request => undoes(request),
         };
@@ -172,7 +172,7 @@ impl Run {
     /// The workload whose target is being let go of.
     fn releasing(&self) -> Option<usize> {
         let mut effects = self.outstanding.values().map(|o| &o.effect);
-        let release = effects.find(|effect| matches!(effect.request, Request::Release))?;
+        let release = effects.find(|effect| matches!(effect.request, Request::Release { .. }))?;
         Some(release.workload)
     }
 

@@ -13,4 +13,5 @@ mod props;
 mod rollback;
 mod scenarios;
 pub(super) mod sim;
+mod supersede;
 mod unclaimed;

@@ -91,6 +91,18 @@ impl Run {
         &self.started_by
     }
 
+    /// The run whose place it takes.
+    #[must_use]
+    pub fn supersedes(&self) -> Option<&str> {
+        self.supersedes.as_deref()
+    }
+
+    /// The run that takes its place.
+    #[must_use]
+    pub fn superseded_by(&self) -> Option<&str> {
+        self.cause.as_ref()?.superseded_by.as_deref()
+    }
+
     /// When it came to be.
     #[must_use]
     pub const fn started_at(&self) -> Timestamp {

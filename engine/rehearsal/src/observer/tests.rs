@@ -49,7 +49,7 @@ fn intent(seconds: u64, key: &str) -> Record {
                 key: key.to_owned(),
                 direction: Direction::Forward,
                 step: None,
-                request: Request::Release,
+                request: Request::Release { to: None },
             }),
         },
     }

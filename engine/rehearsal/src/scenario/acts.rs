@@ -56,6 +56,8 @@ pub struct When {
 pub enum Deed {
     /// `phasegate abort`.
     Abort(Option<String>),
+    /// `phasegate run --supersede` of another run, by its name. That run itself doesn't take place.
+    Supersede(String),
     /// `phasegate pause`.
     Pause(Option<String>),
     /// `phasegate continue`.

@@ -14,7 +14,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
-    /// How the run ends: `succeeded`, `rolled-back`, `refused`, `cancelled`, `stayed-forward`, `rollback-stuck`; or
+    /// How the run ends: `succeeded`, `rolled-back`, `refused`, `cancelled`, `stayed-forward`, `superseded`, `rollback-stuck`; or
     /// `not-started` where it is refused before it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,

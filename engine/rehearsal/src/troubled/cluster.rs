@@ -109,6 +109,16 @@ impl Cluster for TroubledCluster {
         self.1.read(Kind::Probe, self.0.claimed(target)).await
     }
 
+    async fn hand_over(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.0.hand_over(target, to, stamp);
+        self.1.write(Kind::Release, answer).await
+    }
+
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         let answer = self.0.release(target, stamp);
         self.1.write(Kind::Release, answer).await

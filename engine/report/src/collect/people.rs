@@ -63,6 +63,7 @@ fn detail(command: &Command) -> String {
         Command::Attest { name, text } => format!("{name}: {text}"),
         Command::Skip { step } => step.clone(),
         Command::HandOver { reason } => reason.clone(),
+        Command::Supersede { run, .. } => format!("{run} takes its place"),
         Command::Discharge { obligation } => format!("number {obligation}"),
     }
 }

@@ -75,6 +75,7 @@ impl World {
             event: Event::Planned {
                 plan: Box::new(plan),
                 started_by: person("ann"),
+                supersedes: None,
             },
         };
         Self {
@@ -137,7 +138,7 @@ impl World {
     fn answer(&mut self, effect: &Effect) -> Outcome {
         let done = match &effect.request {
             Request::Claim { .. } => Done::Claimed,
-            Request::Release => Done::Released,
+            Request::Release { .. } => Done::Released,
             Request::Change { change } => {
                 let fields = change.fields.clone();
                 if let Some(image) = fields.image {

@@ -129,12 +129,21 @@ impl Fakes {
         self.outside.lock().unwrap()
     }
 
+    pub(crate) fn claim(&self) -> Option<ClaimRecord> {
+        self.outside().claim.clone()
+    }
+
+    pub(crate) fn keep(&self, claim: ClaimRecord) {
+        self.outside().claim = Some(claim);
+    }
+
     pub(crate) fn claim_by(&self, run: &str) {
         self.outside().claim = Some(ClaimRecord {
             run: run.to_owned(),
             plan: "sha256:0".to_owned(),
             started_by: "bob".to_owned(),
             key: "claim".to_owned(),
+            handed_over_by: None,
         });
     }
 
@@ -279,9 +288,28 @@ impl Cluster for Fakes {
         Ok(self.outside().claim.clone())
     }
 
-    async fn release(&self, _: &Target, _: &Stamp) -> Result<(), ChangeError> {
+    async fn release(&self, _: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         self.asked("release");
-        self.outside().claim = None;
+        let claim = &mut self.outside().claim;
+        claim.take_if(|claim| claim.run == stamp.run);
+        Ok(())
+    }
+
+    async fn hand_over(
+        &self,
+        _: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.asked("hand-over");
+        let mut outside = self.outside();
+        if let Some(claim) = outside
+            .claim
+            .as_mut()
+            .filter(|claim| claim.run == stamp.run)
+        {
+            *claim = to.clone();
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod fakes;
+mod supersede;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A run's hold on its target: a ConfigMap that is created and deleted, and never updated.
+//! A run's hold on its target: a ConfigMap that is created and deleted, and changes hands in one write where
+//! a run is superseded.
 
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
@@ -38,9 +39,19 @@ impl KubeCluster {
                 Err(problem) if problem.fault.is_already_exists() => {}
                 Err(problem) => return Err(problem.change_error()),
             }
-            match self.read_claim(target).await? {
-                Some(found) if found.run == claim.run => return Ok(()),
-                Some(found) => return Err(ChangeError::Failed(busy(target, &found))),
+            match self.find_claim(target).await? {
+                Some((found, _)) if found.run == claim.run && found.handed_over_by.is_none() => {
+                    return Ok(());
+                }
+                // What was kept for the run is its own once it says so; nobody else waits for it then. Where it
+                // was changed in between it is read again.
+                Some((found, object)) if found.run == claim.run => {
+                    let taken = self.replace_claim(target, object, claim, stamp).await?;
+                    if taken {
+                        return Ok(());
+                    }
+                }
+                Some((found, _)) => return Err(ChangeError::Failed(busy(target, &found))),
                 // It was released in between.
                 None => {}
             }
@@ -75,6 +86,56 @@ impl KubeCluster {
                 ),
             )),
         }
+    }
+
+    /// Writes another record into the claim as it was read. Returns whether it was still that one.
+    async fn replace_claim(
+        &self,
+        target: &Target,
+        mut found: Value,
+        claim: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<bool, ChangeError> {
+        if let Some(fields) = found.as_object_mut() {
+            fields.insert("data".to_owned(), json!(claim));
+        }
+        let (maps, name) = (Resource::config_maps(), name(target));
+        let mut call = call(Method::PUT, "update", &maps, &target.namespace, &name)?;
+        call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
+        let call = call.body(JSON, found).remark(effect(&stamp.key));
+        match self.transport.one(call).await {
+            Ok(_) => Ok(true),
+            Err(problem) if problem.fault.is_conflict() || problem.fault.is_not_found() => {
+                Ok(false)
+            }
+            Err(problem) => Err(problem.change_error()),
+        }
+    }
+
+    pub(super) async fn keep_claim_for(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        for _ in 0..WRITE_ATTEMPTS {
+            let Some((record, object)) = self.find_claim(target).await? else {
+                return Ok(());
+            };
+            // Another's claim means that ours is gone: it was handed over before, or broken.
+            if record.run != stamp.run {
+                return Ok(());
+            }
+            self.not_overtaken(target, stamp).await?;
+            if self.replace_claim(target, object, to, stamp).await? {
+                return Ok(());
+            }
+        }
+        Err(ChangeError::Failed(Failure::new(
+            Kind::Retryable,
+            codes::CONFLICT,
+            format!("the claim on `{target}` was changed by others while it was to be handed over"),
+        )))
     }
 
     pub(super) async fn delete_claim(
@@ -121,6 +182,16 @@ impl KubeCluster {
 
 fn busy(target: &Target, found: &ClaimRecord) -> Failure {
     let run = &found.run;
+    if let Some(before) = &found.handed_over_by {
+        return Failure::new(
+            Kind::Conflict,
+            codes::TARGET_BUSY,
+            format!(
+                "`{target}` is kept for run `{run}`, which {} starts in place of {before}; start it with `phasegate resume {run}`, or free the target with `phasegate lock break`",
+                found.started_by
+            ),
+        );
+    }
     Failure::new(
         Kind::Conflict,
         codes::TARGET_BUSY,

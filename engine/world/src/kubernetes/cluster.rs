@@ -98,4 +98,13 @@ impl Cluster for KubeCluster {
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         self.delete_claim(target, stamp).await
     }
+
+    async fn hand_over(
+        &self,
+        target: &Target,
+        to: &ClaimRecord,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.keep_claim_for(target, to, stamp).await
+    }
 }

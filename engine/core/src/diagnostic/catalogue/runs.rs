@@ -73,4 +73,22 @@ codes! {
     cause: "A manual change, or a tool that reconciles the same object.",
     fix: "Adopt the change, force the run's own, or abort.",
     example: "phasegate status RUN    # shows what differs";
+    SUPERSEDE_REFUSED = 613,
+    title: "The run can't be superseded",
+    means: "A new run can't take the place of the one that holds the target, and nothing was changed.",
+    cause: "It is past its point of no return, it is all but done, its rollback is stuck, or it belongs to another state directory.",
+    fix: "Wait until it has ended and start the new run then, or do what the message says.",
+    example: "phasegate status RUN    # shows where it is";
+    SUPERSEDED_ALREADY = 614,
+    title: "Another run comes after it already",
+    means: "The target is promised to one run, and only one can come next.",
+    cause: "Two runs were started with `--supersede` at about the same time, or one of them was stopped before it began.",
+    fix: "Let that run begin and supersede it then; or, if it never comes, start it with `resume` or free the target with `lock break`.",
+    example: "phasegate resume RUN    # starts the run that the target is kept for";
+    PREDECESSOR_STUCK = 615,
+    title: "The run before it is not back",
+    means: "The new run begins once the old version serves again, and the way there is stuck or was handed over to people. The new run has not started.",
+    cause: "The cluster refuses what the way back needs, or somebody changed the target meanwhile.",
+    fix: "Help the old run first with `retry`, `skip` or `hand-over`; `resume` of the new run goes on from there.",
+    example: "phasegate retry OLD\nphasegate resume NEW";
 }

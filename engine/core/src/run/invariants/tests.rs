@@ -263,10 +263,10 @@ fn a_key_that_took_place_is_not_used_again() {
 #[test]
 fn two_writes_at_once_are_refused() {
     let mut run = soaking();
-    run.request("one".to_owned(), None, Request::Release)
+    run.request("one".to_owned(), None, Request::Release { to: None })
         .unwrap();
     assert_eq!(number(run.check(&run.summary(), &[])), None);
-    run.request("two".to_owned(), None, Request::Release)
+    run.request("two".to_owned(), None, Request::Release { to: None })
         .unwrap();
     assert_eq!(number(run.check(&run.summary(), &[])), Some(3));
 }

@@ -9,6 +9,7 @@ use crate::event::{Command, DriftAnswer};
 use crate::failure::Kind;
 use crate::plan::PhaseApproval;
 use crate::run::{End, State};
+use crate::verdict::Status;
 
 const THEIRS: &str = "shop/api:hotfix";
 
@@ -347,4 +348,23 @@ fn a_cluster_that_can_not_be_looked_at_keeps_nobody_from_going_back() {
     });
     sim.command("bob", abort()).unwrap();
     sim.until(|sim| sim.world.settings.image == OLD);
+}
+
+#[test]
+fn a_look_that_was_under_way_when_somebody_changed_the_target_does_not_count() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    sim.pass(secs(15));
+    sim.world.judges = Rc::new(|world, _, _| {
+        Ok(if world.settings.image == THEIRS {
+            Status::Fail
+        } else {
+            Status::Pass
+        })
+    });
+    // The run has looked this very moment.
+    sim.until(|sim| sim.run.look.last == Some(sim.world.now));
+    sim.world.meddle(Some(THEIRS), None);
+    sim.until(|sim| sim.said("drift") || sim.run.cause().is_some());
+    assert!(sim.said("drift"), "{}", sim.story());
 }

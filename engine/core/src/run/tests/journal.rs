@@ -171,7 +171,13 @@ fn requests() -> Vec<Request> {
         },
         change(Fields::default()),
         change(full),
-        Request::Release,
+        Request::Release { to: None },
+        Request::Release {
+            to: Some(Successor {
+                run: "run-2".to_owned(),
+                started_by: "bob".to_owned(),
+            }),
+        },
         Request::Observe,
         Request::Evaluate {
             gate: "health".to_owned(),
@@ -214,7 +220,13 @@ fn requests() -> Vec<Request> {
 }
 
 fn commands() -> Vec<Command> {
-    let mut commands = vec![Command::Retry];
+    let mut commands = vec![
+        Command::Retry,
+        Command::Supersede {
+            run: "run-2".to_owned(),
+            targets: vec!["simulated/shop/api".to_owned()],
+        },
+    ];
     for reason in [None, some("because")] {
         commands.push(Command::Abort {
             reason: reason.clone(),
@@ -252,6 +264,7 @@ fn every_event_is_read_as_it_was_written() {
     round(Event::Planned {
         plan: Box::new(with_strategy()),
         started_by: person("ann"),
+        supersedes: Some("run-0".to_owned()),
     });
     round(Event::Driving {
         engine: "e".to_owned(),

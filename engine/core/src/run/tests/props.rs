@@ -44,7 +44,7 @@ fn command(which: usize, digest: &str) -> (&'static str, Command) {
         plan: digest.to_owned(),
         requirement: None,
     };
-    match which % 14 {
+    match which % 15 {
         0 => ("bob", abort()),
         1 => ("bob", Command::Pause { reason: None }),
         2 => ("bob", Command::Continue { drift: None }),
@@ -82,6 +82,7 @@ fn command(which: usize, digest: &str) -> (&'static str, Command) {
             },
         ),
         12 => ("bob", Command::RollBack { reason: None }),
+        13 => ("bob", supersede("run-2", &[])),
         _ => ("bob", Command::Discharge { obligation: 1 }),
     }
 }
@@ -108,7 +109,7 @@ fn any_event(sim: &Sim, kind: usize, which: usize) -> Event {
     let done = match picked.as_ref().map(|effect| &effect.request) {
         Some(Request::Claim { .. }) => Done::Claimed,
         Some(Request::Change { .. }) => Done::Changed,
-        Some(Request::Release) => Done::Released,
+        Some(Request::Release { .. }) => Done::Released,
         Some(Request::Notify { .. }) => Done::Notified { thread: None },
         Some(Request::Revise { .. }) => Done::Revised { steps: None },
         Some(Request::Evaluate { .. }) => Done::Judged {

@@ -174,9 +174,9 @@ fn a_write_that_is_lost_over_and_over_calls_people() {
 #[test]
 fn a_release_of_the_target_that_never_answers_is_stuck_and_retried() {
     let mut sim = Sim::new(rolling()).faulty(|_, effect| {
-        matches!(effect.request, Request::Release).then_some(Fault::LostUnapplied)
+        matches!(effect.request, Request::Release { .. }).then_some(Fault::LostUnapplied)
     });
-    sim.world.blind = Rc::new(|_, effect| matches!(effect.request, Request::Release));
+    sim.world.blind = Rc::new(|_, effect| matches!(effect.request, Request::Release { .. }));
     sim.until_step("deploy/soak");
     sim.command("bob", abort()).unwrap();
     sim.rest();
@@ -192,7 +192,8 @@ fn a_release_of_the_target_that_never_answers_is_stuck_and_retried() {
 /// An aborted run that may not let go of its target.
 fn not_let_go() -> Sim {
     let mut sim = aborted(|_, effect| {
-        matches!(effect.request, Request::Release).then(|| Fault::Fails(failure(Kind::Denied)))
+        matches!(effect.request, Request::Release { .. })
+            .then(|| Fault::Fails(failure(Kind::Denied)))
     });
     let stuck = State::Ended {
         end: End::RollbackStuck,
@@ -245,7 +246,8 @@ fn a_claim_that_people_leave_is_named_at_the_end() {
 fn a_success_that_may_not_let_go_of_one_target_lets_go_of_the_others() {
     let mut sim = Sim::new(three_services());
     sim.others[1].faults = Rc::new(|_, effect| {
-        matches!(effect.request, Request::Release).then(|| Fault::Fails(failure(Kind::Denied)))
+        matches!(effect.request, Request::Release { .. })
+            .then(|| Fault::Fails(failure(Kind::Denied)))
     });
     sim.rest();
     assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());

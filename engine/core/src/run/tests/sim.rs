@@ -330,9 +330,9 @@ impl World {
                     Ok(Done::Claimed)
                 }
             },
-            Request::Release => {
+            Request::Release { to } => {
                 if self.claim.as_deref() == Some(RUN) {
-                    self.claim = None;
+                    self.claim = to.as_ref().map(|to| to.run.clone());
                 }
                 *self.applied.entry(effect.key.clone()).or_default() += 1;
                 Ok(Done::Released)
@@ -433,7 +433,9 @@ impl World {
         }
         let done = match &effect.request {
             Request::Claim { .. } => (self.claim.as_deref() == Some(RUN)).then_some(Done::Claimed),
-            Request::Release => (self.claim.as_deref() != Some(RUN)).then_some(Done::Released),
+            Request::Release { .. } => {
+                (self.claim.as_deref() != Some(RUN)).then_some(Done::Released)
+            }
             Request::Create { .. }
             | Request::Remove { .. }
             | Request::Bound { .. }
@@ -506,6 +508,14 @@ pub(in crate::run) fn abort() -> Command {
     Command::Abort { reason: None }
 }
 
+/// That run is to take this one's place, and wants these targets.
+pub(in crate::run) fn supersede(run: &str, targets: &[String]) -> Command {
+    Command::Supersede {
+        run: run.to_owned(),
+        targets: targets.to_vec(),
+    }
+}
+
 /// What happens from outside once so many records have been written.
 #[derive(Clone)]
 pub(in crate::run) enum Inject {
@@ -558,6 +568,7 @@ impl Sim {
             event: Event::Planned {
                 plan: Box::new(plan),
                 started_by: person("ann"),
+                supersedes: None,
             },
         };
         Self {
@@ -883,7 +894,7 @@ impl Sim {
         let baseline = &workload.baseline.settings;
         let story = || self.story();
         match end {
-            End::Refused | End::Cancelled | End::RolledBack => {
+            End::Refused | End::Cancelled | End::RolledBack | End::Superseded => {
                 assert_eq!(world.settings, *baseline, "{end}\n{}", story());
                 assert_eq!(world.settings.image, OLD);
                 assert_eq!(world.traffic, Split::default(), "{end}\n{}", story());
@@ -909,7 +920,7 @@ impl Sim {
                     assert!(!world.pieces.contains(&Piece::Service), "{}", story());
                 }
             }
-            End::StayedForward | End::Superseded | End::RollbackStuck => {}
+            End::StayedForward | End::RollbackStuck => {}
         }
         let recorded = workload.baseline.autoscaler;
         if end != End::RollbackStuck && !self.said("marks-left") {

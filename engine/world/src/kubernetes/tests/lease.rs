@@ -85,6 +85,7 @@ async fn claim_and_lease_are_named_after_the_workload_whichever_deployment_serve
         plan: "sha256:aa".to_owned(),
         started_by: "ada".to_owned(),
         key: "k".to_owned(),
+        handed_over_by: None,
     };
     cluster.claim(&swapped, &claim, &stamp()).await.unwrap();
     let names: Vec<Value> = server

@@ -337,11 +337,12 @@ fn claim(run: &str) -> ClaimRecord {
         plan: "sha256:aa".to_owned(),
         started_by: "ada".to_owned(),
         key: "k".to_owned(),
+        handed_over_by: None,
     }
 }
 
 #[tokio::test]
-async fn a_claim_is_created_and_never_updated() {
+async fn a_claim_is_created() {
     let server = Server::default().ok("POST", CONFIG_MAPS, json!({}));
     let ours = claim(&stamp().run);
     server
@@ -436,6 +437,42 @@ async fn only_the_own_claim_is_deleted_and_only_the_very_one_that_was_read() {
 
     let fenced = server(&stamp().run).ok("GET", LEASE, json!({"spec": {"leaseTransitions": 9}}));
     let failure = failed(fenced.cluster().release(&target(), &stamp()).await);
+    assert_eq!(failure.kind, Kind::Fenced);
+    assert!(fenced.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_changes_hands_in_one_write_that_carries_the_version_that_was_read() {
+    let found = |record: &ClaimRecord| json!({"metadata": {"uid": "c-1", "resourceVersion": "7"}, "data": record});
+    let ours = claim(&stamp().run);
+    let kept = ClaimRecord {
+        handed_over_by: Some(stamp().run),
+        ..claim("r-2")
+    };
+    let server = Server::default()
+        .ok("GET", CLAIM, found(&ours))
+        .ok("PUT", CLAIM, json!({}));
+    let cluster = server.cluster();
+    cluster.hand_over(&target(), &kept, &stamp()).await.unwrap();
+    let writes = server.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].body, found(&kept));
+    assert!(writes[0].agent.contains("(effect "), "{}", writes[0].agent);
+
+    let other = Server::default().ok("GET", CLAIM, found(&claim("r-9")));
+    other
+        .cluster()
+        .hand_over(&target(), &kept, &stamp())
+        .await
+        .unwrap();
+    assert!(other.writes().is_empty(), "it isn't ours any more");
+
+    let fenced = Server::default().ok("GET", CLAIM, found(&ours)).ok(
+        "GET",
+        LEASE,
+        json!({"spec": {"leaseTransitions": 9}}),
+    );
+    let failure = failed(fenced.cluster().hand_over(&target(), &kept, &stamp()).await);
     assert_eq!(failure.kind, Kind::Fenced);
     assert!(fenced.writes().is_empty());
 }
