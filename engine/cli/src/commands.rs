@@ -11,6 +11,7 @@ mod lock;
 mod order;
 mod plan;
 mod plugin;
+mod predecessor;
 mod rehearse;
 mod release;
 mod report;

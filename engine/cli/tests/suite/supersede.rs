@@ -319,3 +319,18 @@ fn no_approval_of_the_old_run_counts_for_the_next_one() {
     assert_eq!(before["approvals"].as_array().unwrap().len(), 1);
     assert_eq!(desk.image(), OLD);
 }
+
+#[test]
+fn a_next_run_that_is_called_off_leaves_the_target_free() {
+    let (desk, id) = interrupted();
+    let mut given = SUPERSEDE.to_vec();
+    given.extend(["--on-cancel", "abort"]);
+    let next = desk.start(&given);
+    next.until("superseded", &id);
+    next.signal(Signal::INT);
+    next.end().expect(3);
+    assert_eq!(desk.only_run(), id);
+    assert_eq!(desk.image(), OLD);
+    assert_eq!(desk.json(&["lock", "show", TARGET])["claim"], Value::Null);
+    desk.run(&["resume"]).refused(2, "PG0506");
+}
