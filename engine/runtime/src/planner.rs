@@ -232,7 +232,14 @@ fn resolve(
 /// A failure of the outside world as a diagnostic.
 #[must_use]
 pub fn diagnostic(failure: &Failure, about: &str) -> Diagnostic {
-    let mut diagnostic = Diagnostic::new(failure.code, format!("{about}: {failure}"));
+    let told = failure.to_string();
+    // What a plugin's failure begins with is its name already.
+    let message = if told.starts_with(about) {
+        told
+    } else {
+        format!("{about}: {told}")
+    };
+    let mut diagnostic = Diagnostic::new(failure.code, message);
     if let Some(problem) = failure.problems.first() {
         diagnostic = diagnostic.found(format!("at `{}`: {}", problem.pointer, problem.message));
     }
@@ -505,4 +512,25 @@ pub fn drift(workload: &Workload, now: &Baseline) -> Vec<String> {
         now.template_digest.clone(),
     );
     differences
+}
+
+#[cfg(test)]
+mod tests {
+    use phasegate_core::diagnostic::codes;
+    use phasegate_core::failure::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_named_once() {
+        let said = |text: &str| {
+            let failure = Failure::new(Kind::Incompatible, codes::INTERFACE_MISMATCH, text);
+            diagnostic(&failure, "plugin `comp`").message().to_owned()
+        };
+        assert_eq!(
+            said("plugin `comp` does not fit"),
+            "plugin `comp` does not fit"
+        );
+        assert_eq!(said("it does not fit"), "plugin `comp`: it does not fit");
+    }
 }

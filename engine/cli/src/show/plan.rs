@@ -197,7 +197,10 @@ fn people(text: &mut String, plan: &Plan, now: Timestamp) {
     put(
         text,
         "waits for people",
-        &format!("at most {}, then goes back", plan.people_timeout),
+        &format!(
+            "at most {}, and no longer than a phase may take; then goes back",
+            plan.people_timeout
+        ),
     );
 }
 
@@ -210,7 +213,7 @@ pub(crate) fn requirement(requirement: &Requirement) -> String {
         ", not who started the run"
     };
     format!(
-        "{} of {} ({}){starter}, for {}",
+        "{} of {} ({}){starter}; an approval holds for {}",
         requirement.count,
         requirement.roles.join(" or "),
         requirement.people.join(", "),

@@ -68,6 +68,13 @@ fn an_approval_that_is_missing_behind_an_attestation_is_what_is_asked_for() {
         "--no-wait",
     ];
     desk.run(&run).expect(5);
+    let plan = desk.run(&["plan", "release.yaml", "--policy", "policy.yaml"]);
+    for part in [
+        "; an approval holds for ",
+        "no longer than a phase may take",
+    ] {
+        assert!(plan.stdout.contains(part), "{part}:\n{}", plan.stdout);
+    }
     let first = desk.json(&["status"])[0]["answer"].clone();
     desk.run(&["attest", "backup", "--text", "yes", "--no-wait"])
         .expect(5);
