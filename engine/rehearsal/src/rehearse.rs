@@ -774,12 +774,12 @@ fn path_of(info: &Info, namespace: &str) -> String {
     )
 }
 
-/// The Deployments of which the run says that it left its claim on them.
+/// The workloads of which the run says that it left its claim on them, by the names that claims have.
 fn left(run: &Run) -> Vec<String> {
     let places = run.claims_left();
     let workloads = places.filter_map(|place| run.plan().workload(place));
     workloads
-        .map(|workload| workload.target.deployment.clone())
+        .map(|workload| workload.target.workload.clone())
         .collect()
 }
 

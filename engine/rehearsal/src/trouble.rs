@@ -74,6 +74,7 @@ struct Inner {
     struck_at: Option<Timestamp>,
     killed: bool,
     lifted: bool,
+    retried: bool,
     stuck: bool,
 }
 
@@ -101,6 +102,7 @@ impl Trouble {
             struck_at: None,
             killed: false,
             lifted: false,
+            retried: false,
             stuck: false,
         }))
     }
@@ -196,6 +198,13 @@ impl Trouble {
     pub fn lift(&self) -> bool {
         let mut inner = self.lock();
         !std::mem::replace(&mut inner.lifted, true)
+    }
+
+    /// Somebody sees to whatever lasts and says `retry`. Only once: what is stuck again then is stuck without any trouble.
+    pub fn retry(&self) -> bool {
+        let mut inner = self.lock();
+        inner.lifted = true;
+        !std::mem::replace(&mut inner.retried, true)
     }
 
     /// Whether somebody had to see to it.

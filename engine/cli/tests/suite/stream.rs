@@ -17,7 +17,7 @@ fn said(folder: &Path, found: &mut BTreeSet<String>) {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        for call in ["say(", "say_attempt(", "note(by,"] {
+        for call in [".say(", ".say_attempt(", ".note(by,"] {
             for after in text.split(call).skip(1) {
                 let Some(rest) = after.trim_start().strip_prefix('"') else {
                     continue;

@@ -75,7 +75,7 @@ impl Player<'_> {
             return false;
         };
         trouble.stuck();
-        if !trouble.lift() {
+        if !trouble.retry() {
             return false;
         }
         self.tell(Source::Stage, "somebody sees to what lasts");

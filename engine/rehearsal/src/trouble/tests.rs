@@ -34,6 +34,9 @@ fn what_lasts_lasts_until_somebody_sees_to_it() {
     }
     assert!(trouble.lift());
     assert!(!trouble.lift());
+    // Who lifts it so that an engine can begin has not said retry yet.
+    assert!(trouble.retry());
+    assert!(!trouble.retry());
     assert_eq!(trouble.call(Kind::Change, None, at), None);
 }
 
