@@ -24,8 +24,10 @@ use phasegate_core::spec::release::{self, Overrides};
 use phasegate_rehearsal::scenario;
 use phasegate_runtime::engine::Engine;
 
-/// So many cases of each example are tried where nobody asks for more: every cell of the table, and some more.
-const SOME: usize = 200;
+/// So many cases of each example are tried where nobody asks for more, spread over the table.
+const SOME: usize = 20;
+/// With so many every cell of an example's table is tried.
+const ALL_CELLS: usize = 200;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -150,8 +152,18 @@ fn every_example_holds_wherever_it_is_tried() {
             "{place}: {}",
             in_words(&explored)
         );
-        assert!(findings.gaps().is_empty(), "{place}: {:?}", findings.gaps());
+        assert!(
+            limit < ALL_CELLS || findings.gaps().is_empty(),
+            "{place}: {:?}",
+            findings.gaps()
+        );
         assert_eq!(findings.played, explored.cases.min(limit), "{place}");
+        eprintln!(
+            "{place}: {} of {} cases, {:.1} rehearsals a second",
+            findings.played,
+            explored.cases,
+            explored.rate()
+        );
     }
 }
 
