@@ -5,6 +5,7 @@
 
 mod list;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -72,7 +73,9 @@ fn copy(workspace: &Workspace) -> anyhow::Result<PathBuf> {
             .current_dir(&workspace.root)
             .args(["ls-files", "-z"]),
     )?;
-    let files: Vec<&str> = listed.split('\0').filter(|file| !file.is_empty()).collect();
+    let files: BTreeSet<&str> = listed.split('\0').filter(|file| !file.is_empty()).collect();
+    let kept = files.iter().map(|file| tree.join(file)).collect();
+    remove_others(&tree, &kept)?;
     for file in files {
         let (from, to) = (workspace.root.join(file), tree.join(file));
         let Ok(bytes) = fs::read(&from) else {
@@ -89,6 +92,22 @@ fn copy(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         fs::write(&to, bytes).with_context(|| format!("can't write {}", to.display()))?;
     }
     Ok(tree)
+}
+
+/// Takes away what an earlier copy had and this one hasn't.
+fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, kept)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn try_one(workspace: &Workspace, tree: &Path, mutant: &Mutant) -> anyhow::Result<Fate> {
@@ -150,8 +169,6 @@ impl Mutant {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -184,6 +201,20 @@ mod tests {
             path.extension().is_some_and(|extension| extension == "rs")
                 && fs::read_to_string(&path).unwrap().contains(text)
         })
+    }
+
+    #[test]
+    fn a_copy_keeps_nothing_of_an_earlier_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        let (kept, gone) = (
+            folder.path().join("sub/kept"),
+            folder.path().join("sub/gone"),
+        );
+        fs::write(&kept, "").unwrap();
+        fs::write(&gone, "").unwrap();
+        remove_others(folder.path(), &BTreeSet::from([kept.clone()])).unwrap();
+        assert!(kept.exists() && !gone.exists());
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "self.observed_generation >= self.generation\n            && self.updated == wanted",
             "self.updated == wanted",
         ],
-        "run::tests::scenarios::a_rolling_release_succeeds_and_lets_go",
+        "run::tests::scenarios::counts_of_an_earlier_specification_are_not_a_rollout_that_has_finished",
     ),
     core(
         "engine/core/src/run/retreat.rs",
@@ -186,7 +186,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "taken.is_some_and(|taken| self.now.since(taken) >= settle)",
             "taken.is_some() && settle >= Span::ZERO",
         ],
-        "run::tests::beside::every_way_of_bringing_up_a_candidate_succeeds",
+        "run::tests::beside::traffic_has_settled_for_its_time_before_a_shift_is_done",
     ),
     core(
         "engine/core/src/run/traffic.rs",
@@ -231,7 +231,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "if self.known.made.contains(&Piece::Autoscaler) {",
             "if self.known.made.contains(&Piece::Autoscaler) && count == 0 {",
         ],
-        "run::tests::beside::every_way_of_bringing_up_a_candidate_succeeds",
+        "run::tests::beside::where_an_autoscaler_decides_its_bounds_are_written_and_no_count",
     ),
     core(
         "engine/core/src/run/beside.rs",
@@ -240,7 +240,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "let minimum = autoscaler.minimum.max(known.replicas);",
             "let minimum = autoscaler.minimum.min(known.replicas);",
         ],
-        "run::tests::beside::every_way_of_bringing_up_a_candidate_succeeds",
+        "run::tests::beside::where_an_autoscaler_decides_its_bounds_are_written_and_no_count",
     ),
     core(
         "engine/core/src/run/approvals.rs",

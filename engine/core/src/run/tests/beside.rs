@@ -350,3 +350,49 @@ fn a_router_that_never_answers_again_has_people_called() {
         assert_eq!(sim.told("stuck"), 1);
     }
 }
+
+/// Every write that was announced, with its direction.
+fn writes(sim: &Sim) -> Vec<Request> {
+    let events = sim.records.iter().map(|record| &record.event);
+    let intents = events.filter_map(|event| match event {
+        crate::event::Event::Intended { effect } => Some(effect.request.clone()),
+        _ => None,
+    });
+    intents.collect()
+}
+
+#[test]
+fn where_an_autoscaler_decides_its_bounds_are_written_and_no_count() {
+    let sim = succeeded(canary());
+    let baseline = &sim.run.plan().workloads[0].baseline;
+    let before = baseline.settings.replicas;
+    let recorded = baseline.autoscaler.unwrap().minimum;
+    let writes = writes(&sim);
+    let counts = writes.iter().filter(|request| {
+        matches!(request, Request::Change { change }
+            if !change.slot.is_stable() && change.fields.replicas.is_some())
+    });
+    assert_eq!(counts.count(), 0, "a count that the autoscaler would undo");
+    let minima = writes.iter().filter_map(|request| match request {
+        Request::Bound { slot, minimum } if slot.is_stable() => Some(*minimum),
+        _ => None,
+    });
+    // Held while traffic is elsewhere, and put back at the end.
+    assert_eq!(minima.collect::<Vec<_>>(), [before.max(recorded), recorded]);
+    assert!(before > recorded, "the two can be told apart");
+}
+
+#[test]
+fn traffic_has_settled_for_its_time_before_a_shift_is_done() {
+    let mut sim = Sim::new(canary());
+    let count = |sim: &Sim, words: &str| {
+        let lines = sim.lines.iter();
+        lines.filter(|line| line.message.contains(words)).count()
+    };
+    for shift in 0..2 {
+        sim.until(|sim| count(sim, "has shifted traffic") > shift);
+        let shifted = sim.world.now;
+        sim.until(|sim| count(sim, "traffic follows") > shift);
+        assert!(sim.world.now.since(shifted) >= secs(5), "{}", sim.story());
+    }
+}

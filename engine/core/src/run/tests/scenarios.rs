@@ -331,3 +331,14 @@ fn the_codes_of_a_failure_are_told() {
         .unwrap();
     assert_eq!(line.data["code"], codes::TARGET_BUSY.to_string());
 }
+
+#[test]
+fn counts_of_an_earlier_specification_are_not_a_rollout_that_has_finished() {
+    let mut sim = Sim::new(rolling());
+    sim.rest();
+    sim.world.now = sim.world.now.plus(mins(10));
+    let mut seen = sim.world.observe();
+    assert!(seen.settled());
+    seen.observed_generation = seen.generation - 1;
+    assert!(!seen.settled(), "the controller has not looked yet");
+}

@@ -143,7 +143,7 @@ impl World {
         self.settled_at = self.now.plus(self.rollout_time);
     }
 
-    fn observe(&self) -> Observation {
+    pub(in crate::run) fn observe(&self) -> Observation {
         let mut seen = self.observe_side(&self.settings, self.settled_at);
         seen.beside = self.candidate.as_ref().map(|candidate| {
             let mut beside = self.observe_side(&candidate.settings, candidate.settled_at);
