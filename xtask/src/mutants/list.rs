@@ -310,7 +310,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "plugins/canary/src/arithmetic.rs",
         "rounds the candidate's replicas down",
         ["exact.div_ceil(100)", "(exact / 100)"],
-        "tests::table::by_weight_counts_are_rounded_up",
+        "tests::table::by_replicas_as_argo_rollouts_approximates",
     ),
     plugin(
         "phasegate-canary",
