@@ -189,39 +189,3 @@ fn a_rollback_after_success_needs_the_name_of_the_run() {
     let ended = desk.run(&["rollback"]).expect(2);
     assert!(ended.stderr.contains("<RUN>"), "{}", ended.stderr);
 }
-
-/// Time goes on after a run's last record, and what it owes comes due.
-#[test]
-fn what_is_kept_after_a_swap_is_removed_once_its_time_has_come() {
-    let desk = Desk::quick();
-    let folder = format!(
-        "{}/../../tests/scenarios/30-warm-rollback",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).unwrap();
-    desk.write("scenario.yaml", &read("scenario.yaml"));
-    desk.write("release.yaml", &read("release.yaml"));
-    let target = "target: {simulated: {scenario: scenario.yaml, scale: 300}}";
-    desk.edit("release.yaml", "target: {simulated: {}}", target);
-    desk.edit(
-        "release.yaml",
-        "stableFor: 15m, keep: 24h",
-        "stableFor: 2m, keep: 1h",
-    );
-    desk.run(&["run", "release.yaml"]).expect(0);
-    let id = desk.only_run();
-    let done = ["due", "done", &id, "1"];
-    let early = desk.run(&done).refused(3, "PG0601");
-    assert!(early.stderr.contains("kept until"), "{}", early.stderr);
-    // An hour takes twelve seconds there.
-    let mut last = early;
-    for _ in 0..600 {
-        if last.code == Some(0) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        last = desk.run(&done);
-    }
-    last.expect(0);
-    assert_eq!(desk.json(&["due"]), serde_json::Value::Array(Vec::new()));
-}

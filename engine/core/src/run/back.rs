@@ -67,10 +67,7 @@ impl Run {
         } else {
             "stopping"
         };
-        let by = cause
-            .by
-            .as_ref()
-            .map_or_else(|| "the engine".to_owned(), |by| by.name.clone());
+        let by = cause.who().to_owned();
         let mut words = if self.changed() {
             format!("rolling back to {}", self.plan.subject.previous_version)
         } else {
@@ -97,10 +94,7 @@ impl Run {
 
     /// Turns back after the run had succeeded: the target is claimed anew first.
     pub(super) fn go_back_after_success(&mut self, cause: Cause) -> Result<(), Illegal> {
-        let by = cause
-            .by
-            .as_ref()
-            .map_or_else(|| "the engine".to_owned(), |by| by.name.clone());
+        let by = cause.who().to_owned();
         let version = &self.plan.subject.previous_version;
         let words = format!(
             "rolling back to {version} after success ({by}): {}",

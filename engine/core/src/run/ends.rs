@@ -131,11 +131,7 @@ impl Run {
     pub fn serves_otherwise(&self) -> Vec<String> {
         let places = self.plan.workloads.iter().enumerate();
         let other = places.filter_map(|(place, workload)| {
-            let known = if place == self.in_hand {
-                &self.known
-            } else {
-                self.parked.get(&place)?
-            };
+            let known = self.known_of(place)?;
             (known.changed && !known.promoted && known.image != workload.image).then(|| {
                 let name = &workload.target.deployment;
                 format!("{name} runs {}", known.image)
@@ -166,12 +162,7 @@ impl Run {
     fn kept(&self) -> impl Iterator<Item = (usize, DueTask)> + '_ {
         let places = self.plan.workloads.iter().enumerate();
         places.filter_map(|(place, workload)| {
-            let known = if place == self.in_hand {
-                Some(&self.known)
-            } else {
-                self.parked.get(&place)
-            };
-            let after = known?.keep?;
+            let after = self.known_of(place)?.keep?;
             let baseline = &workload.baseline;
             let task = format!(
                 "remove Deployment {} of {}, which is kept with no pods",

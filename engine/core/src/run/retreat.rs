@@ -32,6 +32,15 @@ impl Run {
         self.stop_asking();
     }
 
+    /// What is known of a workload, whichever is in hand; none of one that was never taken in hand.
+    pub(super) fn known_of(&self, place: usize) -> Option<&Known> {
+        if place == self.in_hand {
+            Some(&self.known)
+        } else {
+            self.parked.get(&place)
+        }
+    }
+
     /// Whether anything is or was other than before the run.
     pub(super) fn changed(&self) -> bool {
         self.undid || self.touches()
@@ -44,11 +53,7 @@ impl Run {
 
     /// Whether the target of a workload that has to go back isn't held.
     pub(super) fn lacks_claim(&self) -> bool {
-        let touched = |place: usize| {
-            let parked = self.parked.get(&place);
-            let in_hand = (place == self.in_hand).then_some(&self.known);
-            in_hand.or(parked).is_some_and(Known::touched)
-        };
+        let touched = |place: usize| self.known_of(place).is_some_and(Known::touched);
         (0..self.plan.workloads.len()).any(|place| touched(place) && !self.claimed.contains(&place))
     }
 
@@ -71,11 +76,7 @@ impl Run {
     /// Asks for the next thing on the way back.
     pub(super) fn retreat(&mut self) -> Result<(), Illegal> {
         for place in (0..self.plan.workloads.len()).rev() {
-            let known = if place == self.in_hand {
-                Some(&self.known)
-            } else {
-                self.parked.get(&place)
-            };
+            let known = self.known_of(place);
             if known.is_some_and(|known| known.touched() && !known.back) {
                 self.take_in_hand(place);
                 return self.retreat_in_hand();

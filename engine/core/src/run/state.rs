@@ -291,6 +291,13 @@ pub struct Cause {
     pub superseded_by: Option<String>,
 }
 
+impl Cause {
+    /// Who asked for it, in words.
+    pub(super) fn who(&self) -> &str {
+        self.by.as_ref().map_or("the engine", |by| &by.name)
+    }
+}
+
 /// How far the way back is. The order is the order in which they come.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum BackStage {

@@ -357,12 +357,7 @@ impl Run {
     fn way_back_in_words(&self) -> String {
         let mut parts = Vec::new();
         for (place, workload) in self.plan.workloads.iter().enumerate().rev() {
-            let known = if place == self.in_hand {
-                Some(&self.known)
-            } else {
-                self.parked.get(&place)
-            };
-            let Some(known) = known.filter(|known| known.touched()) else {
+            let Some(known) = self.known_of(place).filter(|known| known.touched()) else {
                 continue;
             };
             let settings = &workload.baseline.settings;
