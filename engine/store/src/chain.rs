@@ -8,14 +8,13 @@
 use phasegate_core::event::Record;
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, JournalError, RunEntry};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::format::{self, FORMAT};
 use crate::limits::{MAX_BATCH, MAX_RECORD_BYTES, MAX_RECORDS, within};
 
 /// A record as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Its number, from 1.
     pub seq: u64,
@@ -24,7 +23,6 @@ pub struct Row {
     /// The format of its bytes.
     pub format: u32,
     /// The record.
-    #[serde(with = "text")]
     pub bytes: Vec<u8>,
     /// See the module.
     pub hash: String,
@@ -224,18 +222,4 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .flat_map(|byte| [byte >> 4, byte & 15])
         .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
         .collect()
-}
-
-/// Bytes that are JSON, kept as a string where a row is itself kept as JSON.
-mod text {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
-        to.serialize_str(text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        String::deserialize(from).map(String::into_bytes)
-    }
 }

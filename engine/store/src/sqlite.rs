@@ -16,7 +16,6 @@ use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
 use rusqlite::Connection;
 
 mod append;
-mod beside;
 mod commands;
 pub(crate) mod fault;
 mod folder;
@@ -32,9 +31,8 @@ mod tests;
 
 pub use schema::SCHEMA;
 
-use crate::anchor::Known;
+use crate::anchor::Flushes;
 use crate::name;
-use beside::Beside;
 use folder::Layout;
 use pace::Pace;
 
@@ -47,12 +45,9 @@ pub struct Report {
     pub records: u64,
     /// Where it ends.
     pub head: Head,
-    /// The latest head that the anchor knows. It is behind [`head`](Self::head) by one append
-    /// where an engine died between the two writes.
+    /// The latest head that the anchor knows. It is behind [`head`](Self::head) where an engine died between
+    /// the two writes, or the power went.
     pub anchored: Head,
-    /// How many of the records are in the anchor only, since an engine died between the two
-    /// writes. The next append puts them into the database.
-    pub restored: u64,
 }
 
 /// A journal in a directory.
@@ -66,12 +61,11 @@ struct Inner {
     layout: Layout,
     connection: Mutex<Connection>,
     seat: String,
-    beside: Beside,
     pace: Pace,
     /// Whether this process has made room in SQLite's log.
     reserved: Once,
-    /// The anchor that was written last.
-    known: Mutex<Option<Known>>,
+    /// What this process flushed of anchors.
+    flushes: Mutex<Flushes>,
 }
 
 impl Inner {
@@ -90,8 +84,8 @@ impl Inner {
         });
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flushes(&self) -> MutexGuard<'_, Flushes> {
+        self.flushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,10 +122,9 @@ impl SqliteJournal {
                 layout,
                 connection: Mutex::new(connection),
                 seat,
-                beside: Beside::start(),
                 pace: Pace::default(),
                 reserved: Once::new(),
-                known: Mutex::new(None),
+                flushes: Mutex::default(),
             }),
         })
     }

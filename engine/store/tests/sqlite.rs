@@ -17,7 +17,7 @@ use phasegate_core::event::{Event, Record};
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
 use phasegate_store::SqliteJournal;
-use phasegate_store::anchor::{Anchor, BLOCK_BYTES, FILE_BYTES, MARK_BYTES, SLOT_BYTES};
+use phasegate_store::anchor::{Anchor, BLOCK_BYTES, FILE_BYTES, FLUSH_EVERY, SLOT_BYTES};
 use phasegate_store::sqlite::SCHEMA;
 use rusqlite::Connection;
 
@@ -99,33 +99,18 @@ async fn apart() -> (State, Vec<u8>, State, Vec<u8>) {
     (whole, before, earlier, after)
 }
 
-/// The anchor after the slot was written and before the mark was.
-fn unmarked(before: &[u8], after: &[u8]) -> Vec<u8> {
-    let mut mixed = after.to_vec();
-    for block in [0, BLOCK_BYTES] {
-        let mark = block..block + MARK_BYTES;
-        mixed[mark.clone()].copy_from_slice(&before[mark]);
-    }
-    mixed
-}
-
-/// The anchor of a run that was just created, before its second slot and its mark were written.
-fn first_block(anchor: &[u8]) -> Vec<u8> {
-    let mut first = anchor[..BLOCK_BYTES].to_vec();
-    first[..MARK_BYTES].fill(b'\n');
-    first
+/// Lets flushes of anchors be far enough apart, so that the next append flushes.
+async fn flushed() {
+    tokio::time::sleep(FLUSH_EVERY + Duration::from_millis(1)).await;
 }
 
 #[tokio::test]
 async fn an_anchor_that_is_behind_by_a_crash_is_brought_forward() {
-    let (state, before, _, _) = apart().await;
+    let (state, before, ..) = apart().await;
     fs::write(state.anchor(), before).unwrap();
     let journal = state.open();
     let report = journal.verify(RUN).await.unwrap();
-    assert_eq!(
-        (report.records, report.anchored.seq, report.restored),
-        (6, 5, 0)
-    );
+    assert_eq!((report.records, report.anchored.seq), (6, 5));
     let (_, head) = journal.read(RUN).await.unwrap();
     let head = journal.append(RUN, &head, &[record(7)]).await.unwrap();
     let report = journal.verify(RUN).await.unwrap();
@@ -135,78 +120,67 @@ async fn an_anchor_that_is_behind_by_a_crash_is_brought_forward() {
     );
 }
 
-#[tokio::test]
-async fn records_whose_commit_a_crash_took_are_read_from_the_anchor_and_put_back() {
-    let (_, before, state, after) = apart().await;
-    fs::write(state.anchor(), unmarked(&before, &after)).unwrap();
-    let journal = state.open();
-    let report = journal.verify(RUN).await.unwrap();
-    assert_eq!((report.records, report.restored), (6, 1));
-    let (read, head) = journal.read(RUN).await.unwrap();
-    assert_eq!(read, records(6));
-    // Twice, so that the anchor no longer holds the record.
-    let head = journal.append(RUN, &head, &[record(7)]).await.unwrap();
-    let head = journal.append(RUN, &head, &[record(8)]).await.unwrap();
-    assert_eq!(state.open().read(RUN).await.unwrap(), (records(8), head));
-    assert_eq!(journal.verify(RUN).await.unwrap().restored, 0);
-}
-
-#[tokio::test]
-async fn a_restored_record_can_be_lost_again_by_a_second_crash() {
-    let (_, before, state, after) = apart().await;
-    fs::write(state.anchor(), unmarked(&before, &after)).unwrap();
-    let crashed = State::new();
-    copy(&state.folder(), &crashed.folder());
-    let (_, head) = state.open().read(RUN).await.unwrap();
-    state.open().append(RUN, &head, &[record(7)]).await.unwrap();
-    // The second engine died too, before its commit: nothing of its append is anywhere.
-    assert_eq!(crashed.open().read(RUN).await.unwrap(), (records(6), head));
-}
-
-#[tokio::test]
-async fn what_only_the_anchor_holds_is_not_written_over_before_the_database_has_it() {
-    let (_, before, state, after) = apart().await;
-    let anchor = unmarked(&before, &after);
-    fs::write(state.anchor(), &anchor).unwrap();
-    let journal = state.open();
-    let (_, head) = journal.read(RUN).await.unwrap();
-    // Another process writes, and the append has to wait for it.
-    let database = Connection::open(state.database()).unwrap();
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let append = tokio::spawn(async move { journal.append(RUN, &head, &[record(7)]).await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(fs::read(state.anchor()).unwrap() == anchor);
-    database.execute_batch("COMMIT").unwrap();
-    let head = append.await.unwrap().unwrap();
-    assert_eq!(state.open().read(RUN).await.unwrap(), (records(7), head));
-}
-
+/// The power goes while a slot is written: of its bytes only the first came to be.
 #[tokio::test]
 async fn a_slot_that_was_written_in_part_counts_as_not_written() {
-    let (whole, before, earlier, after) = apart().await;
-    // The slot of the last append is the one that differs, and begins like the one that it replaced.
-    let slot = if before[MARK_BYTES..BLOCK_BYTES] == after[MARK_BYTES..BLOCK_BYTES] {
-        BLOCK_BYTES + MARK_BYTES
+    let (state, before, _, after) = apart().await;
+    let slot = if before[..SLOT_BYTES] == after[..SLOT_BYTES] {
+        BLOCK_BYTES
     } else {
-        MARK_BYTES
-    };
-    let torn = |length: usize| {
-        let mut torn = before.clone();
-        torn[slot..slot + length].copy_from_slice(&after[slot..slot + length]);
-        torn
+        0
     };
     for length in [1, 70, 100, 200] {
-        // Beside a commit that came to be, and beside one that did not.
-        for (state, count) in [(&whole, 6), (&earlier, 5)] {
-            fs::write(state.anchor(), torn(length)).unwrap();
-            let read = state.open().read(RUN).await.unwrap();
-            assert_eq!(read.0, records(count), "{length}");
-        }
+        let mut torn = before.clone();
+        torn[slot..slot + length].copy_from_slice(&after[slot..slot + length]);
+        fs::write(state.anchor(), torn).unwrap();
+        let read = state.open().read(RUN).await.unwrap();
+        assert_eq!(read.0, records(6), "{length}");
     }
-    let journal = whole.open();
+    let journal = state.open();
     let (_, head) = journal.read(RUN).await.unwrap();
     journal.append(RUN, &head, &[record(7)]).await.unwrap();
     assert_eq!(journal.read(RUN).await.unwrap().0, records(7));
+}
+
+/// A head that is known to be on disk is never written over by one that may get torn: in a burst of
+/// appends the one slot is written again and again, and the other one after a flush.
+#[tokio::test]
+async fn what_is_on_disk_of_an_anchor_is_not_written_over_before_something_newer_is() {
+    let state = State::new();
+    let mut head = state.run_of(3).await;
+    let journal = state.open();
+    let slots = || {
+        let bytes = fs::read(state.anchor()).unwrap();
+        [0, BLOCK_BYTES].map(|start| bytes[start..start + SLOT_BYTES].to_vec())
+    };
+    // The first append of a process flushes.
+    head = journal.append(RUN, &head, &[record(4)]).await.unwrap();
+    for n in 5..=60 {
+        let (before, flushed) = (slots(), head.clone());
+        head = journal.append(RUN, &head, &[record(n)]).await.unwrap();
+        let after = slots();
+        let kept: Vec<usize> = (0..2).filter(|i| before[*i] == after[*i]).collect();
+        assert_eq!(kept.len(), 1, "{n}");
+        let kept = String::from_utf8_lossy(&after[kept[0]]).into_owned();
+        assert!(
+            n > 5 || kept.contains(&flushed.hash),
+            "the flushed head was written over"
+        );
+    }
+    flushed_twice(&journal, &mut head, slots).await;
+}
+
+async fn flushed_twice(journal: &SqliteJournal, head: &mut Head, slots: impl Fn() -> [Vec<u8>; 2]) {
+    let mut changed = Vec::new();
+    for n in [61, 62, 63] {
+        flushed().await;
+        let before = slots();
+        *head = journal.append(RUN, head, &[record(n)]).await.unwrap();
+        let after = slots();
+        changed.extend((0..2).filter(|i| before[*i] != after[*i]));
+    }
+    assert_eq!(changed.len(), 3);
+    assert_eq!(changed[1], 1 - changed[2], "each was flushed");
 }
 
 #[tokio::test]
@@ -227,6 +201,13 @@ async fn the_same_database_is_a_cut_once_the_append_had_returned() {
     );
 }
 
+/// The anchor of a run that was just created, as it was before its first record.
+fn begun(anchor: &[u8]) -> Vec<u8> {
+    let mut begun = anchor.to_vec();
+    begun[BLOCK_BYTES..].fill(b'\n');
+    begun
+}
+
 #[tokio::test]
 async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() {
     let (state, whole) = (State::new(), State::new());
@@ -236,7 +217,7 @@ async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() 
     for anchor in [
         Vec::new(),
         vec![b'\n'; FILE_BYTES],
-        first_block(&fs::read(whole.anchor()).unwrap()),
+        begun(&fs::read(whole.anchor()).unwrap()),
     ] {
         fs::write(state.anchor(), anchor).unwrap();
         let read = state.open().read(RUN).await;
@@ -250,7 +231,7 @@ async fn a_run_that_died_while_it_was_created_is_not_there_and_can_be_created() 
 async fn a_run_that_died_right_after_its_creation_is_whole() {
     let state = State::new();
     let head = state.run_of(1).await;
-    let anchor = first_block(&fs::read(state.anchor()).unwrap());
+    let anchor = begun(&fs::read(state.anchor()).unwrap());
     fs::write(state.anchor(), anchor).unwrap();
     let journal = state.open();
     assert_eq!(journal.read(RUN).await.unwrap(), (records(1), head.clone()));
@@ -263,7 +244,7 @@ async fn a_damaged_block_of_the_anchor_is_made_up_for_and_a_damaged_anchor_is_no
     let state = State::new();
     let head = state.run_of(4).await;
     let whole = fs::read(state.anchor()).unwrap();
-    for start in [0, MARK_BYTES, BLOCK_BYTES, BLOCK_BYTES + MARK_BYTES] {
+    for start in [0, BLOCK_BYTES] {
         let mut damaged = whole.clone();
         damaged[start + 80] ^= 1;
         fs::write(state.anchor(), damaged).unwrap();
@@ -321,7 +302,7 @@ async fn a_database_that_was_lost_or_replaced_is_noticed() {
     assert!(matches!(again, Err(JournalError::Cut { .. })), "{again:?}");
     assert_eq!(
         Anchor::parse(RUN, &fs::read(state.anchor()).unwrap()).head(),
-        Some(head)
+        Some(&head)
     );
 }
 
@@ -391,6 +372,18 @@ async fn tables_of_a_newer_engine_are_refused_and_left_alone() {
         ),
         "{opened:?}"
     );
+    assert_eq!(fs::read(state.database()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn tables_from_before_the_first_release_are_refused_and_left_alone() {
+    let state = State::new();
+    state.run_of(1).await;
+    state.sql("PRAGMA user_version = 2");
+    let before = fs::read(state.database()).unwrap();
+    let fault = SqliteJournal::open(state.folder()).unwrap_err();
+    assert!(fault.to_string().contains("of version 2"), "{fault}");
+    assert!(SqliteJournal::look(state.folder()).is_err());
     assert_eq!(fs::read(state.database()).unwrap(), before);
 }
 
@@ -508,7 +501,7 @@ async fn large_and_small_appends_may_follow_each_other() {
     let state = State::new();
     let mut head = state.run_of(1).await;
     for n in 2..30_u64 {
-        let cause = "x".repeat(if n % 3 == 0 { 2 * SLOT_BYTES } else { 10 });
+        let cause = "x".repeat(if n % 3 == 0 { 40_000 } else { 10 });
         let next = Record {
             at: Timestamp::from_millis(n),
             event: Event::Interrupted { cause },

@@ -173,8 +173,6 @@ struct Whole {
     run: String,
     records: u64,
     head: String,
-    /// Records that only the anchor has, since an engine died between two writes.
-    restored: u64,
 }
 
 /// Recomputes the chain of one run, or of all.
@@ -208,7 +206,6 @@ pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) ->
                         run,
                         records: report.records,
                         head: report.head.hash,
-                        restored: report.restored,
                     }),
                     Err(illegal) => faults.push(senseless(&run, &illegal)),
                 }

@@ -4,101 +4,68 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use phasegate_runtime::ports::{Head, JournalError};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use super::{
-    Anchor, Arrangement, BLOCK_BYTES, FILE_BYTES, FILE_BYTES_BEFORE, LABEL_BYTES, MARK_BYTES, Mark,
-    MarkBefore, Slot,
-};
-use crate::chain::{Row, hex};
+use super::{Anchor, BLOCK_BYTES, FILE_BYTES, FLUSH_EVERY, Slot};
 
-impl Anchor {
-    /// The slot to be written next.
-    fn next_slot(&self) -> usize {
-        match self.slots.last() {
-            Some((newest, _)) => 1 - *newest,
-            None => 0,
-        }
-    }
-}
-
-/// What slots and marks begin with: each label has the checksum of what it stands before.
-type Labels = [Vec<u8>; 4];
-
-/// An anchor as this process knows it, so that it isn't parsed anew for each append.
-#[derive(Debug)]
-pub(crate) struct Known {
+/// What this process knows of what is on disk of the anchor that it wrote last.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes {
     run: String,
-    labels: Labels,
-    /// What it says.
-    pub(crate) anchor: Anchor,
+    /// The head that was flushed last, and when.
+    last: Option<(Head, Instant)>,
+    /// The anchor, where something was written to it that wasn't flushed.
+    waiting: Option<File>,
 }
 
-impl Known {
-    /// Takes in what was written.
-    pub(crate) fn follow(&mut self, written: &Prepared) {
-        let anchor = &mut self.anchor;
-        anchor.slots.retain(|(index, _)| *index != written.index);
-        anchor.slots.push((written.index, written.slot.clone()));
-        anchor.mark = Some(written.slot.head.clone());
-        let places = labelled(anchor.arrangement);
-        for (label, start) in self.labels.iter_mut().zip(places) {
-            if start == written.slot_start() {
-                *label = label_of(&written.bytes, 0);
-            } else if start == written.mark_start() {
-                *label = label_of(&written.mark, 0);
+impl Flushes {
+    /// The head of this run's anchor that is on disk, if this process put it there.
+    fn head(&self, run: &str) -> Option<&Head> {
+        let last = self.last.as_ref().filter(|_| self.run == run);
+        last.map(|(head, _)| head)
+    }
+
+    /// Flushes the anchor, or leaves that to a later append where the last flush was just now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is the disk of this machine that is spared, whatever the time in the world"
+    )]
+    fn flush(&mut self, held: &Held, head: &Head) -> io::Result<()> {
+        let now = Instant::now();
+        let recent = |at: Instant| now.duration_since(at) < FLUSH_EVERY;
+        if self.run == held.run && self.last.as_ref().is_some_and(|(_, at)| recent(*at)) {
+            if self.waiting.is_none() {
+                self.waiting = Some(held.file.try_clone()?);
             }
+            return Ok(());
+        }
+        if self.run == held.run {
+            self.waiting = None;
+        } else {
+            self.end();
+        }
+        held.file.sync_data()?;
+        self.run.clone_from(&held.run);
+        self.last = Some((head.clone(), now));
+        Ok(())
+    }
+
+    /// Flushes what waits for it.
+    fn end(&mut self) {
+        if let Some(file) = self.waiting.take() {
+            // Where that fails the anchor may be behind after a power cut, as if this process had been killed.
+            let _ = file.sync_data();
         }
     }
 }
 
-/// Where slots and marks begin.
-fn labelled(arrangement: Arrangement) -> [usize; 4] {
-    [
-        arrangement.slot(0),
-        arrangement.slot(1),
-        arrangement.mark(0),
-        arrangement.mark(1),
-    ]
-}
-
-fn label_of(bytes: &[u8], start: usize) -> Vec<u8> {
-    let block = bytes.get(start..).unwrap_or_default();
-    block.get(..LABEL_BYTES).unwrap_or(block).to_vec()
-}
-
-/// A slot ready to be written, and the mark that follows it.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    arrangement: Arrangement,
-    index: usize,
-    slot: Slot,
-    bytes: Vec<u8>,
-    mark: Vec<u8>,
-}
-
-impl Prepared {
-    /// Whether it holds the rows, so that it may be written beside the commit.
-    pub(crate) fn has_rows(&self) -> bool {
-        !self.slot.rows.is_empty()
-    }
-
-    /// Where the journal ends with it.
-    pub(crate) fn head(&self) -> &Head {
-        &self.slot.head
-    }
-
-    fn slot_start(&self) -> usize {
-        self.arrangement.slot(self.index)
-    }
-
-    fn mark_start(&self) -> usize {
-        self.arrangement.mark(self.index)
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -132,7 +99,7 @@ impl Held {
         }
     }
 
-    /// Opens an anchor or makes a new one, which is to be cleared.
+    /// Opens an anchor or makes a new one, which is to be [begun](Self::begin).
     pub(crate) fn create(folder: &Path, run: &str) -> Result<Self, JournalError> {
         let file = OpenOptions::new()
             .read(true)
@@ -174,104 +141,49 @@ impl Held {
         own.is_some() && own == std::fs::metadata(path).map(id).ok()
     }
 
-    /// Takes out what it says, before the first append.
-    pub(crate) fn clear(&self) -> Result<(), JournalError> {
+    /// Lets it say that there are no records yet. On disk when this returns.
+    pub(crate) fn begin(&self, genesis: &Head) -> Result<(), JournalError> {
+        let mut bytes = self.slot(genesis)?;
+        bytes.resize(FILE_BYTES, b'\n');
         self.file
-            .write_all_at(&vec![b'\n'; FILE_BYTES], 0)
+            .write_all_at(&bytes, 0)
             .and_then(|()| self.file.sync_all())
             .map_err(|error| fault("write", &self.run, error))
     }
 
-    /// What it says. It is parsed only where it isn't what is known: other processes write to it too.
-    pub(crate) fn read(&self, known: Option<Known>) -> Result<Known, JournalError> {
-        let failed = |error| fault("read", &self.run, error);
-        if let Some(known) = known.filter(|known| known.run == self.run) {
-            let places = labelled(known.anchor.arrangement);
-            let mut labels = Labels::default();
-            for (label, start) in labels.iter_mut().zip(places) {
-                *label = part(&self.file, start, LABEL_BYTES).map_err(failed)?;
-            }
-            if labels == known.labels {
-                return Ok(known);
-            }
-        }
-        let bytes = contents(&self.file).map_err(failed)?;
-        let anchor = Anchor::parse(&self.run, &bytes);
-        Ok(Known {
-            run: self.run.clone(),
-            labels: labelled(anchor.arrangement).map(|start| label_of(&bytes, start)),
-            anchor,
+    /// What it says.
+    pub(crate) fn read(&self) -> Result<Anchor, JournalError> {
+        let bytes = contents(&self.file).map_err(|error| fault("read", &self.run, error))?;
+        Ok(Anchor::parse(&self.run, &bytes))
+    }
+
+    /// Lets it say where the journal ends, given what it says now. To be called when the rows are on disk.
+    pub(crate) fn write(
+        &self,
+        now: &Anchor,
+        head: &Head,
+        flushes: &mut Flushes,
+    ) -> Result<(), JournalError> {
+        let index = now.free(flushes.head(&self.run));
+        let slot = self.slot(head)?;
+        self.file
+            .write_all_at(&slot, (index * BLOCK_BYTES) as u64)
+            .and_then(|()| flushes.flush(self, head))
+            .map_err(|error| fault("write", &self.run, error))
+    }
+
+    fn slot(&self, head: &Head) -> Result<Vec<u8>, JournalError> {
+        let (run, head) = (self.run.clone(), head.clone());
+        Slot { run, head }.seal().ok_or_else(|| {
+            let run = &self.run;
+            JournalError::Limit(format!("the head of {run} is too long for its anchor"))
         })
-    }
-
-    /// The slot for an append that ends at `head`.
-    pub(crate) fn prepare(&self, anchor: &Anchor, head: &Head, rows: Vec<Row>) -> Prepared {
-        let (arrangement, index) = (anchor.arrangement, anchor.next_slot());
-        let most = arrangement.slot_end(index) - arrangement.slot(index);
-        let mut slot = Slot {
-            run: self.run.clone(),
-            head: head.clone(),
-            rows,
-        };
-        let bytes = seal(&slot, most).or_else(|| {
-            // Without the rows it always fits: the lengths of a run's id and of a hash are bounded.
-            slot.rows.clear();
-            seal(&slot, most)
-        });
-        Prepared {
-            arrangement,
-            index,
-            bytes: bytes.unwrap_or_default(),
-            mark: arrangement.seal_mark(&self.run, head).unwrap_or_default(),
-            slot,
-        }
-    }
-
-    /// Writes the slot; it is on disk when this returns.
-    pub(crate) fn write(&self, prepared: &Prepared) -> Result<(), JournalError> {
-        self.file
-            .write_all_at(&prepared.bytes, prepared.slot_start() as u64)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|error| fault("write", &self.run, error))
-    }
-
-    /// Notes that both database and slot are on disk.
-    pub(crate) fn settle(&self, prepared: &Prepared) -> Result<(), JournalError> {
-        self.file
-            .write_all_at(&prepared.mark, prepared.mark_start() as u64)
-            .map_err(|error| fault("write", &self.run, error))
-    }
-
-    /// Puts a slot back as it was before it was written: its rows did not come to be. Where that
-    /// fails they count as written, which an append that failed may turn out to be.
-    pub(crate) fn put_back(&self, anchor: &Anchor, written: &Prepared) {
-        let earlier = anchor
-            .slots
-            .iter()
-            .find(|(index, _)| *index == written.index);
-        let bytes = earlier
-            .and_then(|(_, slot)| seal(slot, BLOCK_BYTES))
-            .unwrap_or_else(|| vec![b'\n'; LABEL_BYTES]);
-        let _ = self
-            .file
-            .write_all_at(&bytes, written.slot_start() as u64)
-            .and_then(|()| self.file.sync_data());
     }
 
     /// Removes the file: the run did not come to be.
     pub(crate) fn remove(&self, folder: &Path) {
         // What stays is clutter, which says that there are no records.
         let _ = std::fs::remove_file(path(folder, &self.run));
-    }
-}
-
-impl Arrangement {
-    fn seal_mark(self, run: &str, head: &Head) -> Option<Vec<u8>> {
-        let (run, head) = (run.to_owned(), head.clone());
-        match self {
-            Self::Marked => seal(&Mark { run, settled: head }, MARK_BYTES),
-            Self::Before => seal(&MarkBefore { run, head }, MARK_BYTES),
-        }
     }
 }
 
@@ -288,16 +200,12 @@ fn path(folder: &Path, run: &str) -> PathBuf {
     folder.join(run)
 }
 
+/// The bytes of the file; fewer where it ends.
 fn contents(file: &File) -> io::Result<Vec<u8>> {
-    part(file, 0, FILE_BYTES_BEFORE)
-}
-
-/// So many bytes of a file; fewer where it ends.
-fn part(file: &File, start: usize, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; most];
+    let mut bytes = vec![0; FILE_BYTES];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, (start + filled) as u64) {
+        match file.read_at(rest, filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -306,16 +214,6 @@ fn part(file: &File, start: usize, most: usize) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(filled);
     Ok(bytes)
-}
-
-/// A block: checksum, length and JSON on two lines; none where it takes more than `most` bytes.
-fn seal<T: Serialize>(content: &T, most: usize) -> Option<Vec<u8>> {
-    let json = serde_json::to_vec(content).ok()?;
-    let check = hex(&Sha256::digest(&json));
-    let mut block = format!("{check} {:08}\n", json.len()).into_bytes();
-    block.extend_from_slice(&json);
-    block.push(b'\n');
-    (block.len() <= most).then_some(block)
 }
 
 fn fault(what: &str, run: &str, error: io::Error) -> JournalError {

@@ -36,11 +36,6 @@ pub(super) fn open(layout: &Layout) -> Result<(Connection, String), JournalError
     schema::bounds(&connection)?;
     match schema::version(&connection) {
         Ok(Version::This) => {}
-        Ok(Version::Before) => {
-            return Err(fault::plain(
-                "the journal is of an earlier engine, and has to be brought up to date where it can be written to",
-            ));
-        }
         Ok(Version::None) => return Err(fault::plain("the journal's database is empty")),
         Err(JournalError::Storage(_, Some(source))) if length > 0 && unreadable_log(&*source) => {
             return Err(JournalError::Storage(

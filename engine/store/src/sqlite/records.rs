@@ -28,24 +28,22 @@ pub(super) fn read(inner: &Inner, run: &str) -> Result<(Vec<Record>, Head, Repor
     let anchor = anchor::read(&inner.layout.anchors(), run)?;
     let snapshot = connection.transaction().map_err(fault::sql)?;
     let Some(found) = find(&snapshot, run)? else {
-        return Err(match anchor.and_then(|anchor| anchor.head()) {
+        return Err(match anchor.as_ref().and_then(anchor::Anchor::head) {
             Some(head) if head.seq > 0 => cut(run, head.seq, 0),
             _ => JournalError::NotFound(run.to_owned()),
         });
     };
-    let mut rows = rows(&snapshot, &found)?;
+    let rows = rows(&snapshot, &found)?;
     let last = rows.last().map_or(0, |row| row.seq);
     let anchor = anchor.ok_or_else(|| unanchored(run, last))?;
-    let anchored = anchor.head().ok_or_else(|| JournalError::Altered {
-        run: run.to_owned(),
-        seq: last,
-        detail: "its anchor can't be read".to_owned(),
-    })?;
-    let missing = anchor.restorable(last);
-    let restored = missing.len() as u64;
-    rows.extend_from_slice(missing);
+    let anchored = anchor.head().ok_or_else(|| unreadable(run, last))?;
     let genesis = chain::genesis(&found.entry);
-    let (records, head) = chain::verify(run, &genesis, rows, &anchor.heads())?;
+    let (records, head) = chain::verify(
+        run,
+        &genesis,
+        rows,
+        &anchor.heads().cloned().collect::<Vec<_>>(),
+    )?;
     if records.is_empty() {
         return Err(cut(run, 1, 0));
     }
@@ -53,8 +51,7 @@ pub(super) fn read(inner: &Inner, run: &str) -> Result<(Vec<Record>, Head, Repor
         run: run.to_owned(),
         records: head.seq,
         head: head.clone(),
-        anchored,
-        restored,
+        anchored: anchored.clone(),
     };
     Ok((records, head, report))
 }
@@ -100,7 +97,8 @@ pub(super) fn anchored(
         if runs.len() >= MAX_RUNS_LISTED || name::check(&run).is_err() {
             continue;
         }
-        let head = anchor::read(folder, &run)?.and_then(|anchor| anchor.head());
+        let anchor = anchor::read(folder, &run)?;
+        let head = anchor.as_ref().and_then(anchor::Anchor::head);
         if head.is_some_and(|head| head.seq > 0) && wanted(&run)? {
             runs.push(run);
         }
@@ -248,5 +246,13 @@ pub(super) fn unanchored(run: &str, seq: u64) -> JournalError {
         seq,
         detail: "its anchor is missing, without which records cut off behind it can't be noticed"
             .to_owned(),
+    }
+}
+
+pub(super) fn unreadable(run: &str, seq: u64) -> JournalError {
+    JournalError::Altered {
+        run: run.to_owned(),
+        seq,
+        detail: "its anchor can't be read".to_owned(),
     }
 }

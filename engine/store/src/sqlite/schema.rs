@@ -6,17 +6,15 @@ use std::time::Duration;
 use phasegate_runtime::ports::JournalError;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault;
 use super::folder::{Layout, try_lock};
 use crate::limits::{BUSY_TIMEOUT, MAX_RECORD_BYTES, MAX_RECORDS};
 
-/// The version of the tables, `PRAGMA user_version`. A later one is refused; when it goes up, the
-/// step from the one before belongs into [`prepare`].
-pub const SCHEMA: u32 = 2;
-/// The version before.
-const BEFORE: u32 = 1;
+/// The version of the tables and anchors, `PRAGMA user_version`. A later one is refused, and so are those before the
+/// first release; when it goes up after that, the step from the one before belongs into [`prepare`].
+pub const SCHEMA: u32 = 3;
 /// Marks the file as a journal of this engine, `PRAGMA application_id`: "PGjl".
 const APPLICATION: u32 = 0x5047_6a6c;
 /// After how many pages of SQLite's log its content moves into the database: 2 MiB.
@@ -163,7 +161,6 @@ fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
         .map_err(fault::sql)?;
     match version(&make)? {
         Version::This => {}
-        Version::Before => from_before(&make)?,
         Version::None => {
             make.execute_batch(TABLES)
                 .and_then(|()| make.execute_batch(RECORDS))
@@ -176,41 +173,10 @@ fn prepare(connection: &mut Connection) -> Result<(), JournalError> {
     make.commit().map_err(fault::sql)
 }
 
-/// Brings the tables of the version before to this one. There, records had their run and number in
-/// columns and in an index.
-fn from_before(make: &Connection) -> Result<(), JournalError> {
-    // What has no place in the new table is damage, and nothing may be lost by moving it.
-    let strange = format!(
-        "SELECT coalesce(id, 'no run'), seq FROM records LEFT JOIN runs ON number = run \
-         WHERE id IS NULL OR number < 1 OR number >= 1 << {} OR seq < 1 OR seq >= 1 << {SEQ_BITS} LIMIT 1",
-        62 - SEQ_BITS
-    );
-    let strange: Option<(String, i64)> = make
-        .query_row(&strange, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
-        .map_err(fault::sql)?;
-    if let Some((run, seq)) = strange {
-        return Err(fault::plain(format!(
-            "the journal's database is damaged: a record of {run} has the number {seq}"
-        )));
-    }
-    make.execute_batch("ALTER TABLE records RENAME TO before")
-        .and_then(|()| make.execute_batch(RECORDS))
-        .and_then(|()| {
-            make.execute_batch(&format!(
-                "INSERT INTO records (key, at, format, bytes, hash) \
-                 SELECT (run << {SEQ_BITS}) + seq, at, format, bytes, hash FROM before ORDER BY run, seq; \
-                 DROP TABLE before;"
-            ))
-        })
-        .map_err(fault::sql)
-}
-
 /// Whose tables a database has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     None,
-    Before,
     This,
 }
 
@@ -229,11 +195,14 @@ pub(super) fn version(connection: &Connection) -> Result<Version, JournalError> 
     match (application, version, tables) {
         (0, 0, 0) => Ok(Version::None),
         (APPLICATION, SCHEMA, _) => Ok(Version::This),
-        (APPLICATION, BEFORE, _) => Ok(Version::Before),
         (APPLICATION, found, _) if found > SCHEMA => Err(JournalError::Newer {
             found,
             supported: SCHEMA,
         }),
+        (APPLICATION, found, _) => Err(fault::plain(format!(
+            "the journal is of version {found}, from before the first release, and this engine reads version {SCHEMA}: \
+             finish its runs with the engine that began them, or use another state directory"
+        ))),
         _ => Err(fault::plain(
             "the journal's file is a database of something else",
         )),
