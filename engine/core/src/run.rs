@@ -162,10 +162,11 @@ pub struct Run {
     changed_at: Option<Timestamp>,
     approvals: Vec<Approval>,
     attestations: Vec<Attestation>,
-    outcomes: Vec<StepOutcome>,
+    // What grows, or is large and seldom changes, is shared by a run and the one after the next record.
+    outcomes: Arc<Vec<StepOutcome>>,
     past_point: bool,
     threads: BTreeMap<String, Value>,
-    observation: Option<Observation>,
+    observation: Option<Arc<Observation>>,
     diagnosis: Option<Diagnosis>,
     cause: Option<Cause>,
     rollback_took: Option<Span>,
@@ -178,7 +179,7 @@ pub struct Run {
     owed: BTreeSet<End>,
     inbox: u64,
     /// Keys of writes that took place.
-    performed: BTreeSet<String>,
+    performed: Arc<BTreeSet<String>>,
     said: Vec<Line>,
 }
 
@@ -235,7 +236,7 @@ impl Run {
             changed_at: None,
             approvals: Vec::new(),
             attestations: Vec::new(),
-            outcomes: Vec::new(),
+            outcomes: Arc::default(),
             past_point: false,
             threads: BTreeMap::new(),
             observation: None,
@@ -248,7 +249,7 @@ impl Run {
             last_obligation: 0,
             owed: BTreeSet::new(),
             inbox: 0,
-            performed: BTreeSet::new(),
+            performed: Arc::default(),
             said: Vec::new(),
         };
         let subject = &run.plan.subject;

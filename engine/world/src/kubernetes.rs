@@ -8,7 +8,7 @@
 //!
 //! | File | Does |
 //! |---|---|
-//! | `transport`, `fault`, `path` | one exchange; what went wrong with it; where it goes |
+//! | `transport`, `fault`, `path`, `lean` | one exchange; what went wrong with it; where it goes; what is left out of an answer |
 //! | `deployment`, `autoscaler` | read a Deployment: settings, version, digest, marks; and what scales it |
 //! | `locate`, `labels` | which Deployment serves; where a candidate can be, and by which labels it is told apart |
 //! | `slot` | the objects of stable and candidate |
@@ -35,9 +35,12 @@ use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::Span;
 use phasegate_core::workload::Target;
 use phasegate_runtime::ports::{ChangeError, Clock, LEASE_DURATION, LeaseError, ObjectError};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::fault::{Fault, Subject};
+use self::lean::Lean;
 use self::path::{Resource, with_query};
 use self::transport::{Call, Transport};
 
@@ -49,9 +52,11 @@ mod cluster;
 mod create;
 mod deployment;
 mod diagnose;
+mod family;
 mod fault;
 mod fence;
 mod labels;
+mod lean;
 mod lease;
 mod locate;
 mod manifest;
@@ -112,6 +117,7 @@ impl Default for Options {
 pub struct KubeCluster {
     transport: Transport,
     lease: Span,
+    written: Arc<lease::Written>,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -130,6 +136,7 @@ impl KubeCluster {
     pub fn new(client: kube::Client, clock: Arc<dyn Clock>, options: Options) -> Self {
         Self {
             lease: options.lease,
+            written: Arc::default(),
             transport: Transport {
                 client,
                 clock,
@@ -157,11 +164,7 @@ impl KubeCluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>, Problem> {
-        match self.read_one(resource, namespace, name).await {
-            Ok(object) => Ok(Some(object)),
-            Err(problem) if problem.fault.is_not_found() => Ok(None),
-            Err(problem) => Err(problem),
-        }
+        found(self.read_one(resource, namespace, name).await)
     }
 
     /// All objects of a kind that a query chooses, at most `limit` of them.
@@ -172,6 +175,17 @@ impl KubeCluster {
         query: &[(&str, &str)],
         limit: usize,
     ) -> Result<Vec<Value>, Problem> {
+        let found: Vec<Lean> = self.list_of(resource, namespace, query, limit).await?;
+        Ok(found.into_iter().map(|Lean(object)| object).collect())
+    }
+
+    async fn list_of<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        query: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<Vec<T>, Problem> {
         let subject = subject("list", resource, namespace, "");
         let path = resource
             .path(namespace, "")
@@ -186,11 +200,10 @@ impl KubeCluster {
                 query.push(("continue", &next));
             }
             let call = Call::new(Method::GET, with_query(&path, &query), subject.clone());
-            let mut page = self.transport.one(call).await?;
-            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-                found.extend(items.into_iter().take(limit.saturating_sub(found.len())));
-            }
-            next = text(&page, "/metadata/continue").to_owned();
+            let page: Page<T> = self.transport.whole(call).await?;
+            let items = page.items.into_iter().flatten();
+            found.extend(items.take(limit.saturating_sub(found.len())));
+            next = page.metadata.next.unwrap_or_default();
             if next.is_empty() || found.len() >= limit {
                 break;
             }
@@ -200,27 +213,65 @@ impl KubeCluster {
 
     /// The target's Deployment. Where it is missing, says what was looked for and where.
     async fn deployment(&self, target: &Target) -> Result<Value, Failure> {
+        let Lean(found) = self.deployment_as(target).await?;
+        Ok(found)
+    }
+
+    /// The same, with who owns which of its fields.
+    async fn deployment_with_owners(&self, target: &Target) -> Result<Value, Failure> {
+        self.deployment_as(target).await
+    }
+
+    async fn deployment_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Failure> {
         let resource = Resource::deployments();
-        let found = self
-            .find_one(&resource, &target.namespace, &target.deployment)
-            .await?;
-        found.ok_or_else(|| {
+        let (namespace, name) = (&target.namespace, &target.deployment);
+        let call = call(Method::GET, "get", &resource, namespace, name)?;
+        found(self.transport.whole(call).await)?.ok_or_else(|| {
             Failure::new(
                 Kind::Permanent,
                 codes::WORKLOAD_NOT_FOUND,
                 format!(
-                    "there is no Deployment `{}` in namespace `{}` of cluster `{}`",
-                    target.deployment, target.namespace, target.cluster
+                    "there is no Deployment `{name}` in namespace `{namespace}` of cluster `{}`",
+                    target.cluster
                 ),
             )
         })
     }
 }
 
+/// A part of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Option<Vec<T>>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+/// The object, or none where there is none of that name.
+fn found<T>(answer: Result<T, Problem>) -> Result<Option<T>, Problem> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(problem) if problem.fault.is_not_found() => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
 impl Transport {
+    /// The answer, of which an object's managed fields are left out.
     async fn one(&self, call: Call) -> Result<Value, Problem> {
+        let Lean(value) = self.whole(call).await?;
+        Ok(value)
+    }
+
+    async fn whole<T: DeserializeOwned>(&self, call: Call) -> Result<T, Problem> {
         let subject = call.subject.clone();
-        self.json(call)
+        self.read(call)
             .await
             .map_err(|fault| Problem::new(fault, subject))
     }
@@ -306,18 +357,23 @@ fn effect(key: &str) -> String {
     format!("effect {key}")
 }
 
+/// What is at a JSON pointer that names fields only, none with a `~` or `/` in its name: those that this adapter
+/// looks for. [`Value::pointer`] makes a copy of each name.
+fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let mut names = pointer.split('/').skip(1);
+    names.try_fold(value, |value, name| value.get(name))
+}
+
 /// The text at a JSON pointer, or nothing.
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
+    at(value, pointer)
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
 /// The count at a JSON pointer, or zero.
 fn count(value: &Value, pointer: &str) -> u64 {
-    value
-        .pointer(pointer)
+    at(value, pointer)
         .and_then(Value::as_u64)
         .unwrap_or_default()
 }
@@ -329,8 +385,7 @@ fn small(count: u64) -> u32 {
 
 /// The items of the array at a JSON pointer, or none.
 fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    value
-        .pointer(pointer)
+    at(value, pointer)
         .and_then(Value::as_array)
         .into_iter()
         .flatten()

@@ -1,5 +1,7 @@
 //! Gates and soaks: asking, judging, and measuring time. The workload itself is looked at beside them.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::limits;
@@ -43,11 +45,11 @@ impl Run {
             );
             gates.insert(
                 name.clone(),
-                Asked {
+                Arc::new(Asked {
                     judge: Judge::new(&policy, now),
                     policy,
                     effect: None,
-                },
+                }),
             );
         }
         self.gates = gates;
@@ -103,7 +105,9 @@ impl Run {
         let mut due = Vec::new();
         let mut failed = None;
         for (name, asked) in &mut self.gates {
-            asked.judge.tick(now);
+            if asked.judge.deadline().is_some() {
+                Arc::make_mut(asked).judge.tick(now);
+            }
             if let Decision::Failed { reason } = asked.judge.decision() {
                 failed.get_or_insert_with(|| (name.clone(), reason.clone()));
                 continue;
@@ -132,7 +136,7 @@ impl Run {
                 },
             )?;
             if let Some(asked) = self.gates.get_mut(&name) {
-                asked.effect = Some(effect);
+                Arc::make_mut(asked).effect = Some(effect);
             }
         }
         self.look_if_due()?;
@@ -233,6 +237,7 @@ impl Run {
         if asked.effect != Some(effect) {
             return;
         }
+        let asked = Arc::make_mut(asked);
         asked.effect = None;
         let before = asked.judge.decision().clone();
         let (level, words, data) = match answer {
@@ -312,7 +317,7 @@ impl Run {
         let now = self.now;
         for asked in self.gates.values_mut() {
             if matches!(asked.judge.decision(), Decision::Hold { .. }) {
-                asked.judge.retry(now);
+                Arc::make_mut(asked).judge.retry(now);
             }
         }
     }
@@ -351,7 +356,7 @@ impl Run {
             let data = json!({"candidate": beside, "ready": seen.ready, "updated": seen.updated, "total": seen.total, "replicas": seen.settings.replicas, "image": seen.settings.image});
             self.say("workload", Level::Info, words, data);
         }
-        self.observation = Some(seen.clone());
+        self.observation = Some(Arc::new(seen.clone()));
         match self.mode {
             super::Mode::Forward(super::state::Forward::Keeping(_)) => self.keep_seen(seen),
             super::Mode::Forward(_) => self.seen_forward(seen),
@@ -477,7 +482,7 @@ impl Run {
             .filter(|step| !passed.contains(step.id.as_str()))
             .cloned()
             .collect();
-        let done = self.outcomes.clone();
+        let done = self.outcomes.to_vec();
         let step = self.here().1;
         let key = format!("{}/revise", step.as_deref().unwrap_or("run"));
         let effect = self.request(key, step, Request::Revise { done, remaining })?;

@@ -4,6 +4,8 @@
 //! journalled. Where the outcome is missing - the answer was lost, or the engine died - it is probed
 //! before anything else is done about it. A read has no intent; it is asked again.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::limits::{self, backoff};
@@ -409,7 +411,7 @@ impl Run {
     fn succeeded(&mut self, effect: &Effect, done: &Done) -> Result<(), Illegal> {
         self.forget(effect.id);
         if effect.request.changes() {
-            self.performed.insert(effect.key.clone());
+            Arc::make_mut(&mut self.performed).insert(effect.key.clone());
         }
         match (&effect.request, done) {
             (Request::Notify { notifier, .. }, Done::Notified { thread }) => {

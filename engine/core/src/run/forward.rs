@@ -1,5 +1,7 @@
 //! The way forward: one step after the other.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::state::{Cause, Cursor, Forward, Level, Mode, Stage, Then};
@@ -322,7 +324,7 @@ impl Run {
                 format!("done in {elapsed}"),
                 json!({"elapsedMs": elapsed.as_millis()}),
             );
-            self.outcomes.push(StepOutcome {
+            Arc::make_mut(&mut self.outcomes).push(StepOutcome {
                 step: step.id.clone(),
                 elapsed,
                 judged,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -592,4 +593,4 @@ pub struct Line {
 }
 
 /// Gates that are being asked, by name.
-pub(super) type Gates = BTreeMap<String, Asked>;
+pub(super) type Gates = BTreeMap<String, Arc<Asked>>;

@@ -237,8 +237,8 @@ impl Run {
 
     /// The workload as it was seen last.
     #[must_use]
-    pub const fn observation(&self) -> Option<&Observation> {
-        self.observation.as_ref()
+    pub fn observation(&self) -> Option<&Observation> {
+        self.observation.as_deref()
     }
 
     /// Approvals that were given.
@@ -292,7 +292,7 @@ impl Run {
     /// The gates that are being asked.
     #[must_use]
     pub fn gates(&self) -> Vec<GateView> {
-        let view = |(name, asked): (&String, &super::state::Asked)| GateView {
+        let view = |(name, asked): (&String, &std::sync::Arc<super::state::Asked>)| GateView {
             name: name.clone(),
             status: asked.judge.last().map(|last| last.status),
             reason: asked

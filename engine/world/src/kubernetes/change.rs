@@ -34,7 +34,7 @@ impl KubeCluster {
         let target = &slot::at(target, change.slot)?;
         let mut newest = None;
         for _ in 0..WRITE_ATTEMPTS {
-            let found = self.deployment(target).await?;
+            let found = self.deployment_with_owners(target).await?;
             self.not_overtaken(target, stamp).await?;
             if check(&found, target, change, stamp)? == Finding::InPlace {
                 return Ok(());

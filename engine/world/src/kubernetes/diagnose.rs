@@ -7,7 +7,7 @@ use phasegate_core::failure::Failure;
 use phasegate_core::workload::{Diagnosis, Target};
 use serde_json::Value;
 
-use super::observe::{Family, container_status, read_pod};
+use super::family::{Family, PodObject};
 use super::path::{Resource, with_query};
 use super::{KubeCluster, Problem, call, count, printable_long, text};
 
@@ -70,7 +70,7 @@ impl KubeCluster {
         let sets: BTreeSet<&str> = family
             .sets
             .iter()
-            .map(|set| text(set, "/metadata/name"))
+            .map(|set| set.metadata.name.as_str())
             .collect();
         // What went well tells nothing about what failed.
         events.retain(|event| {
@@ -81,10 +81,9 @@ impl KubeCluster {
         Ok(events.iter().skip(surplus).map(event_line).collect())
     }
 
-    async fn last_lines(&self, pod: &Value, target: &Target) -> Vec<String> {
-        let name = text(pod, "/metadata/name");
-        let restarted =
-            container_status(pod, target).is_some_and(|status| count(status, "/restartCount") > 0);
+    async fn last_lines(&self, pod: &PodObject, target: &Target) -> Vec<String> {
+        let name = pod.metadata.name.as_str();
+        let restarted = pod.restarts(target) > 0;
         let mut log = self.log(name, target, restarted).await;
         // The container that came before may be gone already.
         if restarted && log.as_ref().is_err_and(|p| p.fault.is_bad_request()) {
@@ -134,10 +133,10 @@ impl KubeCluster {
 }
 
 /// The pods that are in trouble, the worst first.
-fn failing<'a>(pods: &'a [Value], target: &Target) -> Vec<&'a Value> {
+fn failing<'a>(pods: &'a [PodObject], target: &Target) -> Vec<&'a PodObject> {
     let mut failing: Vec<_> = pods
         .iter()
-        .map(|pod| (read_pod(pod, target), pod))
+        .map(|pod| (pod.read(target), pod))
         .filter(|(seen, _)| !seen.ready && !seen.terminating)
         .collect();
     failing.sort_by(|(a, _), (b, _)| {

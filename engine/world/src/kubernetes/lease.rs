@@ -5,6 +5,8 @@
 //! an engine take over early or late. Early does no harm to the target, since the epoch fences the
 //! writes of the engine that was taken over from.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use ::http::Method;
 use phasegate_core::failure::Failure;
 use phasegate_core::time::{Span, Timestamp};
@@ -94,12 +96,38 @@ impl KubeCluster {
         grant: &Grant,
     ) -> Result<Value, LeaseError> {
         let lease = self.find_lease(target).await?.ok_or(LeaseError::Lost)?;
-        let ours = read_holder(&lease).is_some_and(|found| found == *holder);
-        if ours && count(&lease, "/spec/leaseTransitions") == grant.epoch {
+        if is(&lease, holder, grant) {
             Ok(lease)
         } else {
             Err(LeaseError::Lost)
         }
+    }
+}
+
+/// Whether the grant still stands by this lease.
+fn is(lease: &Value, holder: &Holder, grant: &Grant) -> bool {
+    read_holder(lease).is_some_and(|found| found == *holder)
+        && count(lease, "/spec/leaseTransitions") == grant.epoch
+}
+
+/// The lease as this engine wrote it last, and whose it is. An engine keeps one at a time.
+#[derive(Default)]
+pub(super) struct Written(Mutex<Option<(String, Value)>>);
+
+impl Written {
+    fn last(&self) -> MutexGuard<'_, Option<(String, Value)>> {
+        // A holder that panicked left one whole lease or none.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, target: &Target, lease: Value) {
+        *self.last() = Some((target.to_string(), lease));
+    }
+
+    /// It is not there again unless it is written again.
+    fn take(&self, target: &Target) -> Option<Value> {
+        let (of, lease) = self.last().take()?;
+        (of == target.to_string()).then_some(lease)
     }
 }
 
@@ -130,7 +158,8 @@ impl Leases for KubeCluster {
                 }
             };
             match written {
-                Ok(_) => {
+                Ok(lease) => {
+                    self.written.keep(target, lease);
                     let expires = now.plus(self.lease);
                     return Ok(Grant { epoch, expires });
                 }
@@ -150,13 +179,18 @@ impl Leases for KubeCluster {
         let mut newest = None;
         for _ in 0..WRITE_ATTEMPTS {
             let now = self.transport.clock.now();
-            let lease = self.held(target, holder, grant).await?;
+            // As this engine wrote it last it needn't be read: whatever happened to it since, the write is refused.
+            let lease = match self.written.take(target).filter(|it| is(it, holder, grant)) {
+                Some(lease) => lease,
+                None => self.held(target, holder, grant).await?,
+            };
             let fields = json!({
                 "renewTime": micro_time(now),
                 "leaseDurationSeconds": whole_seconds(self.lease),
             });
             match self.replace_lease(target, lease, fields).await {
-                Ok(_) => {
+                Ok(lease) => {
+                    self.written.keep(target, lease);
                     return Ok(Grant {
                         epoch: grant.epoch,
                         expires: now.plus(self.lease),

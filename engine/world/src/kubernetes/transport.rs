@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::Clock;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fault::{Fault, Refusal, Subject};
@@ -76,8 +77,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// The answer's JSON.
-    pub(super) async fn json(&self, call: Call) -> Result<Value, Fault> {
+    /// What the answer's JSON says.
+    pub(super) async fn read<T: DeserializeOwned>(&self, call: Call) -> Result<T, Fault> {
         let bytes = self.bytes(call).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Fault::Lost(format!("the answer is not JSON: {error}")))

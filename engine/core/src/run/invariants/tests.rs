@@ -295,7 +295,7 @@ fn a_step_that_was_not_answered_is_not_done() {
     let run = soaking();
     let done = |judged: Vec<Judged>| {
         let mut after = run.clone();
-        after.outcomes.push(StepOutcome {
+        std::sync::Arc::make_mut(&mut after.outcomes).push(StepOutcome {
             step: "deploy/soak".to_owned(),
             elapsed: mins(1),
             judged,

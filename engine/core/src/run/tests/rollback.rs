@@ -1,5 +1,7 @@
 //! The way back when it is itself in trouble, and the way back after success.
 
+use std::sync::Arc;
+
 use std::rc::Rc;
 
 use super::plans::*;
@@ -435,9 +437,7 @@ fn a_rollback_is_not_done_while_nothing_serves() {
 fn at_fault() -> Sim {
     let mut sim = Sim::new(rolling());
     sim.until_step("deploy/soak");
-    sim.run
-        .performed
-        .insert(format!("{RUN}/rollback/restore/0"));
+    Arc::make_mut(&mut sim.run.performed).insert(format!("{RUN}/rollback/restore/0"));
     sim
 }
 
@@ -495,20 +495,18 @@ fn an_invariant_that_breaks_on_the_way_back_calls_people() {
         assert!(sim.told("stuck") > 0, "loudly");
         assert!(sim.world.deployed(), "nothing was written");
         // A replay knows of no fault: what the journal says is enough.
-        sim.run.performed.clear();
+        Arc::make_mut(&mut sim.run.performed).clear();
         let mut replayed = crate::run::Run::replay(RUN, &sim.records).unwrap();
-        replayed.performed.clear();
+        Arc::make_mut(&mut replayed.performed).clear();
         assert_eq!(replayed, sim.run);
 
-        sim.run
-            .performed
-            .insert(format!("{RUN}/rollback/restore/0"));
+        Arc::make_mut(&mut sim.run.performed).insert(format!("{RUN}/rollback/restore/0"));
         // Help that would break something itself is left out, and the run stays where it is.
         let release = format!("{RUN}/rollback/release/0");
-        sim.run.performed.insert(release.clone());
+        Arc::make_mut(&mut sim.run.performed).insert(release.clone());
         assert_eq!(told(&mut sim, commanded("bob", hand_over())), 1);
         assert_eq!(sim.run.stuck_now(), Some(&stuck));
-        sim.run.performed.remove(&release);
+        Arc::make_mut(&mut sim.run.performed).remove(&release);
 
         assert_eq!(told(&mut sim, commanded("bob", help.clone())), 0);
         sim.rest();
