@@ -147,11 +147,11 @@ impl Cluster {
         &self,
         request: &Request,
         target: &Target<'_>,
-        object: &Value,
+        object: &Arc<Value>,
         status: u16,
     ) -> Answer {
         if table::wanted(&request.accept) {
-            let rows = std::iter::once(object);
+            let rows = std::iter::once(&**object);
             let version = text(object, &["metadata", "resourceVersion"]);
             return Answer::json(
                 status,
@@ -161,7 +161,8 @@ impl Cluster {
         if target.info.group == "events.k8s.io" {
             return Answer::json(status, &super::events::as_new_group(object));
         }
-        Answer::raw(status, serde_json::to_vec(object).unwrap_or_default())
+        let text = self.store.text(target.info.kind, &target.key(), object);
+        Answer::raw(status, text.to_vec())
     }
 
     fn collection(&mut self, request: &Request, target: &Target<'_>) -> Result<Answer, Failure> {
@@ -174,13 +175,11 @@ impl Cluster {
             return self.start_watch(request, target, selector);
         }
         let version = self.store.version().to_string();
-        let objects = self
-            .store
-            .list(target.info.kind, target.namespace)
-            .map(|(_, object)| object);
-        let chosen = objects.filter(|object| selector.is_everything() || selector.matches(object));
+        let objects = self.store.list(target.info.kind, target.namespace);
+        let chosen =
+            objects.filter(|(_, object)| selector.is_everything() || selector.matches(object));
         if table::wanted(&request.accept) {
-            let rows = chosen.map(|object| &**object);
+            let rows = chosen.map(|(_, object)| &**object);
             return Ok(Answer::json(
                 200,
                 &table::render(target.info.kind, rows, self.now, &version, request),
@@ -192,16 +191,16 @@ impl Cluster {
             target.info.api_version()
         )
         .into_bytes();
-        for (index, object) in chosen.enumerate() {
+        for (index, (key, object)) in chosen.enumerate() {
             if index > 0 {
                 body.push(b',');
             }
-            let written = if target.info.group == "events.k8s.io" {
+            if target.info.group == "events.k8s.io" {
                 serde_json::to_writer(&mut body, &super::events::as_new_group(object))
+                    .map_err(|error| Failure::bad_request(error.to_string()))?;
             } else {
-                serde_json::to_writer(&mut body, &**object)
-            };
-            written.map_err(|error| Failure::bad_request(error.to_string()))?;
+                body.extend_from_slice(&self.store.text(target.info.kind, key, object));
+            }
         }
         body.extend_from_slice(b"]}");
         Ok(Answer::raw(200, body))

@@ -100,7 +100,7 @@ pub struct Cluster {
     routing: gateway::Routing,
     /// Counts the changes of what the data plane does, or of the pods that it sends to.
     plane: u64,
-    /// The version of the store and the count of the plane when somebody last looked around.
+    /// The version of what is shown and the count of the plane when somebody last looked around.
     seen: (u64, u64),
     traffic: traffic::Traffic,
     moves: picture::Moves,
@@ -209,7 +209,7 @@ impl Cluster {
 
     /// Notes what has changed for traffic and for whoever looks from outside, if anything has.
     fn look_around(&mut self) {
-        let state = (self.store.version(), self.plane);
+        let state = (self.store.shown(), self.plane);
         if state == self.seen {
             return;
         }

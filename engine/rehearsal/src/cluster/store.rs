@@ -1,5 +1,6 @@
 //! The objects, in order, with the history that watches read.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -52,13 +53,20 @@ pub(super) struct History {
     pub(super) forgotten: u64,
 }
 
+/// An object as JSON, and which state of it.
+type Text = (Arc<Value>, Arc<[u8]>);
+
 /// All objects of a cluster.
 #[derive(Debug)]
 pub(super) struct Store {
     kinds: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
+    /// What was written out once, for objects that are read again and again while nothing happens to them.
+    texts: RefCell<BTreeMap<Kind, BTreeMap<Key, Text>>>,
     histories: BTreeMap<Kind, History>,
     owned: BTreeMap<String, BTreeSet<(Kind, Key)>>,
     version: u64,
+    /// The version of the newest change of what somebody outside sees.
+    shown: u64,
     keep: usize,
     count: usize,
 }
@@ -67,9 +75,11 @@ impl Store {
     pub(super) fn new(keep: usize) -> Self {
         Self {
             kinds: BTreeMap::new(),
+            texts: RefCell::default(),
             histories: BTreeMap::new(),
             owned: BTreeMap::new(),
             version: 1,
+            shown: 1,
             keep: keep.max(1),
             count: 0,
         }
@@ -78,6 +88,25 @@ impl Store {
     /// The version of the newest change.
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version of the newest change of an object of a kind that an observer sees, or that hangs on one.
+    pub(super) fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// An object of the store as JSON.
+    pub(super) fn text(&self, kind: Kind, key: &Key, object: &Arc<Value>) -> Arc<[u8]> {
+        let mut texts = self.texts.borrow_mut();
+        let of_kind = texts.entry(kind).or_default();
+        if let Some((of, text)) = of_kind.get(key)
+            && Arc::ptr_eq(of, object)
+        {
+            return Arc::clone(text);
+        }
+        let text: Arc<[u8]> = serde_json::to_vec(&**object).unwrap_or_default().into();
+        of_kind.insert(key.clone(), (Arc::clone(object), Arc::clone(&text)));
+        text
     }
 
     /// How many objects there are.
@@ -168,6 +197,9 @@ impl Store {
     /// Removes an object and returns what it was last, under the version of its removal.
     pub(super) fn remove(&mut self, kind: Kind, key: &Key) -> Option<Arc<Value>> {
         let before = self.kinds.get_mut(&kind)?.remove(key)?;
+        if let Some(texts) = self.texts.get_mut().get_mut(&kind) {
+            texts.remove(key);
+        }
         self.count = self.count.saturating_sub(1);
         self.forget_owners(kind, key, &before);
         self.version += 1;
@@ -201,6 +233,12 @@ impl Store {
     }
 
     fn record(&mut self, kind: Kind, change: Change) {
+        if !matches!(
+            kind,
+            Kind::Lease | Kind::Event | Kind::ConfigMap | Kind::Secret
+        ) {
+            self.shown = change.version;
+        }
         let history = self.histories.entry(kind).or_default();
         history.changes.push_back(change);
         while history.changes.len() > self.keep {
