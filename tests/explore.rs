@@ -73,7 +73,12 @@ fn explored(folder: &Path, file: &str, limit: usize, remake: Option<Remake<'_>>)
         cache: None,
         seed: 1,
     };
-    explore(&inputs, Options { limit, remake }, &mut |_| {}).unwrap()
+    let options = Options {
+        limit,
+        remake,
+        full_soaks: false,
+    };
+    explore(&inputs, options, &mut |_| {}).unwrap()
 }
 
 fn hello(file: &str, limit: usize, remake: Option<Remake<'_>>) -> Explored {

@@ -489,6 +489,10 @@ pub struct Rehearse {
     /// At most so many cases of an exploration; every kind of them is kept for as long as there is room.
     #[arg(long, value_name = "N", requires = "explore")]
     pub limit: Option<usize>,
+    /// Let soaks of an exploration last as long as the release plans them. Without it they are shortened, if an
+    /// undisturbed rehearsal comes to the same end then and passes the same calls and records in each step
+    #[arg(long, requires = "explore")]
+    pub full_soaks: bool,
     /// Write a report of the rehearsed run, however it ends.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

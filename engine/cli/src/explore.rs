@@ -30,6 +30,8 @@ const TELL_EVERY: Span = Span::from_secs(2);
 pub struct Options<'a> {
     /// At most so many cases.
     pub limit: usize,
+    /// Whether soaks last as long as is planned. Else they are shortened, where a rehearsal passes the same then.
+    pub full_soaks: bool,
     /// What is made of the engine before, to see that its faults are found.
     pub remake: Option<Remake<'a>>,
 }
@@ -60,6 +62,8 @@ pub struct Explored {
     pub findings: Findings,
     /// Cases that there are.
     pub cases: usize,
+    /// How often at most each gate was asked in a soak; none: soaks lasted as long as is planned.
+    pub soaks: Option<u32>,
     /// Points that were left out, since others like them were tried in the same step.
     pub alike: usize,
     /// Rehearsals that were played, those among them that only look for cases.
@@ -147,23 +151,29 @@ pub fn explore(
 }
 
 impl Explorer<'_> {
-    fn play(&self, case: &Case) -> Result<(Rehearsal, Arc<Trouble>), Diagnostic> {
+    fn play(
+        &self,
+        case: &Case,
+        soaks: Option<u32>,
+    ) -> Result<(Rehearsal, Arc<Trouble>), Diagnostic> {
         let trouble = Arc::new(Trouble::new(case.0.clone()));
         let between = Between {
             trouble: Some(trouble.clone()),
             remake: self.options.remake,
+            soaks,
         };
         let played = rehearsal::play_with(Some(&self.workshop), self.inputs.clone(), between)?;
         Ok((played, trouble))
     }
 
     fn explore(&self, tell: &mut dyn FnMut(Progress)) -> Result<Explored, Diagnostic> {
-        let (undisturbed, trouble) = self.play(&Case(Vec::new()))?;
+        let (undisturbed, trouble) = self.play(&Case(Vec::new()), None)?;
         let mut explored = Explored {
             end: undisturbed.end.clone(),
             faults: undisturbed.faults.clone(),
             findings: Findings::default(),
             cases: 0,
+            soaks: None,
             alike: 0,
             rehearsals: 1,
             took: Span::ZERO,
@@ -173,13 +183,19 @@ impl Explorer<'_> {
             explored.transcript = Some(undisturbed.story.text());
             return Ok(explored);
         }
-        let seen = trouble.seen();
+        let mut seen = trouble.seen();
         drop(undisturbed);
+        if let Some(shorter) = self.with_short_soaks(&explored.end, &seen)? {
+            explored.rehearsals = 2;
+            explored.soaks = Some(explore::ASKED);
+            seen = shorter;
+        }
+        let soaks = explored.soaks;
         explored.findings.saw(&seen);
         let mut cases = explore::singles(&explored.distinct(&seen));
         let most = self.options.limit.div_ceil(explore::PER_TURN);
         let turns = explore::spread(explore::turns(&seen), most);
-        let trouble = |faults: &[Fault]| Ok(self.play(&Case(faults.to_vec()))?.1);
+        let trouble = |faults: &[Fault]| Ok(self.play(&Case(faults.to_vec()), soaks)?.1);
         self.side_by_side(
             &turns,
             |first| trouble(std::slice::from_ref(first)),
@@ -201,18 +217,37 @@ impl Explorer<'_> {
         self.play_all(&cases, &mut explored, tell)?;
         explored.took = self.took();
         if let Some(shortest) = &explored.findings.shortest {
-            let (again, _) = self.play(&shortest.case)?;
+            let (again, _) = self.play(&shortest.case, soaks)?;
             explored.transcript = Some(again.story.text());
         }
         Ok(explored)
+    }
+
+    /// What an undisturbed rehearsal passes whose soaks are short, where it is the same as what one passes whose
+    /// soaks aren't: in each step the same calls and kinds of records, if fewer of them, and the same end.
+    fn with_short_soaks(&self, end: &str, seen: &[Seen]) -> Result<Option<Vec<Seen>>, Diagnostic> {
+        if self.options.full_soaks {
+            return Ok(None);
+        }
+        let (shorter, trouble) = self.play(&Case(Vec::new()), Some(explore::ASKED))?;
+        let shorter_seen = trouble.seen();
+        let same = shorter.end == end
+            && shorter.faults.is_empty()
+            && explore::passed(&shorter_seen) == explore::passed(seen);
+        Ok((same && shorter_seen.len() < seen.len()).then_some(shorter_seen))
     }
 
     fn took(&self) -> Span {
         SystemClock.now().since(self.began)
     }
 
-    fn outcome(&self, case: &Case, undisturbed: &str) -> Result<Outcome, Diagnostic> {
-        let (played, trouble) = self.play(case)?;
+    fn outcome(
+        &self,
+        case: &Case,
+        soaks: Option<u32>,
+        undisturbed: &str,
+    ) -> Result<Outcome, Diagnostic> {
+        let (played, trouble) = self.play(case, soaks)?;
         Ok(Outcome {
             faults: explore::judge(case, &trouble, &played, undisturbed),
             to_safety: explore::to_safety(&trouble, &played),
@@ -227,11 +262,11 @@ impl Explorer<'_> {
         explored: &mut Explored,
         tell: &mut dyn FnMut(Progress),
     ) -> Result<(), Diagnostic> {
-        let undisturbed = explored.end.clone();
+        let (undisturbed, soaks) = (explored.end.clone(), explored.soaks);
         let mut told = self.began;
         self.side_by_side(
             cases,
-            |case| self.outcome(case, &undisturbed),
+            |case| self.outcome(case, soaks, &undisturbed),
             |case, outcome| {
                 let Outcome {
                     end,

@@ -50,6 +50,8 @@ pub struct Between<'a> {
     pub trouble: Option<Arc<Trouble>>,
     /// What is made of the engine before: to see that its faults are found.
     pub remake: Option<Remake<'a>>,
+    /// How often at most each gate is asked in a soak; none: soaks last as long as is planned.
+    pub soaks: Option<u32>,
 }
 
 /// Plays a rehearsal, on a runtime of its own whose time is virtual. Must not be called from within another runtime.
@@ -125,6 +127,7 @@ async fn stage(
         },
         elsewhere: Arc::new(MemoryJournal::new("elsewhere")),
         trouble: between.trouble,
+        soaks: between.soaks,
     };
     Ok(rehearse::play(stage).await)
 }

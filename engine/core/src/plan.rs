@@ -8,6 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::judge::GatePolicy;
+use crate::run::limits::WATCH_INTERVAL;
 use crate::spec::Change;
 use crate::spec::policy::Policy;
 use crate::strategy::{Amount, Placement, RouterFeatures, Slot, Split, Step as StrategyStep};
@@ -386,6 +387,33 @@ impl Plan {
             out.push_str(&format!("{byte:02x}"));
         }
         out
+    }
+
+    /// Lets no soak last longer than it takes to ask each of its gates, and to look at the workload, so often.
+    pub fn shorten_soaks(&mut self, times: u32) {
+        let gates = &self.gates;
+        let steps = self.phases.iter_mut().flat_map(|phase| &mut phase.steps);
+        for step in steps {
+            let Action::Soak {
+                duration,
+                interval,
+                gates: asked,
+            } = &mut step.action
+            else {
+                continue;
+            };
+            let policies = asked.iter().filter_map(|name| gates.get(name));
+            let (mut slowest, mut first) = (WATCH_INTERVAL, Span::ZERO);
+            for gate in policies {
+                slowest = slowest.max(gate.policy.interval);
+                first = first.max(gate.policy.initial_delay);
+            }
+            let every = match *interval {
+                Span::ZERO => slowest,
+                interval => interval,
+            };
+            *duration = first.plus(every.times(u64::from(times))).min(*duration);
+        }
     }
 
     /// The workload at that place.

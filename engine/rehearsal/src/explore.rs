@@ -23,6 +23,8 @@ pub use findings::{Broken, Findings, Worst};
 
 /// How many of the points that are alike in a step are tried, besides the last.
 pub const ALIKE: usize = 2;
+/// How often each gate is asked in a soak that is shortened: as often as [`ALIKE`] and the last ask for, and once more.
+pub const ASKED: u32 = 4;
 /// Cases that are worth one rehearsal which only looks for more.
 pub const PER_TURN: usize = 8;
 /// Most cases of one exploration.
@@ -97,6 +99,26 @@ pub fn distinct(seen: &[Seen]) -> Vec<&Seen> {
         left.push(point);
     }
     left
+}
+
+/// What a rehearsal passes, however often: the calls, and the kinds of records, in each step and each direction.
+#[must_use]
+pub fn passed(seen: &[Seen]) -> BTreeSet<(Direction, String, String)> {
+    let what = |seen: &Seen| match (&seen.point, seen.record) {
+        (Point::Call { kind, subject, .. }, _) => {
+            format!(
+                "{} {}",
+                kind.as_str(),
+                subject.as_deref().unwrap_or_default()
+            )
+        }
+        (Point::Record(_), Some(Sort::Routine(what))) => what.to_owned(),
+        (Point::Record(_), sort) => format!("{sort:?}"),
+    };
+    let passed = seen.iter();
+    passed
+        .map(|seen| (seen.direction, seen.step.clone(), what(seen)))
+        .collect()
 }
 
 /// A case for everything that can go wrong in a rehearsal that passed these points.

@@ -62,6 +62,8 @@ pub struct Stage<'a> {
     pub elsewhere: Arc<dyn Journal>,
     /// What goes wrong at the ports, where that is explored.
     pub trouble: Option<Arc<Trouble>>,
+    /// How often at most each gate is asked in a soak; none: soaks last as long as is planned.
+    pub soaks: Option<u32>,
 }
 
 impl Stage<'_> {
@@ -301,7 +303,13 @@ impl<'a> Player<'a> {
         )
         .await;
         let plan = match prepared {
-            Ok(prepared) => prepared.plan,
+            Ok(prepared) => {
+                let mut plan = prepared.plan;
+                if let Some(times) = self.stage.soaks {
+                    plan.shorten_soaks(times);
+                }
+                plan
+            }
             Err(faults) => {
                 for fault in faults.iter() {
                     let mut text = format!("refused: [{}] {}", fault.code(), fault.message());
@@ -551,7 +559,8 @@ impl<'a> Player<'a> {
                 .map(Span::as_millis),
             story: &story,
         };
-        let mut faults = if self.trouble().is_some() {
+        // What a scenario says beyond this it says of soaks as long as they are planned.
+        let mut faults = if self.trouble().is_some() || stage.soaks.is_some() {
             observer::judge(&explore::demands(stage.scenario, &end), &evidence)
         } else {
             observer::judge(&stage.scenario.expect, &evidence)

@@ -23,6 +23,8 @@ struct Told<'a> {
     faults: &'a [String],
     cases: usize,
     left_out: usize,
+    /// How often each gate was asked in a soak, at most; null where soaks lasted as long as is planned.
+    soaks: Option<u32>,
     alike: usize,
     rehearsals: usize,
     per_second: f64,
@@ -52,6 +54,7 @@ struct Wrong<'a> {
 pub(super) fn explore(args: &Rehearse, console: &Console, inputs: &Inputs<'_>) -> Outcome {
     let options = Options {
         limit: args.limit.unwrap_or(MAX_CASES),
+        full_soaks: args.full_soaks,
         remake: None,
     };
     let mut first = None;
@@ -78,6 +81,7 @@ fn show(args: &Rehearse, console: &Console, explored: &Explored) -> Result<(), F
         faults: &explored.faults,
         cases: explored.cases,
         left_out: explored.left_out(),
+        soaks: explored.soaks,
         alike: explored.alike,
         rehearsals: explored.rehearsals,
         per_second: explored.rate(),
@@ -127,6 +131,12 @@ fn in_words(told: &Told<'_>, table: &str, explored: &Explored) -> String {
             out,
             "left out: {} of {} cases, for the limit; those at later calls and records of each kind",
             told.left_out, told.cases
+        );
+    }
+    if let Some(times) = told.soaks {
+        let _ = writeln!(
+            out,
+            "soaks: shortened to {times} times that each gate is asked; an undisturbed rehearsal passes the same calls and records in each step with --full-soaks"
         );
     }
     if told.alike > 0 {

@@ -431,3 +431,34 @@ pub(in crate::run) fn three_services() -> Plan {
     plan.phases.push(phase("deploy", first));
     plan
 }
+
+#[test]
+fn a_soak_is_shortened_to_so_many_evaluations_of_its_slowest_gate_and_never_made_longer() {
+    let soak = |duration, interval, gates: &[&str]| Action::Soak {
+        duration,
+        interval,
+        gates: gates.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let mut slow = gate();
+    slow.policy.interval = mins(2);
+    slow.policy.initial_delay = mins(5);
+    let steps = vec![
+        step("a", soak(mins(90), Span::ZERO, &["health"])),
+        step("b", soak(mins(90), Span::ZERO, &["health", "slow"])),
+        step("c", soak(mins(90), secs(20), &["health", "slow"])),
+        step("d", soak(mins(1), Span::ZERO, &["health"])),
+        step("e", soak(mins(90), Span::ZERO, &[])),
+    ];
+    let mut plan = with_phases(vec![phase("p", steps)]);
+    plan.gates.insert("slow".to_owned(), slow);
+    plan.shorten_soaks(4);
+    let lasts: Vec<Span> = plan
+        .steps()
+        .filter_map(|(_, step)| match step.action {
+            Action::Soak { duration, .. } => Some(duration),
+            _ => None,
+        })
+        .collect();
+    // Four looks at the workload; five minutes and four times two; five minutes and four times twenty seconds.
+    assert_eq!(lasts, [mins(2), mins(13), secs(380), mins(1), mins(2)]);
+}
