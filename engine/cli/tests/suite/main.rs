@@ -18,6 +18,7 @@ mod desk;
 mod due;
 mod full;
 mod journal;
+mod plan;
 mod report;
 mod runs;
 mod shared;
