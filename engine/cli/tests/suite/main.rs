@@ -19,6 +19,7 @@ mod due;
 mod full;
 mod journal;
 mod plan;
+mod point;
 mod report;
 mod runs;
 mod shared;
