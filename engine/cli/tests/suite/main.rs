@@ -20,6 +20,7 @@ mod full;
 mod journal;
 mod plan;
 mod point;
+mod rehearse;
 mod report;
 mod runs;
 mod shared;
