@@ -23,6 +23,7 @@ mod point;
 mod rehearse;
 mod report;
 mod runs;
+mod secret;
 mod shared;
 mod stream;
 mod supersede;
