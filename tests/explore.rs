@@ -58,12 +58,12 @@ fn explored(folder: &Path, file: &str, limit: usize, remake: Option<Remake<'_>>)
     let scenario = good(scenario::load(file, &read(&folder.join(file)))).scenario;
     let components = plugins::of_release(&loaded, folder)
         .unwrap_or_else(|faults| panic!("run `cargo xtask plugins` before the tests: {faults}"));
-    let path = folder.join("policy.yaml");
-    let policy = if path.exists() {
-        good(policy::load("policy.yaml", &read(&path))).policy
-    } else {
-        Policy::default()
-    };
+    let policy = scenario
+        .policy
+        .as_ref()
+        .map_or_else(Policy::default, |name| {
+            good(policy::load(name, &read(&folder.join(name)))).policy
+        });
     let inputs = Inputs {
         loaded: &loaded,
         policy: &policy,

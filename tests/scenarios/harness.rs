@@ -64,6 +64,15 @@ fn own_or_common(folder: &Path, name: &str) -> PathBuf {
     }
 }
 
+/// The policy that a scenario names, by its place from the scenario's folder.
+pub(crate) fn policy_of(folder: &Path, scenario: &Scenario) -> Policy {
+    let Some(name) = &scenario.policy else {
+        return Policy::default();
+    };
+    let path = folder.join(name);
+    good(&path, policy::load(name, &read(&path))).policy
+}
+
 impl Case {
     /// All folders, in order.
     pub(crate) fn all(root: &Path) -> Vec<Self> {
@@ -108,24 +117,21 @@ impl Case {
         }
     }
 
-    /// An example: its release under its policy, where it has one, in the world of one of its scenarios.
+    /// An example: its release in the world of one of its scenarios, under the policy that this one names.
     pub(crate) fn of(folder: &Path, scenario: &str) -> Self {
         let path = folder.join("release.yaml");
         let overrides = Overrides::default();
         let loaded = release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES);
         let file = folder.join(scenario);
-        let policy = folder.join("policy.yaml");
         let example = folder.file_name().unwrap().to_string_lossy();
+        let scenario_name = scenario;
+        let scenario = good(&file, scenario::load(scenario, &read(&file))).scenario;
         Self {
-            name: format!("{example}/{scenario}"),
+            name: format!("{example}/{scenario_name}"),
             folder: folder.to_owned(),
             loaded: good(&path, loaded),
-            policy: if policy.exists() {
-                good(&policy, policy::load("policy.yaml", &read(&policy))).policy
-            } else {
-                Policy::default()
-            },
-            scenario: good(&file, scenario::load(scenario, &read(&file))).scenario,
+            policy: policy_of(folder, &scenario),
+            scenario,
         }
     }
 
@@ -231,6 +237,17 @@ pub(crate) fn difference(before: &str, after: &str) -> String {
     out
 }
 
+/// Digests are those of the plugins that this machine has built.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+        let _ = write!(out, "sha256:…{rest}");
+    }
+    out
+}
+
 /// What is left of a rehearsal for people to read: the story, and what the observer counted.
 pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
     let mut out = String::new();
@@ -238,6 +255,10 @@ pub(crate) fn transcript(case: &Case, rehearsal: &Rehearsal) -> String {
         let _ = writeln!(out, "# {about}\n");
     }
     out.push_str(&rehearsal.story.text());
+    if let Some(plan) = &rehearsal.planned {
+        let plan = without_digests(&rehearsal::plan_in_words(plan, &case.scenario));
+        let _ = writeln!(out, "\n{plan}");
+    }
     let _ = writeln!(out, "\nend: {}", rehearsal.end);
     let run = rehearsal.run.as_ref();
     if let Some(took) = run.and_then(Run::rollback_time)

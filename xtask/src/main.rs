@@ -12,9 +12,11 @@
 
 mod apt;
 mod checks;
+mod debian;
 mod demo;
 mod exec;
 mod fuzz;
+mod kubectl;
 mod mutants;
 mod plugins;
 mod prometheus;

@@ -3,6 +3,7 @@
 use anyhow::bail;
 
 use crate::exec;
+use crate::kubectl;
 use crate::prometheus;
 use crate::wasm_std::{self, Source, WasmStd};
 use crate::workspace::Workspace;
@@ -11,6 +12,7 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
     let found = ensure(workspace, source)?;
     prometheus::ensure(workspace)?;
+    kubectl::ensure(workspace)?;
     exec::say("this machine is set up");
     Ok(found)
 }

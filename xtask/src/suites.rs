@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::Context;
 
 use crate::exec;
+use crate::kubectl;
 use crate::plugins;
 use crate::prometheus;
 use crate::workspace::Workspace;
@@ -117,6 +118,7 @@ impl Report {
 /// Runs the tests of the root and of the guests' workspaces, natively.
 pub(crate) fn test(workspace: &Workspace, filter: &[String]) -> anyhow::Result<Report> {
     prometheus::ensure(workspace)?;
+    kubectl::ensure(workspace)?;
     let mut report = Report::default();
     let mut suite = |name: &str, mut command: Command| -> anyhow::Result<()> {
         exec::say(format!("testing {name}"));

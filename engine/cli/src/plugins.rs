@@ -130,9 +130,10 @@ fn local(credential: &Credential) -> credentials::Credential {
         SecretSource::Env(variable) => credentials::Source::Env(variable.clone()),
         SecretSource::File(path) => credentials::Source::File(path.into()),
     };
-    let parts = credential.header_parts();
+    let parts = credential.header_parts().filter(|_| !credential.url);
     credentials::Credential {
         source,
+        url: credential.url,
         authorities: credential.hosts.clone(),
         header: parts.map(|(name, _)| name.to_owned()),
         prefix: parts.map(|(_, value)| value.replace(SECRET, "")),
@@ -292,6 +293,7 @@ mod tests {
             source: SecretSource::File("token".into()),
             hosts: vec!["sentry.io:443".into()],
             header: "X-Token: key {secret}".into(),
+            url: false,
         };
         let defined = BTreeMap::from([("t".to_owned(), credential)]);
         let rooted = rooted(&defined, Path::new("/etc/release")).unwrap();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::plan::Plan;
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::Loaded;
 use phasegate_host::{HostConfig, Workshop};
@@ -20,6 +21,7 @@ use phasegate_store::memory::MemoryJournal;
 use phasegate_world::connect;
 
 use crate::compose::{World, narrowed};
+use crate::show;
 
 /// What a rehearsal is played with.
 #[derive(Clone)]
@@ -85,6 +87,12 @@ pub fn play_with(
         .build()
         .map_err(|error| Diagnostic::new(codes::INTERNAL, "no async runtime").caused_by(&error))?;
     runtime.block_on(stage(workshop, inputs, between))
+}
+
+/// A plan as `phasegate plan` shows it, made when the scenario began.
+#[must_use]
+pub fn plan_in_words(plan: &Plan, scenario: &Scenario) -> String {
+    show::plan(plan, scenario.start())
 }
 
 async fn stage(

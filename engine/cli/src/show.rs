@@ -6,12 +6,13 @@ use phasegate_core::run::{End, GateView, Run, State, StepProgress};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::engine::Left;
 
+mod action;
 mod people;
 mod plan;
 mod world;
 
 pub(crate) use people::{awaited, next};
-pub(crate) use plan::plan;
+pub(crate) use plan::{abort_once_changed, plan};
 pub(crate) use world::world;
 
 /// How many characters of a digest tell two apart.

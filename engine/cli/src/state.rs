@@ -235,7 +235,9 @@ fn missing(runs: &[String]) -> Diagnostic {
 /// A journal whose chain is whole and whose records make no sense.
 #[must_use]
 pub fn senseless(run: &str, illegal: &Illegal) -> Diagnostic {
-    internal(format!("the journal of {run} makes no sense")).caused_by(illegal)
+    internal(format!("the journal of {run} makes no sense"))
+        .caused_by(illegal)
+        .hint("please report it; nothing was changed in the journal, and the engine that wrote it may still go on with the run")
 }
 
 /// Whether nothing more will become of a run unless somebody goes back after success. A rollback

@@ -351,12 +351,18 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
             }
             steps::fill(&mut out, &inputs.workloads, inputs.policy)?;
         }
-        Body::Steps(_) => {
-            for (id, action) in phase.steps() {
+        Body::Steps(steps) => {
+            for ((id, action), step) in phase.steps().into_iter().zip(steps) {
                 let action = step_of(inputs, &id, action);
-                out.steps.push(Step::new(id, action));
+                out.steps.push(Step {
+                    point_of_no_return: step.point_of_no_return,
+                    ..Step::new(id, action)
+                });
             }
         }
+    }
+    if let Some(last) = out.steps.last_mut() {
+        last.point_of_no_return |= phase.point_of_no_return;
     }
     Ok(out)
 }

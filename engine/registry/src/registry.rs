@@ -160,7 +160,17 @@ fn checked(
                 "build it as a component: `cargo build` with the linker `wasm-component-ld`, or your language's tool"
             }
             Kind::Native => "give the `.wasm` file; the engine compiles it itself",
-            _ => "`phasegate plugin inspect FILE` says what a file is",
+            Kind::OtherComponent(_) | Kind::OtherWasm => {
+                "build it anew, with tools that write the component model's present format"
+            }
+            Kind::CutWasm | Kind::Empty => {
+                "the file isn't whole: build or copy it once more, and compare its digest with the original's"
+            }
+            Kind::Packed => "unpack it, and give the `.wasm` file that is in it",
+            Kind::Text | Kind::Unknown(_) => {
+                "give the `.wasm` file that the plugin's build wrote; check the path"
+            }
+            Kind::Component => "please report this: it is a component",
         };
         return Err(Diagnostic::new(
             codes::NOT_A_COMPONENT,

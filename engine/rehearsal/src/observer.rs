@@ -9,6 +9,7 @@ mod snapshot;
 mod traffic;
 
 use phasegate_core::event::Record;
+use phasegate_core::time::Span;
 
 pub use self::counts::{changes_by_kind, fewest_ready, notices};
 pub use self::journal::{Order, against_journal, changes, effect_key};
@@ -105,9 +106,13 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
             .and_then(|service| fewest_ready(evidence.history, evidence.namespace, service));
         let enough =
             found.is_some_and(|found| found >= usize::try_from(least).unwrap_or(usize::MAX));
+        let found = found.map_or_else(
+            || "no Service was seen".to_owned(),
+            |found| format!("{found} endpoints were ready at the worst moment"),
+        );
         must(
             enough,
-            format!("{found:?} endpoints were ready at the worst moment, not {least}"),
+            format!("{found}; {least} have to be ready at any time"),
         );
     }
     if let Some(as_before) = expect.as_before {
@@ -125,32 +130,27 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Vec<String> {
         let found = changes_by_kind(evidence.requests);
         must(
             found == *wanted,
-            format!("changed: {found:?}, not {wanted:?}"),
+            format!(
+                "changes: {}, not {}",
+                counts::in_words(&found),
+                counts::in_words(wanted)
+            ),
         );
     }
     if let Some(within) = expect.rollback_within {
-        must(
-            evidence
-                .rollback_ms
-                .is_some_and(|took| took <= within.as_millis()),
-            format!(
-                "the way back took {:?} ms, more than {within}",
-                evidence.rollback_ms
-            ),
+        let took = evidence.rollback_ms.map(Span::from_millis);
+        let found = took.map_or_else(
+            || format!("there was no way back, to take at most {within}"),
+            |took| format!("the way back took {took}, more than {within}"),
         );
+        must(took.is_some_and(|took| took <= within), found);
     }
     let ended = !["rollback-stuck", "not-started"].contains(&evidence.end);
     must(
         !ended || !evidence.claimed,
         "the target is still claimed".to_owned(),
     );
-    for part in &expect.notices {
-        let told = evidence
-            .exchanges
-            .iter()
-            .any(|exchange| exchange.method == "POST" && exchange.body.contains(part.as_str()));
-        must(told, format!("no notice holds `{part}`"));
-    }
+    faults.extend(counts::untold(&expect.notices, evidence.exchanges));
     faults
 }
 

@@ -97,6 +97,8 @@ pub struct Rehearsal {
     pub fewest_ready: Option<usize>,
     /// Why there was no plan.
     pub refused: Option<Diagnostics>,
+    /// The plan, where the scenario asks for no more than that.
+    pub planned: Option<Box<Plan>>,
 }
 
 struct Desk {
@@ -322,6 +324,14 @@ impl<'a> Player<'a> {
                 return self.finish(None, Some(faults), None).await;
             }
         };
+        if self.stage.scenario.dry_run {
+            self.tell(Source::Stage, "planned, and no more");
+            let rehearsal = self.finish(None, None, None).await;
+            return Rehearsal {
+                planned: Some(Box::new(plan)),
+                ..rehearsal
+            };
+        }
         let trouble = self.lives(&plan, &by).await;
         self.finish(Some(plan), None, trouble).await
     }
@@ -588,6 +598,7 @@ impl<'a> Player<'a> {
             traffic,
             fewest_ready,
             refused,
+            planned: None,
         }
     }
 }

@@ -49,6 +49,15 @@ pub struct Scenario {
     /// When it begins, in RFC 3339. Default: a Tuesday, 11:00 in New York.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Moment>,
+    /// The policy that a rehearsal is held under: a file, by its place from this one. `--policy` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The environment that a rehearsal deploys to, in place of the release's. `--environment` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Whether the release is only planned, as by `phasegate plan`: the end is `not-started`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Who starts the run. Default: `operator`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
@@ -174,6 +183,14 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
     let mut fault = |pointer: &str, message: String| {
         faults.push(Diagnostic::new(codes::SCENARIO_INVALID, message).at(document.place(pointer)));
     };
+    for (pointer, text) in [
+        ("/policy", &scenario.policy),
+        ("/environment", &scenario.environment),
+    ] {
+        if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            fault(pointer, "it names nothing; leave it out".to_owned());
+        }
+    }
     let counts = [
         ("/cluster/objects", scenario.cluster.objects.len()),
         ("/cluster/pods", scenario.cluster.pods.len()),

@@ -134,6 +134,16 @@ pub trait Credentials: Send + Sync {
         name: &str,
         authority: &str,
     ) -> Result<CredentialHeader, CredentialError>;
+
+    /// The address to send a request for `authority` to, where the credential is a whole address: one that is a
+    /// secret by itself. None where it goes into a header.
+    async fn address(
+        &self,
+        _name: &str,
+        _authority: &str,
+    ) -> Result<Option<Secret>, CredentialError> {
+        Ok(None)
+    }
 }
 
 /// What the operator grants, by the plugin's name in the release.

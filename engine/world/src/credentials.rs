@@ -36,6 +36,8 @@ pub struct Credential {
     pub authorities: Vec<String>,
     /// The header that carries it; `authorization` if not said.
     pub header: Option<String>,
+    /// Whether it is a whole address, that a request is sent to in place of the one that names it.
+    pub url: bool,
     /// What stands before it in the header, for example `Bearer `; that, for `authorization`, if
     /// not said, and nothing for any other header.
     pub prefix: Option<String>,
@@ -82,16 +84,7 @@ impl Credentials for LocalCredentials {
         name: &str,
         authority: &str,
     ) -> Result<CredentialHeader, CredentialError> {
-        let credential = self
-            .defined
-            .get(name)
-            .ok_or_else(|| CredentialError::Unknown(name.to_owned()))?;
-        if !credential.authorities.iter().any(|a| covers(a, authority)) {
-            return Err(CredentialError::NotFor {
-                name: name.to_owned(),
-                authority: authority.to_owned(),
-            });
-        }
+        let credential = self.meant_for(name, authority)?;
         let text = read(name, &credential.source)?;
         let header = credential
             .header
@@ -106,6 +99,34 @@ impl Credentials for LocalCredentials {
         Ok(CredentialHeader {
             name: header,
             value: Secret::new(format!("{prefix}{}", text.expose())),
+        })
+    }
+
+    async fn address(
+        &self,
+        name: &str,
+        authority: &str,
+    ) -> Result<Option<Secret>, CredentialError> {
+        let credential = self.meant_for(name, authority)?;
+        if !credential.url {
+            return Ok(None);
+        }
+        read(name, &credential.source).map(Some)
+    }
+}
+
+impl LocalCredentials {
+    fn meant_for(&self, name: &str, authority: &str) -> Result<&Credential, CredentialError> {
+        let credential = self
+            .defined
+            .get(name)
+            .ok_or_else(|| CredentialError::Unknown(name.to_owned()))?;
+        if credential.authorities.iter().any(|a| covers(a, authority)) {
+            return Ok(credential);
+        }
+        Err(CredentialError::NotFor {
+            name: name.to_owned(),
+            authority: authority.to_owned(),
         })
     }
 }
@@ -197,6 +218,7 @@ mod tests {
             source,
             authorities: authorities.iter().map(|a| (*a).to_owned()).collect(),
             header: None,
+            url: false,
             prefix: None,
         };
         LocalCredentials::new(BTreeMap::from([("token".to_owned(), credential)])).unwrap()
@@ -218,6 +240,21 @@ mod tests {
         assert_eq!(header.value.expose(), "Bearer hunter2");
         assert!(!format!("{header:?}").contains("hunter2"));
         assert_eq!(credentials.missing(), []);
+    }
+
+    #[test]
+    fn a_whole_address_is_given_for_its_hosts_only_and_no_other_credential_is_one() {
+        let (_file, source) = file(b"https://hooks.slack.com/services/T0/B0/hunter2\n");
+        let mut credentials = one(source, &["hooks.slack.com:443"]);
+        let plain = block_on(credentials.address("token", "hooks.slack.com:443"));
+        assert!(plain.unwrap().is_none());
+        credentials.defined.get_mut("token").unwrap().url = true;
+        let address = block_on(credentials.address("token", "hooks.slack.com:443"));
+        let address = address.unwrap().unwrap();
+        assert!(address.expose().ends_with("/T0/B0/hunter2"));
+        assert!(!format!("{address:?}").contains("hunter2"));
+        let refused = block_on(credentials.address("token", "evil.example:443")).unwrap_err();
+        assert!(matches!(refused, CredentialError::NotFor { .. }));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The one form in which the others are planned: what is wanted, in order, with where it stands in the
 //! config.
 
+use std::collections::BTreeMap;
+
 use phasegate_plugin::{Duration, Pair, Problem};
 use phasegate_plugins_shared::traffic::People;
 
@@ -50,12 +52,35 @@ pub(crate) fn of_weights(weights: Vec<Placed>, soaks: &[Duration]) -> Vec<Move> 
     moves
 }
 
-/// A list of steps.
+/// A list of steps. What is done at a weight is called by the weight, as it is where weights stand alone.
 pub(crate) fn of_list(entries: &[Entry]) -> Vec<Move> {
-    entries.iter().enumerate().map(of_entry).collect()
+    let mut weight = Percent::NONE;
+    let mut names = BTreeMap::new();
+    let name = |(index, entry)| {
+        let mut found = of_entry(index, entry);
+        if let What::Weight(next) = &found.what {
+            weight = *next;
+        }
+        let kind = match &found.what {
+            What::Hold(_) => "hold",
+            What::Ask(_) => "ask",
+            What::Check(_) => "check",
+            _ => return found,
+        };
+        let times: &mut u32 = names
+            .entry((kind, weight.number().to_string()))
+            .or_default();
+        *times = times.saturating_add(1);
+        found.label = match *times {
+            1 => weight.number().to_string(),
+            times => format!("{}-{times}", weight.number()),
+        };
+        found
+    };
+    entries.iter().enumerate().map(name).collect()
 }
 
-fn of_entry((index, entry): (usize, &Entry)) -> Move {
+fn of_entry(index: usize, entry: &Entry) -> Move {
     let (member, what) = match entry {
         Entry::SetWeight(weight) => ("setWeight", What::Weight(*weight)),
         Entry::Pause(pause) => {

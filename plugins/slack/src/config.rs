@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Slack's Web API.
 const API: &str = "https://slack.com/api";
 /// Hosts of Slack's incoming webhooks, whose addresses are secrets.
-const HOOKS: [&str; 2] = ["https://hooks.slack.com/", "https://hooks.slack-gov.com/"];
+const HOOKS: [&str; 2] = ["https://hooks.slack.com", "https://hooks.slack-gov.com"];
 
 /// Where notices go: a channel through Slack's Web API, or an incoming webhook.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,8 +22,8 @@ pub struct Slack {
     /// The Web API, for whom it is elsewhere: `https://slack-gov.com/api`.
     #[serde(default)]
     pub(crate) url: Option<String>,
-    /// Instead of `channel`: an incoming webhook, without threads. Not one of Slack's own, whose
-    /// address is a secret: one that understands the same messages, or that passes them on.
+    /// Instead of `channel`: an incoming webhook, without threads. Of one whose address is a secret, as Slack's
+    /// own are, the host only (`https://hooks.slack.com`), with a `credential` that holds the whole.
     #[serde(default)]
     pub(crate) webhook: Option<String>,
     /// How long Slack may take.
@@ -33,6 +33,13 @@ pub struct Slack {
 
 fn default_timeout() -> Duration {
     Duration::from_secs(10)
+}
+
+/// What follows the host of an address, where that is the host.
+fn beneath<'a>(url: &'a str, host: &str) -> Option<&'a str> {
+    let longer = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let rest = url.strip_prefix(host)?;
+    (!rest.starts_with(longer)).then_some(rest)
 }
 
 /// Where a message is posted.
@@ -82,10 +89,14 @@ impl Slack {
             let lower = url.to_ascii_lowercase();
             if !lower.starts_with("http://") && !lower.starts_with("https://") {
                 fault(pointer, "it is neither http:// nor https://");
-            } else if HOOKS.iter().any(|hooks| lower.starts_with(hooks)) {
-                let message = "this address is a secret by itself and would stand in plan and \
-                               journal; use `channel` with a `credential`";
-                fault(pointer, message);
+            } else if let Some(path) = HOOKS.iter().find_map(|hooks| beneath(&lower, hooks)) {
+                if !["", "/", ":443", ":443/"].contains(&path) {
+                    let message = "this address is a secret by itself and would stand in plan and \
+                                   journal; give the host only, and the whole as a `credential` with `url: true`";
+                    fault(pointer, message);
+                } else if self.credential.is_none() {
+                    fault(pointer, "its `credential` has to hold the whole address");
+                }
             }
         }
         if self.timeout == Duration::ZERO {

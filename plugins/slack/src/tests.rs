@@ -376,6 +376,11 @@ fn impossible_settings_are_refused_where_they_stand() {
             json!({ "webhook": secret.replace("https://hooks", "HTTPS://Hooks") }),
             "/webhook",
         ),
+        (
+            json!({ "webhook": secret.replace(".com/", ".com:443/"), "credential": "hook" }),
+            "/webhook",
+        ),
+        (json!({ "webhook": "https://hooks.slack.com" }), "/webhook"),
     ] {
         let found = PLUGIN.validate("notifier", "slack", &config.to_string());
         let first = found.first().map(|problem| problem.pointer.as_str());
@@ -386,9 +391,23 @@ fn impossible_settings_are_refused_where_they_stand() {
             "the secret is not repeated: {shown}"
         );
     }
-    assert!(
-        PLUGIN
-            .validate("notifier", "slack", &config().to_string())
-            .is_empty()
-    );
+    let own = |url: &str| json!({ "webhook": url, "credential": "hook" });
+    for config in [
+        config(),
+        own("https://hooks.slack.com"),
+        own("https://hooks.slack.com:443/"),
+        json!({ "webhook": "https://hooks.slack.company/relay" }),
+    ] {
+        let found = PLUGIN.validate("notifier", "slack", &config.to_string());
+        assert!(found.is_empty(), "{config}: {found:?}");
+    }
+}
+
+#[test]
+fn a_webhook_of_slacks_own_is_posted_to_by_its_credential() {
+    let mut world = Fake::new().http("POST https://hooks.slack.com", 200, "ok");
+    let config = json!({ "webhook": "https://hooks.slack.com", "credential": "hook" });
+    assert!(notify(&mut world, config, &rolled_back()).is_ok());
+    let sent = world.sent().last().unwrap();
+    assert_eq!(sent.credential.as_deref(), Some("hook"));
 }

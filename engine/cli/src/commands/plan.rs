@@ -66,32 +66,12 @@ pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> 
         ));
     }
     let now = world.clock.now();
-    let abort = abort_once_changed(&plan);
+    let abort = show::abort_once_changed(&plan);
     let shown = Shown {
         digest: plan.digest(),
         abort_would: &abort,
         plan: &plan,
     };
-    console.either(&shown, || show::plan(&plan, now, &abort))?;
+    console.either(&shown, || show::plan(&plan, now))?;
     Ok(Exit::Succeeded)
-}
-
-/// What abort does once something was changed.
-fn abort_once_changed(plan: &Plan) -> String {
-    let back = plan.workloads.iter().rev().map(|workload| {
-        let settings = &workload.baseline.settings;
-        let what = format!(
-            "{} ({}) back with {} replicas",
-            workload.baseline.version, settings.image, settings.replicas
-        );
-        if workload.router.is_some() {
-            format!("{what}, all traffic on it, the candidate gone")
-        } else {
-            what
-        }
-    });
-    format!(
-        "brings {} and waits until it is ready",
-        back.collect::<Vec<_>>().join("; ")
-    )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::release::Target;
 use phasegate_rehearsal::rehearse::Rehearsal;
+use phasegate_rehearsal::scenario::Scenario;
 use serde::Serialize;
 
 use super::{explore, release, report, simulate};
@@ -31,9 +32,7 @@ pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
     if let Some(path) = &args.report {
         files::may_be_written(path)?;
     }
-    let given = release::load(&args.release, &args.inputs)?;
-    let file = scenario_of(args, &given)?;
-    let scenario = simulate::load(&file)?;
+    let (given, scenario) = given(args)?;
     let inputs = Inputs {
         loaded: &given.loaded,
         policy: &given.policy,
@@ -47,17 +46,42 @@ pub(crate) fn rehearse(args: &Rehearse, console: &Console) -> Outcome {
         return explore::explore(args, console, &inputs);
     }
     let rehearsal = rehearsal::play(inputs)?;
-    show(args, console, &rehearsal)?;
+    show(args, console, &scenario, &rehearsal)?;
     if let Some(path) = &args.report {
         report::rehearsed(&rehearsal.records, path, console)?;
     }
     conclude(rehearsal, scenario.expect.end.is_some())
 }
 
-fn scenario_of(args: &Rehearse, given: &release::Given) -> Result<String, Diagnostic> {
-    if let Some(file) = &args.scenario {
-        return Ok(file.clone());
+/// The release and the scenario, which may say under which policy and in which environment the one is
+/// rehearsed. What the command line says wins.
+fn given(args: &Rehearse) -> Result<(release::Given, Scenario), Fault> {
+    // A release with several environments may need the scenario's before it can be read.
+    let (file, first) = match &args.scenario {
+        Some(file) => (file.clone(), None),
+        None => {
+            let given = release::load(&args.release, &args.inputs)?;
+            (scenario_of(&given)?, Some(given))
+        }
+    };
+    let scenario = simulate::load(&file)?;
+    let mut inputs = args.inputs.clone();
+    if let (None, Some(policy)) = (&inputs.policy, &scenario.policy) {
+        let path = release::folder_of(&file).join(policy);
+        inputs.policy = Some(path.display().to_string());
     }
+    if inputs.environment.is_none() {
+        inputs.environment.clone_from(&scenario.environment);
+    }
+    let same = inputs.policy == args.inputs.policy && inputs.environment == args.inputs.environment;
+    match first.filter(|_| same) {
+        Some(given) => Ok((given, scenario)),
+        None => Ok((release::load(&args.release, &inputs)?, scenario)),
+    }
+}
+
+/// The scenario of a release's own target.
+fn scenario_of(given: &release::Given) -> Result<String, Diagnostic> {
     match &given.loaded.target {
         Target::Simulated(simulated) if simulated.scenario.is_some() => {
             let path = simulated.scenario.as_deref().unwrap_or_default();
@@ -71,7 +95,12 @@ fn scenario_of(args: &Rehearse, given: &release::Given) -> Result<String, Diagno
     }
 }
 
-fn show(args: &Rehearse, console: &Console, rehearsal: &Rehearsal) -> Result<(), Fault> {
+fn show(
+    args: &Rehearse,
+    console: &Console,
+    scenario: &Scenario,
+    rehearsal: &Rehearsal,
+) -> Result<(), Fault> {
     let transcript = rehearsal.story.text();
     let told = Told {
         end: &rehearsal.end,
@@ -81,6 +110,12 @@ fn show(args: &Rehearse, console: &Console, rehearsal: &Rehearsal) -> Result<(),
     };
     console.either(&told, || {
         let mut text = told.transcript.trim_end().to_owned();
+        if let Some(plan) = &rehearsal.planned {
+            text.push_str(&format!(
+                "\n\n{}\n",
+                rehearsal::plan_in_words(plan, scenario)
+            ));
+        }
         text.push_str(&format!("\nend: {}  (seed {})", told.end, told.seed));
         text
     })

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 
-use phasegate_core::plan::{Action, Phase, Plan, Requirement, Workload};
-use phasegate_core::strategy::{Amount, Placement, Slot};
+use phasegate_core::judge::BandAction;
+use phasegate_core::plan::{Action, Gate, Phase, Plan, Requirement, Workload};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::window::{self, Decision};
 use phasegate_core::workload::Rollout;
 
+use super::action::action;
 use super::{moment, put, short};
 
 /// A plan, for people: what is there, what is done, who is asked, and what abort does.
 #[must_use]
-pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
+pub(crate) fn plan(plan: &Plan, now: Timestamp) -> String {
     let mut text = String::new();
     head(&mut text, plan);
     there(&mut text, plan);
@@ -25,7 +26,15 @@ pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
     text.push_str("\nrollback\n");
     let policy = &plan.rollback;
     put(&mut text, "before it starts", "abort changes nothing");
-    put(&mut text, "once it changed", abort);
+    put(&mut text, "once it changed", &abort_once_changed(plan));
+    let mut steps = plan.steps();
+    if let Some((_, step)) = steps.find(|(_, step)| step.point_of_no_return) {
+        let stays = format!(
+            "nothing comes back: abort and failures leave {} where it is, and people are called",
+            plan.subject.version
+        );
+        put(&mut text, &format!("after {}", step.id), &stays);
+    }
     put(
         &mut text,
         "aims at",
@@ -46,9 +55,38 @@ pub(crate) fn plan(plan: &Plan, now: Timestamp, abort: &str) -> String {
         if plan.due.first() == Some(due) {
             text.push_str("\nowed afterwards\n");
         }
-        put(&mut text, &format!("after {}", due.after), &due.task);
+        let end = match due.on.as_str() {
+            "rolled-back" => "if it rolled back",
+            _ => "if it succeeded",
+        };
+        put(
+            &mut text,
+            &format!("{} later", due.after),
+            &format!("{end}: {}", due.task),
+        );
     }
     text.trim_end().to_owned()
+}
+
+/// What abort does once something was changed.
+#[must_use]
+pub(crate) fn abort_once_changed(plan: &Plan) -> String {
+    let back = plan.workloads.iter().rev().map(|workload| {
+        let settings = &workload.baseline.settings;
+        let what = format!(
+            "{} ({}) back with {} replicas",
+            workload.baseline.version, settings.image, settings.replicas
+        );
+        if workload.router.is_some() {
+            format!("{what}, all traffic on it, the candidate gone")
+        } else {
+            what
+        }
+    });
+    format!(
+        "brings {} and waits until it is ready",
+        back.collect::<Vec<_>>().join("; ")
+    )
 }
 
 fn head(text: &mut String, plan: &Plan) {
@@ -146,7 +184,8 @@ fn phase(text: &mut String, plan: &Plan, phase: &Phase) {
         }
     }
     if !phase.gates.is_empty() {
-        let _ = writeln!(text, "    gates in every step: {}", phase.gates.join(", "));
+        let gates = phase.gates.join(", ");
+        let _ = writeln!(text, "    gates where a step names none: {gates}");
     }
 }
 
@@ -169,13 +208,31 @@ fn gates(text: &mut String, plan: &Plan) {
             policy.inconclusive_limit, policy.error_limit
         );
         put(text, name, &about);
+        if let Some(bands) = bands(gate) {
+            put(text, "", &bands);
+        }
     }
+}
+
+/// What follows from each band of a gate's verdicts.
+fn bands(gate: &Gate) -> Option<String> {
+    let all = gate.policy.bands.iter().map(|(band, action)| {
+        let then = match action {
+            BandAction::Continue => "goes on",
+            BandAction::Warn => "people are told",
+            BandAction::Hold => "holds, and people are called",
+            BandAction::RollBack => "counts as a failure",
+        };
+        format!("{band}: {then}")
+    });
+    let all: Vec<String> = all.collect();
+    (!all.is_empty()).then(|| format!("bands: {}", all.join("; ")))
 }
 
 fn people(text: &mut String, plan: &Plan, now: Timestamp) {
     let subject = &plan.subject;
     text.push_str("\npeople and windows\n");
-    if plan.approvals.is_empty() {
+    if plan.requirements().next().is_none() {
         put(text, "approvals", "none needed");
     }
     for approval in &plan.approvals {
@@ -184,6 +241,14 @@ fn people(text: &mut String, plan: &Plan, now: Timestamp) {
             &format!("before {}", approval.before),
             &requirement(&approval.requirement),
         );
+    }
+    for (_, step) in plan.steps() {
+        if let Action::Approve {
+            requirement: asked, ..
+        } = &step.action
+        {
+            put(text, &format!("in {}", step.id), &requirement(asked));
+        }
     }
     let window = match window::evaluate(&plan.calendar, now, &subject.environment, subject.change) {
         Decision::Open { .. } if plan.calendar.windows.is_empty() => "none set".to_owned(),
@@ -219,92 +284,4 @@ pub(crate) fn requirement(requirement: &Requirement) -> String {
         requirement.people.join(", "),
         requirement.expires
     )
-}
-
-/// What a step does, in words.
-fn action(action: &Action) -> String {
-    let amount = |amount: &Amount| match amount {
-        Amount::Count(count) => format!("{count} replicas"),
-        Amount::Percent(percent) => format!("{percent}% of the replicas"),
-    };
-    match action {
-        Action::Deploy {
-            placement,
-            replicas,
-            surge,
-            unavailable,
-            timeout,
-        } => {
-            let place = match placement {
-                Placement::InPlace => "in place",
-                Placement::Beside => "beside stable",
-            };
-            let mut text = format!("deploy {place}, {}", amount(replicas));
-            if let Some(surge) = surge {
-                let _ = write!(text, ", surge {surge}");
-            }
-            if let Some(unavailable) = unavailable {
-                let _ = write!(text, ", unavailable {unavailable}");
-            }
-            let _ = write!(text, ", ready within {timeout}");
-            text
-        }
-        Action::Scale {
-            slot,
-            replicas,
-            timeout,
-        } => {
-            let whose = match slot {
-                Slot::Stable => "",
-                Slot::Candidate => "the candidate ",
-            };
-            format!(
-                "scale {whose}to {}, ready within {timeout}",
-                amount(replicas)
-            )
-        }
-        Action::Route { split, settle, .. } => {
-            let split = if split.spares_candidate() {
-                "all to stable".to_owned()
-            } else {
-                split.to_string()
-            };
-            format!("traffic: {split}; then {settle} for the data plane")
-        }
-        Action::Promote => "the candidate becomes stable".to_owned(),
-        Action::Retire {
-            slot: Slot::Candidate,
-            ..
-        } => "take the candidate away".to_owned(),
-        Action::Retire {
-            after,
-            remove: true,
-            ..
-        } => format!("scale stable to nothing; its removal is due after {after}"),
-        Action::Retire { .. } => "scale stable to nothing".to_owned(),
-        Action::Check { gates } => format!("check {}", gates.join(", ")),
-        Action::Soak {
-            duration,
-            interval,
-            gates,
-        } if gates.is_empty() => {
-            format!("soak for {duration}, looking every {interval}")
-        }
-        Action::Soak {
-            duration,
-            interval,
-            gates,
-        } => format!(
-            "soak for {duration}, asking {} every {interval}",
-            gates.join(", ")
-        ),
-        Action::Approve {
-            prompt,
-            requirement: asked,
-        } => format!("wait for {}: {prompt}", requirement(asked)),
-        Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
-        Action::Notify {
-            notifier, title, ..
-        } => format!("tell {notifier}: {title}"),
-    }
 }

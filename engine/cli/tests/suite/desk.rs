@@ -128,7 +128,12 @@ impl Desk {
         desk.write("release.yaml", &release);
         let example =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello/scenario.yaml");
-        fs::copy(example, desk.path("scenario.yaml")).unwrap();
+        let scenario = fs::read_to_string(example).unwrap();
+        // The example's policy stays where it is: a test that wants one brings its own.
+        desk.write(
+            "scenario.yaml",
+            &scenario.replace("policy: policy.yaml\n", ""),
+        );
         desk
     }
 

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use phasegate_core::effect::{Done, Id, Outcome};
+use phasegate_core::event::{Event, Record};
+use phasegate_runtime::ports::Journal as _;
+use phasegate_store::SqliteJournal;
 use rusqlite::Connection;
 
 use crate::desk::Desk;
@@ -185,4 +189,63 @@ fn runs_that_were_lost_are_missed_by_every_command() {
         );
         fs::remove_file(state.join("simulated.json")).unwrap();
     }
+}
+
+/// Ends the journal of a run with the outcome of an effect that nobody asked for, sealed as every record is.
+fn write_nonsense(state: &Path, run: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let journal = SqliteJournal::open(state).unwrap();
+        let (records, head) = journal.read(run).await.unwrap();
+        let nonsense = Record {
+            at: records.last().unwrap().at,
+            event: Event::Finished {
+                effect: Id(99_999),
+                outcome: Outcome::Done(Done::Changed),
+            },
+        };
+        journal.append(run, &head, &[nonsense]).await.unwrap();
+    });
+}
+
+/// No damage: every hash fits. No engine would have written it, so that to guess would be worse than to stop.
+#[test]
+fn records_that_make_no_sense_are_the_engines_fault() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let run = desk.only_run();
+    write_nonsense(&desk.state(), &run);
+    let before = fs::read(desk.state().join("journal.db")).unwrap();
+    for arguments in [
+        &["status", &run][..],
+        &["history", &run],
+        &["history", "verify"],
+        &["report", &run],
+        &["watch", &run],
+        &["resume", &run],
+        &["abort", &run],
+        &["rollback", &run],
+    ] {
+        // What came before the nonsense is shown by `watch`: no command makes data of the rest.
+        let ended = desk.run(arguments).expect(70);
+        for part in [
+            "error[PG0901]",
+            format!("the journal of {run} makes no sense").as_str(),
+            "99999",
+            "please report it",
+            "nothing was changed in the journal",
+        ] {
+            assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+        }
+    }
+    let after = fs::read(desk.state().join("journal.db")).unwrap();
+    assert!(before == after, "the journal was written to");
+    let explained = desk.run(&["explain", "PG0901"]).expect(0);
+    assert!(
+        explained.stdout.contains("phasegate history verify"),
+        "{}",
+        explained.stdout
+    );
 }

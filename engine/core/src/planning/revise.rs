@@ -40,13 +40,21 @@ pub fn revise(
     let new = context.steps(steps).map_err(|fault| fault.to_string())?;
     let keep = step.saturating_add(1).min(revised.steps.len());
     let rest = revised.steps.split_off(keep);
+    // The point of no return of a strategy's phase is its end, whichever step that is.
+    let point = rest.iter().any(|step| step.point_of_no_return);
     let (old, others): (Vec<_>, Vec<_>) = rest
         .into_iter()
         .partition(|step| step.workload == place && step.origin.is_some());
     let verdict = allowed(&old, &new, plan.minimum_soak);
     let mut after = new;
     after.extend(others);
+    for step in &mut after {
+        step.point_of_no_return = false;
+    }
     revised.steps.extend(retired_last(after));
+    if let Some(last) = revised.steps.last_mut() {
+        last.point_of_no_return |= point;
+    }
     let done = revised.steps.iter().take(keep);
     let done = done
         .filter(|step| step.workload == place)

@@ -62,17 +62,22 @@ impl Run {
         self.broken_since = None;
         self.nothing_is_back();
         self.known.looked = known_of;
-        let what = if self.changed() {
-            "rolling-back"
-        } else {
-            "stopping"
+        let subject = &self.plan.subject;
+        let (what, mut words) = match (self.changed(), self.past_point) {
+            (true, false) => (
+                "rolling-back",
+                format!("rolling back to {}", subject.previous_version),
+            ),
+            (true, true) => (
+                "stopping",
+                format!(
+                    "stopping past the point of no return, {} stays",
+                    subject.version
+                ),
+            ),
+            (false, _) => ("stopping", "stopping, nothing was changed".to_owned()),
         };
         let by = cause.who().to_owned();
-        let mut words = if self.changed() {
-            format!("rolling back to {}", self.plan.subject.previous_version)
-        } else {
-            "stopping, nothing was changed".to_owned()
-        };
         // Where a step has failed, the line before says why.
         if cause.by.is_some() || cause.step.is_none() {
             words.push_str(&format!(" ({by}): {}", cause.reason));

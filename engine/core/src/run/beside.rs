@@ -195,6 +195,8 @@ impl Run {
 
     /// A write about the candidate or an autoscaler took place.
     pub(super) fn written_beside(&mut self, effect: &Effect) -> Result<(), Illegal> {
+        let last = effect.direction == Direction::Forward && effect.step.is_none();
+        let last = last || self.tidies(effect.id);
         let known = &mut self.known;
         match &effect.request {
             Request::Create { create } => {
@@ -219,11 +221,7 @@ impl Run {
                 }
             }
             // The last write to the candidate's Deployment: it is kept as it was, or it is stable's now.
-            Request::Change { .. }
-                if effect.direction == Direction::Forward && effect.step.is_none() =>
-            {
-                known.candidate_unmarked = true;
-            }
+            Request::Change { .. } if last => known.candidate_unmarked = true,
             Request::Change { .. } => self.unmade(Piece::Deployment),
             Request::Bound { slot, minimum } if slot.is_stable() && self.restores(*minimum) => {
                 self.known.minimum = None;
@@ -258,6 +256,7 @@ impl Run {
     /// One of several writes is in place: the next one follows.
     pub(super) fn went_on(&mut self, effect: &Effect) -> Result<(), Illegal> {
         match &self.mode {
+            Mode::Back(_) if self.tidies(effect.id) => self.tidy(),
             Mode::Back(_) => self.went_back(effect),
             Mode::Forward(Forward::Finishing(Finish::Tidying { effect: id }))
                 if *id == effect.id =>

@@ -88,22 +88,25 @@ impl Run {
             return;
         }
         let which = match end {
-            End::Succeeded => "succeeded",
-            End::RolledBack => "rolled-back",
+            End::Succeeded => Some("succeeded"),
+            End::RolledBack => Some("rolled-back"),
+            End::StayedForward => None,
             _ => return,
         };
         let due = self
             .plan
             .due
             .iter()
-            .filter(|task| task.on == which)
+            .filter(|task| which == Some(task.on.as_str()))
             .cloned()
             .collect::<Vec<_>>();
         let kept = self
             .kept()
-            .filter(|_| end == End::Succeeded)
+            .filter(|_| end != End::RolledBack)
             .collect::<Vec<_>>();
-        let kept = kept.into_iter().map(|(place, task)| (task, Some(place)));
+        // Where a run stayed forward people are at work on the target: the engine removes nothing by itself.
+        let own = |place| (end == End::Succeeded).then_some(place);
+        let kept = kept.into_iter().map(|(place, task)| (task, own(place)));
         let due = due.into_iter().map(|task| (task, None));
         for (task, removes) in due.chain(kept) {
             let number = self.last_obligation.saturating_add(1);

@@ -38,6 +38,14 @@ impl Run {
         self.release_target()
     }
 
+    /// Whether that is the write by which a run that stays forward puts in order what it leaves.
+    pub(super) fn tidies(&self, id: Id) -> bool {
+        let Mode::Back(back) = &self.mode else {
+            return false;
+        };
+        matches!(back.stage, BackStage::Finishing(Finish::Tidying { effect }) if effect == id)
+    }
+
     fn next_to_tidy(&self) -> Option<(&'static str, Request)> {
         let known = &self.known;
         if known.changed && !known.unmarked {

@@ -59,11 +59,12 @@ impl Run {
 
     /// Begins the way back of every workload anew.
     pub(super) fn nothing_is_back(&mut self) {
+        let stays = self.past_point;
         for known in self.parked.values_mut().chain([&mut self.known]) {
             known.unmarked = false;
             known.candidate_unmarked = false;
-            known.promoted = false;
-            known.keep = None;
+            known.promoted &= stays;
+            known.keep = known.keep.filter(|_| stays);
             known.back = false;
             known.restored = false;
             known.looked = false;
@@ -224,7 +225,7 @@ impl Run {
             BackStage::Unrouting { effect: id } | BackStage::Removing { effect: id } => {
                 *id == effect.id
             }
-            _ => false,
+            _ => self.tidies(effect.id),
         };
         if !compensates {
             // A write of the way forward that failed: what it may have made is undone in any case.
@@ -244,8 +245,14 @@ impl Run {
         if !decision && failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
             return Ok(());
         }
+        let tidies = self.tidies(effect.id);
         self.forget(effect.id);
-        self.stuck(undoes(&effect.request), failure.to_string(), decision)
+        let step = if tidies {
+            "unmark"
+        } else {
+            undoes(&effect.request)
+        };
+        self.stuck(step, failure.to_string(), decision)
     }
 }
 

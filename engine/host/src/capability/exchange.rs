@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::http::{HeaderName, HeaderValue, Method};
 use phasegate_core::time::Span;
 use phasegate_core::verdict::Pair;
-use phasegate_runtime::plugin_ports::Secret;
+use phasegate_runtime::plugin_ports::{CredentialError, Secret};
 use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
 
 use crate::authority::Authority;
@@ -119,22 +119,49 @@ impl Exchange {
             mut request,
             credential,
         } = self;
-        let mut secret = None;
+        let mut secrets = Vec::new();
         if let Some(name) = credential {
-            let authority = authority.to_string();
-            let header = ports.credentials.header(&name, &authority).await;
-            let header = header.map_err(|error| HttpError::Denied(error.to_string()))?;
-            request
-                .headers
-                .retain(|h| !h.name.eq_ignore_ascii_case(&header.name));
-            request
-                .headers
-                .push(Pair::new(header.name, header.value.expose()));
-            secret = Some(header.value);
+            let to = authority.to_string();
+            let denied = |error: CredentialError| HttpError::Denied(error.to_string());
+            let address = ports.credentials.address(&name, &to).await;
+            if let Some(address) = address.map_err(denied)? {
+                request.url = addressed(&name, &authority, &request.url, &address)?;
+                secrets = hidden_of_address(&request.url);
+            } else {
+                let header = ports.credentials.header(&name, &to).await.map_err(denied)?;
+                request
+                    .headers
+                    .retain(|h| !h.name.eq_ignore_ascii_case(&header.name));
+                request
+                    .headers
+                    .push(Pair::new(header.name, header.value.expose()));
+                secrets = hidden(header.value.expose());
+            }
         }
         let most = request.max_body;
-        let response = ports.http.send(request).await?;
-        Ok(bounded(response, most, secret.as_ref()))
+        match ports.http.send(request).await {
+            Ok(response) => Ok(bounded(response, most, &secrets)),
+            Err(error) => Err(told(error, &secrets)),
+        }
+    }
+}
+
+/// The address that a credential holds, for a request that named no more than the host. No error shows it.
+fn addressed(
+    name: &str,
+    authority: &Authority,
+    asked: &str,
+    address: &Secret,
+) -> Result<String, HttpError> {
+    let denied = |why: String| Err(HttpError::Denied(format!("credential `{name}` {why}")));
+    if !asked.ends_with(&format!("://{authority}/")) {
+        return denied(format!(
+            "is a whole address: the request may name {authority} only, without a path"
+        ));
+    }
+    match Authority::of_url(address.expose()) {
+        Ok((holds, url)) if holds == *authority => Ok(url),
+        _ => denied(format!("holds no address at {authority}")),
     }
 }
 
@@ -159,14 +186,14 @@ fn header(pair: Pair) -> Result<Pair, String> {
 }
 
 /// The answer within the limits, and without the credential should the other side repeat it.
-fn bounded(mut response: HttpResponse, most: usize, secret: Option<&Secret>) -> HttpResponse {
+fn bounded(mut response: HttpResponse, most: usize, secrets: &[String]) -> HttpResponse {
     response.truncated |= response.body.len() > most;
     response.body.truncate(most);
     response
         .headers
         .retain(|h| h.name.len() + h.value.len() <= HEADER_BYTES);
     response.headers.truncate(HEADERS);
-    for text in secret.into_iter().flat_map(|s| hidden(s.expose())) {
+    for text in secrets {
         response.body = without(&response.body, text.as_bytes());
         for header in &mut response.headers {
             header.value = header.value.replace(text, "***");
@@ -175,13 +202,39 @@ fn bounded(mut response: HttpResponse, most: usize, secret: Option<&Secret>) -> 
     response
 }
 
+/// Why there was no answer, without the credential.
+fn told(error: HttpError, secrets: &[String]) -> HttpError {
+    let clean = |text: String| {
+        let secrets = secrets.iter();
+        secrets.fold(text, |text, secret| text.replace(secret, "***"))
+    };
+    match error {
+        HttpError::Denied(text) => HttpError::Denied(clean(text)),
+        HttpError::Unreachable(text) => HttpError::Unreachable(clean(text)),
+        HttpError::Invalid(text) => HttpError::Invalid(clean(text)),
+        HttpError::TimedOut => HttpError::TimedOut,
+    }
+}
+
 /// A header's value, and what follows its scheme: `Bearer abc` and `abc`.
-fn hidden(value: &str) -> impl Iterator<Item = &str> {
+fn hidden(value: &str) -> Vec<String> {
     let token = value.split_once(' ').map(|(_, token)| token.trim());
-    [Some(value), token]
-        .into_iter()
-        .flatten()
-        .filter(|text| text.len() >= SHORTEST_SECRET)
+    let texts = [Some(value), token].into_iter().flatten();
+    long_enough(texts)
+}
+
+/// An address, its path with what follows, and each part of these: a token can stand in any.
+fn hidden_of_address(url: &str) -> Vec<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').and_then(|at| rest.get(at..));
+    let path = path.unwrap_or_default();
+    let parts = path.split(['/', '?', '&', '=', '#']);
+    long_enough([url, path].into_iter().chain(parts))
+}
+
+fn long_enough<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let texts = texts.filter(|text| text.len() >= SHORTEST_SECRET);
+    texts.map(str::to_owned).collect()
 }
 
 fn without(body: &[u8], secret: &[u8]) -> Vec<u8> {
@@ -212,9 +265,61 @@ mod tests {
             truncated: false,
             took: Span::ZERO,
         };
-        let shown = bounded(response, 1000, Some(&Secret::new("Bearer hunter2!")));
+        let shown = bounded(response, 1000, &hidden("Bearer hunter2!"));
         assert_eq!(shown.headers[0].value, "***");
         assert_eq!(shown.body, b"you sent *** and hunter2");
+    }
+
+    const HOOK: &str = "https://hooks.slack.com:443/services/T0000/B0000/planted-secret";
+
+    #[test]
+    fn an_address_that_is_a_secret_is_taken_out_of_answers_and_errors() {
+        let secrets = hidden_of_address(HOOK);
+        let response = HttpResponse {
+            status: 302,
+            headers: vec![Pair::new("location", HOOK.replace(":443", ""))],
+            body: format!("no such hook: {HOOK}, /services/T0000/B0000/planted-secret").into(),
+            truncated: false,
+            took: Span::ZERO,
+        };
+        let shown = bounded(response, 1000, &secrets);
+        assert_eq!(shown.headers[0].value, "https://hooks.slack.com***");
+        assert_eq!(shown.body, b"no such hook: ***, ***");
+        let error = HttpError::Unreachable(format!("can't connect to {HOOK}"));
+        assert_eq!(
+            told(error, &secrets),
+            HttpError::Unreachable("can't connect to ***".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_address_goes_to_its_host_only_and_replaces_no_path() {
+        let (authority, asked) = Authority::of_url("https://hooks.slack.com").unwrap();
+        let secret = Secret::new(HOOK);
+        assert_eq!(
+            addressed("hook", &authority, &asked, &secret).unwrap(),
+            HOOK
+        );
+        for (asked, holds) in [
+            ("https://hooks.slack.com/mine", HOOK),
+            (
+                "https://hooks.slack.com/",
+                "https://evil.example/planted-secret",
+            ),
+            (
+                "https://hooks.slack.com/",
+                "http://hooks.slack.com/planted-secret",
+            ),
+            ("https://hooks.slack.com/", "planted-secret"),
+        ] {
+            let (authority, asked) = Authority::of_url(asked).unwrap();
+            let refused = addressed("hook", &authority, &asked, &Secret::new(holds)).unwrap_err();
+            let text = format!("{refused:?}");
+            assert!(
+                text.contains("`hook`") && !text.contains("planted"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -226,7 +331,7 @@ mod tests {
             truncated: false,
             took: Span::ZERO,
         };
-        let shown = bounded(response, 10, None);
+        let shown = bounded(response, 10, &[]);
         assert_eq!((shown.body.len(), shown.truncated), (10, true));
     }
 

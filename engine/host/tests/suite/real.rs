@@ -300,6 +300,49 @@ async fn slack_answers_in_the_thread_that_the_engine_keeps() {
     assert_eq!(body["thread_ts"], "1.5");
 }
 
+/// The whole address is the secret: what the plugin is told and tells has the host only.
+#[tokio::test]
+async fn slack_posts_to_a_webhook_whose_address_it_never_sees() {
+    let world = World::new();
+    let plugins = world.load(built_in("slack"), Limits::default());
+    let hook = |webhook: &str| using("slack", json!({"webhook": webhook, "credential": "hook"}));
+    let notifier = hook("https://shop.example");
+    world.answers(200, "ok");
+    plugins.notify(&notifier, &call(), &notice()).await.unwrap();
+    world.answers(
+        404,
+        "no_service at https://shop.example/services/T0/B0/planted-secret, nor planted-secret",
+    );
+    let failure = plugins
+        .notify(&notifier, &call(), &notice())
+        .await
+        .unwrap_err();
+    let told = format!("{failure:?}");
+    assert!(
+        told.contains("no_service at https://shop.example***"),
+        "{told}"
+    );
+    assert!(!told.contains("planted"), "{told}");
+    // A path of its own would be another address than the one that was vouched for.
+    let other = hook("https://shop.example/mine");
+    let refused = plugins
+        .notify(&other, &call(), &notice())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind, Kind::Denied, "{refused:?}");
+    let requests = world.requests.lock().unwrap();
+    let urls: Vec<&str> = requests.iter().map(|sent| sent.url.as_str()).collect();
+    let address = "https://shop.example:443/services/T0/B0/planted-secret";
+    assert_eq!(urls, [address, address]);
+    for sent in requests.iter() {
+        assert!(!sent.headers.iter().any(|h| h.value.contains("planted")));
+        let body = String::from_utf8_lossy(sent.body.as_ref().unwrap());
+        assert!(!body.contains("planted"), "{body}");
+    }
+    let logged = format!("{:?}", world.lines.lock().unwrap());
+    assert!(!logged.contains("planted"), "{logged}");
+}
+
 #[tokio::test]
 async fn window_goes_by_the_worlds_clock() {
     // The world begins on Friday, 15 January 2027, at 08:00 UTC.

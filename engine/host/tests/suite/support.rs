@@ -180,6 +180,15 @@ impl Credentials for World {
             value: Secret::new("Bearer planted-secret"),
         })
     }
+
+    async fn address(
+        &self,
+        name: &str,
+        authority: &str,
+    ) -> Result<Option<Secret>, CredentialError> {
+        let holds = name == "hook" && authority == "shop.example:443";
+        Ok(holds.then(|| Secret::new("https://shop.example/services/T0/B0/planted-secret")))
+    }
 }
 
 /// These limits, in a world whose time passes at once when there is nothing to do: a plugin that

@@ -9,6 +9,10 @@ use super::request::{Answer, Request};
 
 /// The Kubernetes version that the cluster claims to be.
 const MINOR: &str = "35";
+/// What its OpenAPI documents are called.
+const OPENAPI_TITLE: &str = "Simulated Kubernetes";
+/// As protobuf: the version of the format, what the document is about, and no paths (fields 1, 2 and 8).
+const OPENAPI_V2: &[u8] = b"\x0a\x032.0\x12\x1c\x0a\x14Simulated Kubernetes\x12\x04v1.0\x42\x00";
 
 /// Answers a path outside the resource API, if there is something there.
 pub(super) fn answer(request: &Request) -> Option<Answer> {
@@ -47,6 +51,7 @@ pub(super) fn answer(request: &Request) -> Option<Answer> {
             group
         }
         ["apis", group, version] => resources(group, version)?,
+        ["openapi", "v2"] => return Some(openapi_v2(request)),
         ["openapi", "v3"] => openapi_root(),
         ["openapi", "v3", "api", version] => openapi("", version)?,
         ["openapi", "v3", "apis", group, version] => openapi(group, version)?,
@@ -74,6 +79,19 @@ fn group(name: &str) -> Option<Value> {
     let preferred = versions.last().map(shown).filter(|_| !name.is_empty())?;
     let versions: Vec<Value> = versions.iter().map(shown).collect();
     Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
+}
+
+/// The older document, without which a `kubectl` that knows no other applies nothing. It describes nothing, so
+/// that the server validates. It is asked for as protobuf.
+fn openapi_v2(request: &Request) -> Answer {
+    if !request.accept.contains("proto-openapi") {
+        let info = json!({"title": OPENAPI_TITLE, "version": format!("v1.{MINOR}.0")});
+        return Answer::json(200, &json!({"swagger": "2.0", "info": info, "paths": {}}));
+    }
+    Answer {
+        content_type: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        ..Answer::raw(200, OPENAPI_V2.to_vec())
+    }
 }
 
 /// Which groups have an OpenAPI document.
@@ -124,7 +142,7 @@ fn openapi(group: &str, version: &str) -> Option<Value> {
     known.then(|| {
         json!({
             "openapi": "3.0.0",
-            "info": {"title": "Simulated Kubernetes", "version": format!("v1.{MINOR}.0")},
+            "info": {"title": OPENAPI_TITLE, "version": format!("v1.{MINOR}.0")},
             "paths": paths,
             "components": {"schemas": {}},
         })

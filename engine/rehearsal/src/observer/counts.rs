@@ -46,6 +46,42 @@ pub fn notices(exchanges: &[Exchange]) -> Vec<String> {
     told.collect()
 }
 
+/// What should have been told, and was not taken where it was sent.
+pub(super) fn untold(expected: &[String], exchanges: &[Exchange]) -> Vec<String> {
+    let fault = |part: &String| {
+        let holds = |exchange: &&Exchange| {
+            exchange.method == "POST" && exchange.body.contains(part.as_str())
+        };
+        let answers = exchanges
+            .iter()
+            .filter(holds)
+            .map(|exchange| exchange.status);
+        let answers: Vec<Option<u16>> = answers.collect();
+        let taken = |answer: &Option<u16>| matches!(answer, Some(200..300));
+        match answers.len() {
+            _ if answers.iter().any(taken) => None,
+            0 => Some(format!("no notice holds `{part}`")),
+            tries => Some(format!(
+                "a notice with `{part}` was sent, {tries} times in all, and never taken"
+            )),
+        }
+    };
+    expected.iter().filter_map(fault).collect()
+}
+
+/// Counts by kind, as people read them.
+pub(super) fn in_words(counts: &BTreeMap<String, u32>) -> String {
+    let counts = counts
+        .iter()
+        .map(|(kind, count)| format!("{count} to {kind}"));
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
+    }
+}
+
 /// How many requests of the engine changed an object, by kind.
 #[must_use]
 pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {

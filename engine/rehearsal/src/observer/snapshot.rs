@@ -144,9 +144,15 @@ impl Kept {
         differ(&self.spec, &other.spec, "spec", &mut places);
         differ(&self.labels, &other.labels, "labels", &mut places);
         if self.annotations != other.annotations {
+            let (now, before) = (&other.annotations, &self.annotations);
+            let words = |all: &BTreeMap<String, String>| {
+                let all = all.iter().map(|(name, value)| format!("{name}={value}"));
+                all.collect::<Vec<_>>().join(" ")
+            };
             places.push(format!(
-                "annotations: {:?}, not {:?}",
-                other.annotations, self.annotations
+                "annotations: [{}], not [{}]",
+                words(now),
+                words(before)
             ));
         }
         let shown = places.into_iter().take(MAX_PLACES);

@@ -281,8 +281,10 @@ fn the_target_and_the_end_are_held_against_what_is_expected() {
     spoilt("ends succeeded", |case| case.end = "succeeded");
     spoilt("without `errors`", |case| case.reason = "aborted");
     spoilt("still claimed", |case| case.claimed = true);
-    spoilt("more than 1m", |case| case.rollback_ms = Some(60_001));
-    spoilt("more than 1m", |case| case.rollback_ms = None);
+    spoilt("the way back took 1m1ms, more than 1m", |case| {
+        case.rollback_ms = Some(60_001)
+    });
+    spoilt("no way back", |case| case.rollback_ms = None);
     spoilt("the image is shop:2", |case| {
         case.before = snapshot("shop:2", 3);
         case.after = snapshot("shop:2", 3);
@@ -306,7 +308,7 @@ fn the_target_and_the_end_are_held_against_what_is_expected() {
         case.after.objects.insert(key, Kept::default());
     });
     spoilt("Deployment shop is gone", |case| case.after.objects.clear());
-    spoilt("changed:", |case| {
+    spoilt("changes: 1 to configmaps, 2 to deployments, not ", |case| {
         case.requests.push(write(6, DEPLOYMENT, "r/more"));
         case.records.push(intent(6, "r/more"));
     });
@@ -314,9 +316,15 @@ fn the_target_and_the_end_are_held_against_what_is_expected() {
 
 #[test]
 fn a_moment_with_too_few_endpoints_is_found_and_a_dead_one_does_not_count() {
-    spoilt("Some(2) endpoints", |case| case.history.push(seen(7, 2, 0)));
-    spoilt("Some(2) endpoints", |case| case.history.push(seen(7, 3, 1)));
-    spoilt("None endpoints", |case| {
+    spoilt(
+        "2 endpoints were ready at the worst moment; 3 have",
+        |case| case.history.push(seen(7, 2, 0)),
+    );
+    spoilt(
+        "2 endpoints were ready at the worst moment; 3 have",
+        |case| case.history.push(seen(7, 3, 1)),
+    );
+    spoilt("no Service was seen; 3 have to be ready", |case| {
         case.history
             .iter_mut()
             .for_each(|seen| seen.services.clear());
@@ -393,6 +401,11 @@ fn the_story_must_hold_what_is_expected_in_that_order_and_nothing_else() {
         case.exchanges[0].method = "GET".to_owned()
     });
     spoilt("no notice holds", |case| case.exchanges.clear());
+    for answer in [Some(503), Some(302), None] {
+        spoilt("1 times in all, and never taken", |case| {
+            case.exchanges[0].status = answer
+        });
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub struct Expect {
     /// Lines that the run must have said by its journal, in this order, as machines read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<Said>,
-    /// Parts of notices that must have gone out, by any order.
+    /// Parts of notices that must have been taken where they were sent (answered with 2xx), in any order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
     /// The longest time that the way back may have taken.

@@ -70,11 +70,11 @@ fn pauses_checks_and_approvals_come_where_the_list_has_them() {
     let expected = [
         "deploy: candidate 1",
         "stable-10: stable 9",
-        "check-step-2: ask [\"health\"]",
-        "soak-step-3: 300s every 30s []",
+        "check-10: ask [\"health\"]",
+        "soak-10: 300s every 30s []",
         "scale-50: candidate 5",
         "stable-50: stable 5",
-        "approve-step-5: 1.4.0 gets 50% of the traffic of shop: go on? (1)",
+        "approve-50: 1.4.0 gets 50% of the traffic of shop: go on? (1)",
         "scale-100: candidate 100%",
         "promote: promote",
     ];

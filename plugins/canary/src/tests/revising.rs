@@ -121,13 +121,13 @@ fn a_revision_never_shrinks_and_drops_nothing() {
             situation.workload.replicas = before;
             let planned = plan(&situation).unwrap();
             let rest = |steps: Vec<Step>| -> Vec<Step> {
-                let soak = steps.iter().position(|step| step.id == "soak-step-2");
+                let soak = steps.iter().position(|step| step.id == "soak-10");
                 steps[soak.unwrap() + 1..].to_vec()
             };
             let remaining = rest(planned);
             for now in 1..=30 {
                 let done = [Outcome {
-                    step: "deploy/soak-step-2".to_owned(),
+                    step: "deploy/soak-10".to_owned(),
                     elapsed_ms: MINUTE,
                     judged: vec![],
                 }];

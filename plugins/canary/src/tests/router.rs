@@ -74,18 +74,18 @@ fn a_list_of_steps_reads_as_in_argo_rollouts() {
     });
     let expected = [
         "deploy: candidate 2",
-        "check-step-2: ask [\"health\"]",
+        "check-0: ask [\"health\"]",
         "route-step-3: traffic 0 x-team=shop",
-        "approve-step-4: 1.4.0 gets 0% of the traffic of shop: go on? (1)",
+        "approve-0: 1.4.0 gets 0% of the traffic of shop: go on? (1)",
         "route-step-5: traffic 0",
         "scale-step-6: candidate 1",
         "scale-20: candidate 20%",
         "route-20: traffic 2000",
-        "soak-step-8: 600s every 10s [\"latency\"]",
+        "soak-20: 600s every 10s [\"latency\"]",
         "scale-40: candidate 40%",
         "route-40: traffic 4000",
-        "approve-step-10: Numbers fine? (2)",
-        "check-step-11: ask []",
+        "approve-40: Numbers fine? (2)",
+        "check-40: ask []",
         "scale-100: candidate 100%",
         "route-100: traffic 10000",
         "promote: promote",
@@ -104,7 +104,7 @@ fn copies_are_carried_and_end_before_the_candidate_shrinks() {
     let expected = [
         "deploy: candidate 50%",
         "route-step-1: traffic 0 mirror 5000",
-        "soak-step-2: 300s every 30s []",
+        "soak-0: 300s every 30s []",
         "route-step-3: traffic 0",
         "scale-step-3: candidate 1",
         "scale-10: candidate 10%",
@@ -114,6 +114,31 @@ fn copies_are_carried_and_end_before_the_candidate_shrinks() {
         "promote: promote",
     ];
     assert_eq!(notes(&routed(config)), expected);
+}
+
+#[test]
+fn what_is_done_twice_at_a_weight_is_told_apart() {
+    let config = json!({ "steps": [
+        { "setWeight": 20 },
+        { "check": ["health"] },
+        { "pause": { "duration": "5m" } },
+        { "pause": {} },
+        { "pause": { "duration": "10m" } },
+        { "check": ["latency"] },
+    ] });
+    let notes = notes(&routed(config));
+    let ids: Vec<_> = notes
+        .iter()
+        .filter_map(|note| note.split(':').next())
+        .collect();
+    let expected = [
+        "check-20",
+        "soak-20",
+        "approve-20",
+        "soak-20-2",
+        "check-20-2",
+    ];
+    assert_eq!(ids[2..7], expected);
 }
 
 #[test]
@@ -136,7 +161,7 @@ fn with_all_traffic_matches_and_copies_end() {
         "route-30: traffic 3000 x-team=shop mirror 2000",
         "scale-100: candidate 100%",
         "route-100: traffic 10000",
-        "soak-step-5: 300s every 30s []",
+        "soak-100: 300s every 30s []",
         "promote: promote",
     ];
     assert_eq!(notes(&routed(config)), expected);

@@ -213,7 +213,8 @@ fn by_weight_copies_need_replicas_too() {
         ] }));
         situation.workload.replicas = replicas;
         let steps = plan(&situation).unwrap();
-        let soak = steps.iter().position(|step| step.id == "soak-step-3");
+        let held = format!("soak-{weight}");
+        let soak = steps.iter().position(|step| step.id == held);
         let amounts = steps[..soak.unwrap()]
             .iter()
             .map(|step| match &step.action {

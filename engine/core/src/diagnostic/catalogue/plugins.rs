@@ -5,8 +5,8 @@ codes! {
     title: "Plugin is not a component",
     means: "The file is not a WebAssembly component, so it can't be loaded as a plugin.",
     cause: "A core module instead of a component, a file of another kind, or a cut-off download.",
-    fix: "Build the plugin as a component; `phasegate plugin inspect FILE` says what a file is.",
-    example: "phasegate plugin inspect target/plugins/rolling.wasm";
+    fix: "Build the plugin as a component, and give the file that the build wrote. The message says what was found in its place.",
+    example: "cargo build --release --target wasm32-wasip2\nphasegate plugin inspect FILE.wasm";
     INTERFACE_MISMATCH = 302,
     title: "Plugin speaks another interface",
     means: "The plugin exports or imports interfaces, or versions of them, that this engine does not have.",

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::plans::*;
 use super::sim::*;
 use crate::effect::Request;
-use crate::event::Command;
+use crate::event::{Command, Event};
+use crate::failure::Kind;
 use crate::run::{End, Illegal};
 
 #[test]
@@ -61,6 +62,66 @@ fn the_old_version_is_kept_until_its_time_and_then_removed() {
     // What is gone can't come back, and isn't removed twice.
     assert!(come_by(&mut sim, Command::RollBack { reason: None }).is_err());
     assert!(come_by(&mut sim, removal).is_err());
+    sim.check_replay();
+}
+
+/// Blue-green, after which the old version can't come back, and a soak.
+fn pointed() -> crate::plan::Plan {
+    let mut plan = blue_green();
+    plan.phases[0].steps.last_mut().unwrap().point_of_no_return = true;
+    plan.phases.push(phase(
+        "after",
+        vec![step("after/soak", soak(mins(10), &["health"]))],
+    ));
+    plan
+}
+
+#[test]
+fn a_last_write_that_fails_past_the_point_of_no_return_calls_people_and_is_left_out() {
+    let mut sim = Sim::new(pointed()).faulty(|_, effect| {
+        let last = effect.key.contains("unmark-candidate");
+        last.then(|| Fault::Fails(failure(Kind::Denied)))
+    });
+    sim.until_step("after/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let stuck = sim.run.stuck_now().expect("it is refused");
+    assert_eq!(stuck.step, "unmark", "{}", sim.story());
+    let step = "unmark".to_owned();
+    sim.command("bob", Command::Skip { step }).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::StayedForward, "{}", sim.story());
+    assert_eq!(sim.world.claim, None);
+    sim.check_replay();
+}
+
+/// Staying forward leaves nothing half-done: marks come off, and who has to remove the old side is told so.
+#[test]
+fn past_the_point_of_no_return_a_swapped_candidate_stays_and_is_put_in_order() {
+    let mut sim = Sim::new(pointed());
+    sim.until_step("after/soak");
+    assert!(sim.run.abort_would().contains("stay forward"));
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::StayedForward, "{}", sim.story());
+    assert_eq!(sim.world.claim, None);
+    let words = sim.lines.iter().find(|line| line.kind == "stopping");
+    let words = &words.unwrap().message;
+    assert!(
+        words.contains("1.5.0 stays") && !words.contains("rolling back"),
+        "{words}"
+    );
+    let unmarks = sim.records.iter().filter(|record| {
+        matches!(&record.event, Event::Intended { effect } if effect.key.contains("unmark-candidate"))
+    });
+    assert_eq!(unmarks.count(), 1, "{}", sim.story());
+    // The engine takes nothing away by itself from a target on which people are at work.
+    let owed = sim.run.obligations();
+    assert_eq!(owed.len(), 1);
+    assert!(owed[0].task.contains("remove Deployment") && owed[0].removes.is_none());
+    let done = Command::Discharge { obligation: 1 };
+    come_by(&mut sim, done).unwrap();
+    assert!(!sim.world.stable_removed);
     sim.check_replay();
 }
 

@@ -307,6 +307,32 @@ fn a_strategy_may_go_on_otherwise_within_the_rules() {
 }
 
 #[test]
+fn a_revision_leaves_the_point_of_no_return_at_the_end_of_the_phase() {
+    let mut plan = with_strategy();
+    let last = plan.phases[1].steps.len() - 1;
+    plan.phases[1].steps[last].point_of_no_return = true;
+    let mut phases = plan.phases.clone();
+    let again = strategy::Step {
+        id: "again".to_owned(),
+        action: strategy::Action::Soak {
+            duration: mins(2),
+            interval: secs(10),
+            gates: vec!["health".to_owned()],
+        },
+        extra: serde_json::Value::Null,
+    };
+    let mut twice = again.clone();
+    twice.id = "once-more".to_owned();
+    crate::planning::revise(&plan, &mut phases, 1, 1, &[again, twice]).unwrap();
+    let points = phases[1]
+        .steps
+        .iter()
+        .filter(|step| step.point_of_no_return);
+    let points: Vec<&str> = points.map(|step| step.id.as_str()).collect();
+    assert_eq!(points, ["deploy/once-more"]);
+}
+
+#[test]
 fn a_revision_that_drops_a_gate_or_shortens_a_soak_is_refused() {
     for sim in [revised(mins(2), &["errors"]), revised(secs(5), &[])] {
         assert!(sim.said("revision-refused"));

@@ -16,6 +16,8 @@ pub struct Phase {
     pub name: String,
     /// How long the phase may take in all.
     pub timeout: Option<Span>,
+    /// Whether the old version can't come back once the phase is done.
+    pub point_of_no_return: bool,
     /// What it does.
     pub body: Body,
 }
@@ -48,7 +50,7 @@ impl Phase {
         };
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let mut named = Vec::with_capacity(steps.len());
-        for Step { id, action } in steps {
+        for Step { id, action, .. } in steps {
             let kind = action.kind();
             let count = counts.entry(kind).or_default();
             *count = count.saturating_add(1);
@@ -82,6 +84,8 @@ pub struct Strategy {
 pub struct Step {
     /// Its name in the journal and on the screen, if one is given.
     pub id: Option<String>,
+    /// Whether the old version can't come back once the step is done.
+    pub point_of_no_return: bool,
     /// What it does.
     pub action: StepAction,
 }
@@ -179,6 +183,10 @@ struct RawPhase {
     /// How long the phase may take in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<Span>,
+    /// Whether the old version can't come back once the phase is done: what goes wrong later leaves the new version
+    /// where it is, and calls people.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    point_of_no_return: bool,
     /// A plugin that plans the steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strategy: Option<Strategy>,
@@ -201,6 +209,7 @@ impl TryFrom<RawPhase> for Phase {
         Ok(Self {
             name: raw.name,
             timeout: raw.timeout,
+            point_of_no_return: raw.point_of_no_return,
             body,
         })
     }
@@ -215,6 +224,7 @@ impl From<Phase> for RawPhase {
         Self {
             name: phase.name,
             timeout: phase.timeout,
+            point_of_no_return: phase.point_of_no_return,
             strategy,
             steps,
         }
@@ -231,6 +241,11 @@ struct RawStep {
     /// Its name in the journal and on the screen; `phase/kind-n` if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
+    /// Whether the old version can't come back once the step is done: what goes wrong later leaves the new version
+    /// where it is, and calls people. For a step that stands for what can't be undone, such as an attestation that
+    /// old columns were dropped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    point_of_no_return: bool,
     /// Ask these gates until each has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<Vec<String>>,
@@ -262,7 +277,11 @@ impl TryFrom<RawStep> for Step {
                 ("notify", raw.notify.map(StepAction::Notify)),
             ],
         )?;
-        Ok(Self { id: raw.id, action })
+        Ok(Self {
+            id: raw.id,
+            point_of_no_return: raw.point_of_no_return,
+            action,
+        })
     }
 }
 
@@ -270,6 +289,7 @@ impl From<Step> for RawStep {
     fn from(step: Step) -> Self {
         let mut raw = Self {
             id: step.id,
+            point_of_no_return: step.point_of_no_return,
             ..Self::default()
         };
         match step.action {

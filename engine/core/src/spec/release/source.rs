@@ -92,6 +92,8 @@ pub struct Credential {
     pub hosts: Vec<String>,
     /// The header that carries it; `{secret}` stands for the secret.
     pub header: String,
+    /// Whether it is a whole address in place of a header's value.
+    pub url: bool,
 }
 
 /// Where a secret is read from.
@@ -125,13 +127,13 @@ struct RawCredential {
     file: Option<String>,
     /// The authorities that it may be sent to: `prometheus.example:443`.
     hosts: Vec<String>,
-    /// The header that carries it; `{secret}` stands for the secret.
-    #[serde(default = "default_header")]
-    header: String,
-}
-
-fn default_header() -> String {
-    DEFAULT_HEADER.to_owned()
+    /// The header that carries it; `{secret}` stands for the secret. Default: `Authorization: Bearer {secret}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header: Option<String>,
+    /// Whether the secret is a whole address, as that of an incoming webhook: a request that names the credential
+    /// goes there. Plugins are configured with the address up to the host, and never see the rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    url: bool,
 }
 
 impl TryFrom<RawCredential> for Credential {
@@ -145,10 +147,17 @@ impl TryFrom<RawCredential> for Credential {
                 ("file", raw.file.map(SecretSource::File)),
             ],
         )?;
+        if raw.url && raw.header.is_some() {
+            return Err(coded(
+                codes::CONTRADICTION,
+                "a credential that is a whole address goes into no header; leave `header` or `url` out",
+            ));
+        }
         Ok(Self {
             source,
             hosts: raw.hosts,
-            header: raw.header,
+            header: raw.header.unwrap_or_else(|| DEFAULT_HEADER.to_owned()),
+            url: raw.url,
         })
     }
 }
@@ -163,7 +172,8 @@ impl From<Credential> for RawCredential {
             env,
             file,
             hosts: credential.hosts,
-            header: credential.header,
+            header: (!credential.url).then_some(credential.header),
+            url: credential.url,
         }
     }
 }

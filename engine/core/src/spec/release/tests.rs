@@ -390,6 +390,50 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn there_is_one_point_of_no_return_and_the_new_version_serves_by_then() {
+    let (early, deploy, last) = ("- check: [pods]", "timeout: 1h", "- soak: {for: 30m}\n");
+    let contradiction = codes::CONTRADICTION;
+    refused(
+        early,
+        "- check: [pods]\n        pointOfNoReturn: true",
+        contradiction,
+        "pointOfNoReturn",
+    );
+    refused(
+        "- name: preflight\n",
+        "- name: preflight\n    pointOfNoReturn: true\n",
+        contradiction,
+        "pointOfNoReturn",
+    );
+    let both = full_with(deploy, "timeout: 1h\n    pointOfNoReturn: true").replacen(
+        last,
+        "- soak: {for: 30m}\n        pointOfNoReturn: true # again\n",
+        1,
+    );
+    let found = faults(&both);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((found[0].0, found[0].1), (contradiction, 51), "{found:#?}");
+    for (from, to) in [
+        (deploy, "timeout: 1h\n    pointOfNoReturn: true"),
+        (last, "- soak: {for: 30m}\n        pointOfNoReturn: true\n"),
+    ] {
+        let loaded = load_text(&full_with(from, to)).unwrap_or_else(|e| panic!("{e}"));
+        let json = serde_json::to_value(&loaded.release).unwrap();
+        assert!(json.to_string().contains("\"pointOfNoReturn\":true"));
+        assert_eq!(
+            serde_json::from_value::<Release>(json).unwrap(),
+            loaded.release
+        );
+    }
+    refused(
+        deploy,
+        "pointOfNoReturn: perhaps",
+        codes::WRONG_TYPE,
+        "perhaps",
+    );
+}
+
+#[test]
 fn names_images_and_environments_are_checked() {
     refused(
         "deployment: shop",

@@ -38,6 +38,7 @@ pub(super) fn check(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
         }
     }
     one_strategy(c, phases);
+    point_of_no_return(c, phases);
     step_ids(c, phases);
     attestations(c, phases);
     approvals(c, release);
@@ -75,6 +76,49 @@ fn one_strategy(c: &mut Checker<'_>, phases: &[Phase]) {
                 );
             }
         }
+    }
+}
+
+/// There is one, and not before the new version serves: staying forward would mean to stay with the old one.
+fn point_of_no_return(c: &mut Checker<'_>, phases: &[Phase]) {
+    let mut points: Vec<(usize, String)> = Vec::new();
+    for (index, phase) in phases.iter().enumerate() {
+        if let Body::Steps(steps) = &phase.body {
+            let marked = steps.iter().enumerate();
+            let marked = marked.filter(|(_, step)| step.point_of_no_return);
+            points.extend(marked.map(|(step, _)| {
+                let pointer = format!("/phases/{index}/steps/{step}/pointOfNoReturn");
+                (index, pointer)
+            }));
+        }
+        if phase.point_of_no_return {
+            points.push((index, format!("/phases/{index}/pointOfNoReturn")));
+        }
+    }
+    let released = phases.iter().position(|phase| phase.strategy().is_some());
+    for (index, pointer) in &points {
+        if let Some(strategy) = released.and_then(|at| phases.get(at).filter(|_| *index < at)) {
+            c.fault(
+                codes::CONTRADICTION,
+                pointer,
+                |f| {
+                    f.expected(format!("the phase `{}` or a later one", strategy.name))
+                        .hint("what can't be undone has to wait until only the new version serves")
+                },
+                "the point of no return comes before the new version serves",
+            );
+        }
+    }
+    for (_, pointer) in points.iter().skip(1) {
+        c.fault(
+            codes::CONTRADICTION,
+            pointer,
+            |f| {
+                f.expected("one, the earliest")
+                    .found(points.len().to_string())
+            },
+            "a release has one point of no return",
+        );
     }
 }
 

@@ -70,7 +70,7 @@ fn whatever_a_run_may_touch_is_compared() {
         (
             "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/shop",
             json!({"metadata": {"annotations": {"phasegate.dev/run": "r"}}}),
-            "HTTPRoute shop, annotations: {\"phasegate.dev/run\": \"r\"}, not {}",
+            "HTTPRoute shop, annotations: [phasegate.dev/run=r], not []",
         ),
     ] {
         let mut cluster = world();

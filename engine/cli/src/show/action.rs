@@ -1,0 +1,96 @@
+//! What a step does, for people.
+
+use std::fmt::Write as _;
+
+use phasegate_core::plan::Action;
+use phasegate_core::strategy::{Amount, Placement, Slot};
+
+use super::plan::requirement;
+
+/// What a step does, in words.
+pub(super) fn action(action: &Action) -> String {
+    let amount = |amount: &Amount| match amount {
+        Amount::Count(count) => format!("{count} replicas"),
+        Amount::Percent(percent) => format!("{percent}% of the replicas"),
+    };
+    match action {
+        Action::Deploy {
+            placement,
+            replicas,
+            surge,
+            unavailable,
+            timeout,
+        } => {
+            let place = match placement {
+                Placement::InPlace => "in place",
+                Placement::Beside => "beside stable",
+            };
+            let mut text = format!("deploy {place}, {}", amount(replicas));
+            if let Some(surge) = surge {
+                let _ = write!(text, ", surge {surge}");
+            }
+            if let Some(unavailable) = unavailable {
+                let _ = write!(text, ", unavailable {unavailable}");
+            }
+            let _ = write!(text, ", ready within {timeout}");
+            text
+        }
+        Action::Scale {
+            slot,
+            replicas,
+            timeout,
+        } => {
+            let whose = match slot {
+                Slot::Stable => "",
+                Slot::Candidate => "the candidate ",
+            };
+            format!(
+                "scale {whose}to {}, ready within {timeout}",
+                amount(replicas)
+            )
+        }
+        Action::Route { split, settle, .. } => {
+            let split = if split.spares_candidate() {
+                "all to stable".to_owned()
+            } else {
+                split.to_string()
+            };
+            format!("traffic: {split}; then {settle} for the data plane")
+        }
+        Action::Promote => "the candidate becomes stable".to_owned(),
+        Action::Retire {
+            slot: Slot::Candidate,
+            ..
+        } => "take the candidate away".to_owned(),
+        Action::Retire {
+            after,
+            remove: true,
+            ..
+        } => format!("scale stable to nothing; its removal is due after {after}"),
+        Action::Retire { .. } => "scale stable to nothing".to_owned(),
+        Action::Check { gates } => format!("check {}", gates.join(", ")),
+        Action::Soak {
+            duration,
+            interval,
+            gates,
+        } if gates.is_empty() => {
+            format!("soak for {duration}, looking every {interval}")
+        }
+        Action::Soak {
+            duration,
+            interval,
+            gates,
+        } => format!(
+            "soak for {duration}, asking {} every {interval}",
+            gates.join(", ")
+        ),
+        Action::Approve {
+            prompt,
+            requirement: asked,
+        } => format!("wait for {}: {prompt}", requirement(asked)),
+        Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
+        Action::Notify {
+            notifier, title, ..
+        } => format!("tell {notifier}: {title}"),
+    }
+}
