@@ -13,10 +13,11 @@ use crate::strategy::{Placement, Slot};
 use crate::workload::Observation;
 
 impl Run {
-    /// The pods that serve everything: what stable had when the run began, or has now if that is more.
+    /// The pods that serve everything: what stable had when the run began, or more if somebody has scaled it
+    /// up since. While nothing was seen, and where it was scaled down, the former counts.
     pub(super) fn whole(&self) -> u32 {
         let recorded = self.hand.baseline.settings.replicas;
-        recorded.max(self.known.replicas)
+        recorded.max(self.known.whole)
     }
 
     /// Asks for the next thing that the step needs; once there is nothing left, the cluster is waited for.

@@ -149,8 +149,15 @@ impl Run {
 
     /// Somebody else's number of pods is kept: a later write of the run that names it names theirs.
     pub(super) fn adopt_replicas(&mut self, replicas: u32) {
-        self.known.replicas = replicas;
-        if let Some(owned) = &mut self.known.owned.replicas {
+        let known = &mut self.known;
+        known.whole = if known.candidate.is_some() {
+            let others = known.whole.saturating_sub(known.replicas);
+            others.saturating_add(replicas)
+        } else {
+            replicas
+        };
+        known.replicas = replicas;
+        if let Some(owned) = &mut known.owned.replicas {
             *owned = replicas;
         }
     }

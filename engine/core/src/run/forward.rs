@@ -255,7 +255,7 @@ impl Run {
 
     /// Asks for the write to stable's Deployment that the step is about.
     pub(super) fn write_stable(&mut self, step: &Step, force: bool) -> Result<(), Illegal> {
-        let baseline = &self.hand.baseline.settings;
+        let (baseline, whole) = (&self.hand.baseline.settings, self.whole());
         let mut fields = Fields::default();
         match &step.action {
             Action::Deploy {
@@ -265,7 +265,7 @@ impl Run {
                 ..
             } => {
                 fields.image = Some(self.hand.image.clone());
-                let wanted = replicas.of(baseline.replicas);
+                let wanted = replicas.of(whole);
                 fields.replicas = (wanted != self.known.replicas).then_some(wanted);
                 fields.rollout = super::write::rollout(
                     &baseline.rollout,
@@ -274,7 +274,7 @@ impl Run {
                 );
             }
             Action::Scale { replicas, .. } => {
-                fields.replicas = Some(replicas.of(baseline.replicas));
+                fields.replicas = Some(replicas.of(whole));
             }
             Action::Retire { .. } => fields.replicas = Some(0),
             _ => {}
@@ -287,7 +287,7 @@ impl Run {
         let Action::Scale { replicas, .. } = &step.action else {
             return false;
         };
-        let wanted = replicas.of(self.hand.baseline.settings.replicas);
+        let wanted = replicas.of(self.whole());
         wanted < self.known.replicas && self.known.candidate.is_some()
     }
 

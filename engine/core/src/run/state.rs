@@ -415,6 +415,9 @@ pub(super) struct Known {
     pub(super) before: Option<Before>,
     pub(super) image: String,
     pub(super) replicas: u32,
+    /// The pods that serve everything, stable's and those that the candidate took over from it, by what was
+    /// seen last: what others add to stable or take from it counts, what the run itself moves doesn't.
+    pub(super) whole: u32,
     pub(super) template_digest: String,
     /// Pieces of the candidate that were ever asked to be made and are not known to be gone.
     pub(super) pieces: BTreeSet<Piece>,
@@ -473,6 +476,7 @@ impl Known {
             before: None,
             image: baseline.settings.image.clone(),
             replicas: baseline.settings.replicas,
+            whole: baseline.settings.replicas,
             template_digest: baseline.template_digest.clone(),
             pieces: BTreeSet::new(),
             made: BTreeSet::new(),

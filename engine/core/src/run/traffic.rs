@@ -56,7 +56,7 @@ impl Run {
                 replicas,
                 ..
             } => {
-                let left = replicas.of(whole);
+                let left = replicas.of(self.whole());
                 lacks("the candidate", candidate, whole.saturating_sub(left))
             }
             _ => None,
