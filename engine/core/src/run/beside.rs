@@ -6,6 +6,7 @@ use super::limits;
 use super::state::{Finish, Forward, Level, Look, Mode, Stage, Then};
 use super::words::describe;
 use super::{Illegal, Run};
+use crate::diagnostic::codes;
 use crate::effect::{Change, Create, Direction, Effect, Fields, Piece, Request};
 use crate::failure::{Failure, Kind};
 use crate::plan::{Action, Step};
@@ -313,7 +314,9 @@ impl Run {
             }
             return Ok(());
         }
-        let passes = failure.kind.may_pass() && failure.kind != Kind::Conflict;
+        // Whose an object is was looked at by the write itself, and is looked at again by the next attempt.
+        let passes = failure.kind.may_pass()
+            && (failure.kind != Kind::Conflict || failure.code == codes::CONFLICT);
         if passes && attempts < limits::WRITE_ATTEMPTS {
             return Ok(());
         }

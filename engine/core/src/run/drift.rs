@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
+use super::limits;
 use super::state::{Cursor, Forward, Found, Level, Look, Mode, Stage, Then};
 use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::event::DriftAnswer;
+use crate::failure::Failure;
+use crate::plan::Step;
 use crate::strategy::Split;
 use crate::workload::{Observation, Settings};
 
@@ -69,6 +72,35 @@ impl Run {
         }
     }
 
+    /// A write met somebody else's, who may have changed nothing that matters here: what is there is looked at,
+    /// and unless it has drifted the write is made once more.
+    pub(super) fn conflicted(&mut self, step: &Step, failure: &Failure) -> Result<(), Illegal> {
+        let met = self.known.conflicts.saturating_add(1);
+        if met >= limits::WRITE_ATTEMPTS {
+            return self.back_from(step, failure.to_string());
+        }
+        self.say_attempt(
+            "change-failed",
+            Level::Warn,
+            Some(met),
+            failure.to_string(),
+            json!({"code": failure.code.to_string()}),
+        );
+        self.look_before(step);
+        self.look_after_conflict(met, failure);
+        Ok(())
+    }
+
+    /// When to look after so many conflicts in a row.
+    pub(super) fn look_after_conflict(&mut self, met: u32, failure: &Failure) {
+        self.known.conflicts = met;
+        let wait = failure.after.unwrap_or_else(|| limits::backoff(met));
+        self.look = Look {
+            due: self.now.plus(wait.min(limits::AFTER_MOST)),
+            ..Look::default()
+        };
+    }
+
     /// Stops and calls people.
     pub(super) fn drifted(
         &mut self,
@@ -77,6 +109,7 @@ impl Run {
         made: bool,
         then: Then,
     ) -> Result<(), Illegal> {
+        self.known.conflicts = 0;
         let until = self.now.plus(self.plan.people_timeout);
         let unseen = || Found {
             settings: Settings {
@@ -203,6 +236,8 @@ impl Run {
             && found.settings.image == self.known.image
             && found.template_digest == self.known.template_digest
         {
+            // Where the step's own write is still to be made, the step begins once more.
+            let then = if made { then } else { Then::Begin };
             return match (answer, found.candidate) {
                 (DriftAnswer::Adopt, Some(there)) => {
                     self.known.candidate = Some((there.image, there.replicas));

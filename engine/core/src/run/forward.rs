@@ -283,7 +283,7 @@ impl Run {
     }
 
     /// Whether the step leaves stable fewer pods, while a candidate serves beside it.
-    fn takes_from_stable(&self, step: &Step) -> bool {
+    pub(super) fn takes_from_stable(&self, step: &Step) -> bool {
         let Action::Scale { replicas, .. } = &step.action else {
             return false;
         };

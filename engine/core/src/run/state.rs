@@ -431,6 +431,8 @@ pub(super) struct Known {
     pub(super) minimum: Option<u32>,
     pub(super) candidate_minimum: Option<u32>,
     pub(super) traffic: Traffic,
+    /// How often in a row a write to stable's Deployment met somebody else's.
+    pub(super) conflicts: u32,
     /// Whether the candidate's Deployment has become stable's.
     pub(super) promoted: bool,
     /// How long stable's objects are kept from the end of the run on, if they are to be removed.
@@ -485,6 +487,7 @@ impl Known {
             minimum: None,
             candidate_minimum: None,
             traffic: Traffic::default(),
+            conflicts: 0,
             promoted: false,
             keep: None,
             removed: false,
