@@ -204,6 +204,7 @@ impl Run {
                 match create.piece {
                     Piece::Deployment => {
                         known.candidate = Some((create.image.clone(), create.replicas));
+                        known.candidate_template = None;
                         self.changed_at = Some(self.now);
                     }
                     Piece::Autoscaler => known.candidate_minimum = Some(create.replicas),
@@ -243,6 +244,7 @@ impl Run {
         self.known.made.remove(&piece);
         if piece == Piece::Deployment {
             self.known.candidate = None;
+            self.known.candidate_template = None;
         }
         self.undid = true;
     }

@@ -18,6 +18,10 @@ impl Found {
             settings: seen.settings.clone(),
             template_digest: seen.template_digest.clone(),
             candidate: seen.beside.as_ref().map(|beside| beside.settings.clone()),
+            candidate_template: seen
+                .beside
+                .as_ref()
+                .map(|beside| beside.template_digest.clone()),
             split: None,
         }
     }
@@ -68,7 +72,23 @@ impl Run {
                 "the candidate's image is {}, this run left it at {image}; somebody else changed it",
                 candidate.settings.image
             )),
+            Some(candidate) if self.other_template(&candidate.template_digest) => {
+                Some("the candidate's pod template was changed by somebody else".to_owned())
+            }
             Some(_) => None,
+        }
+    }
+
+    fn other_template(&self, found: &str) -> bool {
+        let first = self.known.candidate_template.as_deref();
+        first.is_some_and(|first| first != found)
+    }
+
+    /// Notes the candidate's pod template when it is first seen.
+    pub(super) fn note_candidate(&mut self, seen: &Observation) {
+        let there = seen.beside.as_deref();
+        if self.known.candidate.is_some() && self.known.candidate_template.is_none() {
+            self.known.candidate_template = there.map(|there| there.template_digest.clone());
         }
     }
 
@@ -119,6 +139,7 @@ impl Run {
             },
             template_digest: self.known.template_digest.clone(),
             candidate: None,
+            candidate_template: None,
             split: None,
         };
         let found = Box::new(seen.map_or_else(unseen, Found::of));
@@ -226,11 +247,11 @@ impl Run {
                 DriftAnswer::Force => self.shift_again(&step, then),
             };
         }
+        let template = found.candidate_template.as_deref();
+        let other = template.is_some_and(|template| self.other_template(template));
         let candidate = self.known.candidate.clone().filter(|(image, _)| {
-            found
-                .candidate
-                .as_ref()
-                .is_none_or(|found| found.image != *image)
+            let there = found.candidate.as_ref();
+            there.is_none_or(|there| there.image != *image || other)
         });
         if let Some((image, replicas)) = candidate
             && found.settings.image == self.known.image
@@ -241,10 +262,14 @@ impl Run {
             return match (answer, found.candidate) {
                 (DriftAnswer::Adopt, Some(there)) => {
                     self.known.candidate = Some((there.image, there.replicas));
+                    self.known.candidate_template = found.candidate_template;
                     self.go_on(&step, then);
                     Ok(())
                 }
-                _ => self.make_again(&step, image, replicas, then),
+                (_, there) => {
+                    let replicas = there.map_or(replicas, |there| there.replicas.max(replicas));
+                    self.make_again(&step, image, replicas, then)
+                }
             };
         }
         match answer {

@@ -228,8 +228,9 @@ pub(super) enum Then {
 pub(super) struct Found {
     pub(super) settings: Settings,
     pub(super) template_digest: String,
-    /// The candidate's, where it has a Deployment.
+    /// The candidate's, where it has a Deployment, and the digest of its pod template.
     pub(super) candidate: Option<Settings>,
+    pub(super) candidate_template: Option<String>,
     /// How traffic is shared, where that is what somebody else changed.
     pub(super) split: Option<Split>,
 }
@@ -427,6 +428,9 @@ pub(super) struct Known {
     pub(super) doubted: BTreeSet<Piece>,
     /// The candidate's image and wanted pods, as they were asked for last.
     pub(super) candidate: Option<(String, u32)>,
+    /// The digest of its pod template, as it was first seen after it was made: the cluster fills in what the
+    /// run left open, so that only a look can tell.
+    pub(super) candidate_template: Option<String>,
     /// The minima that were asked of the autoscalers, stable's and the candidate's.
     pub(super) minimum: Option<u32>,
     pub(super) candidate_minimum: Option<u32>,
@@ -484,6 +488,7 @@ impl Known {
             made: BTreeSet::new(),
             doubted: BTreeSet::new(),
             candidate: None,
+            candidate_template: None,
             minimum: None,
             candidate_minimum: None,
             traffic: Traffic::default(),

@@ -220,6 +220,7 @@ impl Run {
             (_, Action::Check { .. } | Action::Soak { .. }) => Then::Ask,
             _ => Then::Finish,
         };
+        self.note_candidate(seen);
         if let Some(what) = self.drift(seen) {
             return self.drifted(what, Some(seen), !conflict, then);
         }
@@ -242,7 +243,7 @@ impl Run {
         }
         let settled = match then {
             Then::Finish => self.has_settled(&step, seen),
-            Then::Ask | Then::Begin => seen.settled(),
+            Then::Ask | Then::Begin => seen.settled() && self.candidate_stands(seen),
         };
         if settled {
             let about = self.waited_for(&step, seen);
@@ -252,6 +253,12 @@ impl Run {
             return Ok(());
         }
         self.cannot_settle(&step, seen)
+    }
+
+    /// Whether the candidate, if there is one, has come to what is asked of it.
+    fn candidate_stands(&self, seen: &Observation) -> bool {
+        let there = seen.beside.as_deref();
+        self.known.candidate.is_none() || there.is_some_and(Observation::settled)
     }
 
     /// The Deployment that a step waits for: the candidate's, if the step is about it.

@@ -399,3 +399,30 @@ fn pods_that_the_run_moves_are_not_counted_as_somebody_elses() {
     sim.until_said("drift-adopted");
     assert_eq!(sim.run.whole(), 7, "{}", sim.story());
 }
+
+#[test]
+fn a_template_of_the_candidate_that_others_changed_is_asked_about() {
+    for (drift, template) in [
+        (DriftAnswer::Adopt, "theirs"),
+        (DriftAnswer::Force, "as made"),
+    ] {
+        for plan in [canary(), canary_by_replicas(), blue_green()] {
+            let mut sim = Sim::new(plan);
+            sim.until(|sim| sim.run.here().1.is_some_and(|id| id.ends_with("/soak")));
+            sim.pass(secs(15));
+            sim.world.candidate.as_mut().unwrap().template = "theirs".to_owned();
+            sim.until_said("drift");
+            sim.pass(secs(5));
+            assert!(sim.told("awaiting-people") > 0);
+            sim.command("bob", answer(drift)).unwrap();
+            sim.pass(secs(5));
+            let there = sim.world.candidate.as_ref().unwrap();
+            assert_eq!(there.template, template, "{}", sim.story());
+            sim.rest();
+            assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+            assert_eq!(sim.count_said("drift"), 1, "{}", sim.story());
+            sim.check_end();
+            sim.check_replay();
+        }
+    }
+}
