@@ -207,6 +207,8 @@ pub enum Request {
     },
     /// Ask the strategy for other remaining steps.
     Revise {
+        /// The pods that serve everything now: see [`crate::strategy::Amount`].
+        replicas: u32,
         /// What was done.
         done: Vec<StepOutcome>,
         /// What is left, in the strategy's own words.

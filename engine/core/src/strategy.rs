@@ -41,7 +41,8 @@ impl Slot {
 pub enum Amount {
     /// Exactly so many.
     Count(u32),
-    /// Of the replicas that stable had when the run began. Rounded up.
+    /// Of the replicas that stable had when the run began, and of more where somebody has scaled it up
+    /// since. Rounded up.
     Percent(u8),
 }
 
@@ -272,7 +273,7 @@ pub struct Autoscaler {
 pub struct Situation {
     /// The workload's name.
     pub workload: String,
-    /// Replicas when the run began.
+    /// Replicas when the run began; in a revision those that serve everything by then.
     pub replicas: u32,
     /// The autoscaler's bounds, where there is one.
     pub autoscaler: Option<Autoscaler>,

@@ -163,7 +163,11 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 }
             })
         }
-        Request::Revise { done, remaining } => {
+        Request::Revise {
+            replicas,
+            done,
+            remaining,
+        } => {
             let mut phases = context.plan.phases.iter();
             let Some((phase, strategy)) =
                 phases.find_map(|phase| Some((phase, phase.strategies.get(effect.workload)?)))
@@ -172,7 +176,9 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             };
             let call = context.call(workload, &effect.key, &*world.clock, STRATEGY_TIMEOUT);
             let features = workload.router.as_ref().map(|router| router.features);
-            let situation = planning::situation(target, &workload.baseline, features, &phase.gates);
+            let mut situation =
+                planning::situation(target, &workload.baseline, features, &phase.gates);
+            situation.replicas = *replicas;
             let answer = world
                 .plugins
                 .revise(&strategy.offer, &call, &situation, done, remaining);

@@ -482,10 +482,14 @@ impl Run {
             .filter(|step| !passed.contains(step.id.as_str()))
             .cloned()
             .collect();
-        let done = self.outcomes.to_vec();
+        let request = Request::Revise {
+            replicas: self.whole(),
+            done: self.outcomes.to_vec(),
+            remaining,
+        };
         let step = self.here().1;
         let key = format!("{}/revise", step.as_deref().unwrap_or("run"));
-        let effect = self.request(key, step, Request::Revise { done, remaining })?;
+        let effect = self.request(key, step, request)?;
         self.set_stage(Stage::Revising { effect });
         Ok(())
     }

@@ -231,15 +231,18 @@ impl Run {
 
     /// The target was looked at before it is written over.
     fn looked_first(&mut self, seen: &Observation) -> Result<(), Illegal> {
+        let Mode::Back(back) = &self.mode else {
+            return Ok(());
+        };
         let (left, before) = (&self.known.image, &self.hand.baseline.settings.image);
         let image = &seen.settings.image;
         if seen.uid != self.hand.baseline.uid {
             let reason = "the Deployment was deleted and made anew by somebody else";
-            return self.stuck("restore", reason.to_owned(), true);
+            return self.restores_over_others(reason.to_owned());
         }
-        if image != left && image != before {
+        if image != left && (back.after_success || image != before) {
             let reason = format!("the image is {image}, somebody else changed it from {left}");
-            return self.stuck("restore", reason, true);
+            return self.restores_over_others(reason);
         }
         self.stop_asking();
         self.restore()
@@ -340,15 +343,11 @@ impl Run {
             self.did_not_change(effect);
             return Ok(());
         }
-        let untouched = back.after_success && !self.undid && !self.known.restored;
         let restoring = matches!(back.stage, BackStage::Restoring { .. });
         let decision = failure.kind == Kind::Conflict;
-        if decision && untouched && restoring {
+        if decision && restoring {
             self.forget(effect.id);
-            let reason = format!(
-                "the target has changed since the run succeeded; nothing was changed: {failure}"
-            );
-            return self.refuse_rollback(&reason);
+            return self.conflicted_back(failure);
         }
         let attempts = self.again(effect.id, failure);
         let code = json!({"code": failure.code.to_string()});
@@ -359,12 +358,48 @@ impl Run {
             failure.to_string(),
             code,
         );
-        if !decision && failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
+        if failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
             return Ok(());
         }
         self.forget(effect.id);
         let step = if restoring { "restore" } else { "unmark" };
         self.stuck(step, failure.to_string(), decision)
+    }
+
+    /// Writing stable's settings back met somebody else's write: what is there is looked at first, and unless
+    /// that is a decision for people, they are written once more.
+    fn conflicted_back(&mut self, failure: &Failure) -> Result<(), Illegal> {
+        let met = self.known.conflicts.saturating_add(1);
+        if met > self.plan.rollback.retries {
+            return self.restores_over_others(failure.to_string());
+        }
+        self.say_attempt(
+            "compensation-failed",
+            Level::Error,
+            Some(met),
+            failure.to_string(),
+            json!({"code": failure.code.to_string()}),
+        );
+        self.look_after_conflict(met, failure);
+        let deadline = self.look.due.plus(limits::LOOK_FIRST);
+        self.set_back(BackStage::Looking { deadline });
+        Ok(())
+    }
+
+    /// Somebody else changed what is to be written back: people decide. Long after success, while nothing was
+    /// taken back yet, it stays as it is.
+    fn restores_over_others(&mut self, reason: String) -> Result<(), Illegal> {
+        let Mode::Back(back) = &self.mode else {
+            return Ok(());
+        };
+        if back.after_success && !self.undid && !self.known.restored {
+            self.stop_asking();
+            let reason = format!(
+                "the target has changed since the run succeeded; nothing was changed: {reason}"
+            );
+            return self.refuse_rollback(&reason);
+        }
+        self.stuck("restore", reason, true)
     }
 
     pub(super) fn seen_back(&mut self, seen: &Observation) -> Result<(), Illegal> {

@@ -6,6 +6,7 @@ use super::limits;
 use super::state::{Finish, Forward, Level, Look, Mode, Stage, Then};
 use super::words::describe;
 use super::{Illegal, Run};
+use crate::diagnostic::codes;
 use crate::effect::{Change, Create, Direction, Effect, Fields, Piece, Request};
 use crate::failure::{Failure, Kind};
 use crate::plan::{Action, Step};
@@ -13,10 +14,11 @@ use crate::strategy::{Placement, Slot};
 use crate::workload::Observation;
 
 impl Run {
-    /// The pods that serve everything: what stable had when the run began, or has now if that is more.
+    /// The pods that serve everything: what stable had when the run began, or more if somebody has scaled it
+    /// up since. While nothing was seen, and where it was scaled down, the former counts.
     pub(super) fn whole(&self) -> u32 {
         let recorded = self.hand.baseline.settings.replicas;
-        recorded.max(self.known.replicas)
+        recorded.max(self.known.whole)
     }
 
     /// Asks for the next thing that the step needs; once there is nothing left, the cluster is waited for.
@@ -204,6 +206,7 @@ impl Run {
                 match create.piece {
                     Piece::Deployment => {
                         known.candidate = Some((create.image.clone(), create.replicas));
+                        known.candidate_template = None;
                         self.changed_at = Some(self.now);
                     }
                     Piece::Autoscaler => known.candidate_minimum = Some(create.replicas),
@@ -239,6 +242,7 @@ impl Run {
         self.known.made.remove(&piece);
         if piece == Piece::Deployment {
             self.known.candidate = None;
+            self.known.candidate_template = None;
         }
         self.undid = true;
     }
@@ -311,7 +315,9 @@ impl Run {
             }
             return Ok(());
         }
-        let passes = failure.kind.may_pass() && failure.kind != Kind::Conflict;
+        // Whose an object is was looked at by the write itself, and is looked at again by the next attempt.
+        let passes = failure.kind.may_pass()
+            && (failure.kind != Kind::Conflict || failure.code == codes::CONFLICT);
         if passes && attempts < limits::WRITE_ATTEMPTS {
             return Ok(());
         }

@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
+use super::limits;
 use super::state::{Cursor, Forward, Found, Level, Look, Mode, Stage, Then};
 use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::event::DriftAnswer;
+use crate::failure::Failure;
+use crate::plan::Step;
 use crate::strategy::Split;
 use crate::workload::{Observation, Settings};
 
@@ -15,6 +18,10 @@ impl Found {
             settings: seen.settings.clone(),
             template_digest: seen.template_digest.clone(),
             candidate: seen.beside.as_ref().map(|beside| beside.settings.clone()),
+            candidate_template: seen
+                .beside
+                .as_ref()
+                .map(|beside| beside.template_digest.clone()),
             split: None,
         }
     }
@@ -65,8 +72,53 @@ impl Run {
                 "the candidate's image is {}, this run left it at {image}; somebody else changed it",
                 candidate.settings.image
             )),
+            Some(candidate) if self.other_template(&candidate.template_digest) => {
+                Some("the candidate's pod template was changed by somebody else".to_owned())
+            }
             Some(_) => None,
         }
+    }
+
+    fn other_template(&self, found: &str) -> bool {
+        let first = self.known.candidate_template.as_deref();
+        first.is_some_and(|first| first != found)
+    }
+
+    /// Notes the candidate's pod template when it is first seen.
+    pub(super) fn note_candidate(&mut self, seen: &Observation) {
+        let there = seen.beside.as_deref();
+        if self.known.candidate.is_some() && self.known.candidate_template.is_none() {
+            self.known.candidate_template = there.map(|there| there.template_digest.clone());
+        }
+    }
+
+    /// A write met somebody else's, who may have changed nothing that matters here: what is there is looked at,
+    /// and unless it has drifted the write is made once more.
+    pub(super) fn conflicted(&mut self, step: &Step, failure: &Failure) -> Result<(), Illegal> {
+        let met = self.known.conflicts.saturating_add(1);
+        if met >= limits::WRITE_ATTEMPTS {
+            return self.back_from(step, failure.to_string());
+        }
+        self.say_attempt(
+            "change-failed",
+            Level::Warn,
+            Some(met),
+            failure.to_string(),
+            json!({"code": failure.code.to_string()}),
+        );
+        self.look_before(step);
+        self.look_after_conflict(met, failure);
+        Ok(())
+    }
+
+    /// When to look after so many conflicts in a row.
+    pub(super) fn look_after_conflict(&mut self, met: u32, failure: &Failure) {
+        self.known.conflicts = met;
+        let wait = failure.after.unwrap_or_else(|| limits::backoff(met));
+        self.look = Look {
+            due: self.now.plus(wait.min(limits::AFTER_MOST)),
+            ..Look::default()
+        };
     }
 
     /// Stops and calls people.
@@ -77,6 +129,7 @@ impl Run {
         made: bool,
         then: Then,
     ) -> Result<(), Illegal> {
+        self.known.conflicts = 0;
         let until = self.now.plus(self.plan.people_timeout);
         let unseen = || Found {
             settings: Settings {
@@ -86,6 +139,7 @@ impl Run {
             },
             template_digest: self.known.template_digest.clone(),
             candidate: None,
+            candidate_template: None,
             split: None,
         };
         let found = Box::new(seen.map_or_else(unseen, Found::of));
@@ -149,8 +203,15 @@ impl Run {
 
     /// Somebody else's number of pods is kept: a later write of the run that names it names theirs.
     pub(super) fn adopt_replicas(&mut self, replicas: u32) {
-        self.known.replicas = replicas;
-        if let Some(owned) = &mut self.known.owned.replicas {
+        let known = &mut self.known;
+        known.whole = if known.candidate.is_some() {
+            let others = known.whole.saturating_sub(known.replicas);
+            others.saturating_add(replicas)
+        } else {
+            replicas
+        };
+        known.replicas = replicas;
+        if let Some(owned) = &mut known.owned.replicas {
             *owned = replicas;
         }
     }
@@ -186,23 +247,29 @@ impl Run {
                 DriftAnswer::Force => self.shift_again(&step, then),
             };
         }
+        let template = found.candidate_template.as_deref();
+        let other = template.is_some_and(|template| self.other_template(template));
         let candidate = self.known.candidate.clone().filter(|(image, _)| {
-            found
-                .candidate
-                .as_ref()
-                .is_none_or(|found| found.image != *image)
+            let there = found.candidate.as_ref();
+            there.is_none_or(|there| there.image != *image || other)
         });
         if let Some((image, replicas)) = candidate
             && found.settings.image == self.known.image
             && found.template_digest == self.known.template_digest
         {
+            // Where the step's own write is still to be made, the step begins once more.
+            let then = if made { then } else { Then::Begin };
             return match (answer, found.candidate) {
                 (DriftAnswer::Adopt, Some(there)) => {
                     self.known.candidate = Some((there.image, there.replicas));
+                    self.known.candidate_template = found.candidate_template;
                     self.go_on(&step, then);
                     Ok(())
                 }
-                _ => self.make_again(&step, image, replicas, then),
+                (_, there) => {
+                    let replicas = there.map_or(replicas, |there| there.replicas.max(replicas));
+                    self.make_again(&step, image, replicas, then)
+                }
             };
         }
         match answer {

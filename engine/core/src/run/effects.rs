@@ -500,7 +500,7 @@ impl Run {
             }
             Request::Claim { .. } => self.claim_failed(effect, failure),
             Request::Change { change } if change.slot.is_stable() => {
-                self.change_failed(effect, failure)
+                self.change_failed(effect, change, failure)
             }
             Request::Route { .. } | Request::Unroute { .. } => self.shift_failed(effect, failure),
             Request::Change { .. }

@@ -257,7 +257,7 @@ impl Run {
 
     /// Asks for the write to stable's Deployment that the step is about.
     pub(super) fn write_stable(&mut self, step: &Step, force: bool) -> Result<(), Illegal> {
-        let baseline = &self.hand.baseline.settings;
+        let (baseline, whole) = (&self.hand.baseline.settings, self.whole());
         let mut fields = Fields::default();
         match &step.action {
             Action::Deploy {
@@ -267,7 +267,7 @@ impl Run {
                 ..
             } => {
                 fields.image = Some(self.hand.image.clone());
-                let wanted = replicas.of(baseline.replicas);
+                let wanted = replicas.of(whole);
                 fields.replicas = (wanted != self.known.replicas).then_some(wanted);
                 fields.rollout = super::write::rollout(
                     &baseline.rollout,
@@ -276,7 +276,7 @@ impl Run {
                 );
             }
             Action::Scale { replicas, .. } => {
-                fields.replicas = Some(replicas.of(baseline.replicas));
+                fields.replicas = Some(replicas.of(whole));
             }
             Action::Retire { .. } => fields.replicas = Some(0),
             _ => {}
@@ -285,11 +285,11 @@ impl Run {
     }
 
     /// Whether the step leaves stable fewer pods, while a candidate serves beside it.
-    fn takes_from_stable(&self, step: &Step) -> bool {
+    pub(super) fn takes_from_stable(&self, step: &Step) -> bool {
         let Action::Scale { replicas, .. } = &step.action else {
             return false;
         };
-        let wanted = replicas.of(self.hand.baseline.settings.replicas);
+        let wanted = replicas.of(self.whole());
         wanted < self.known.replicas && self.known.candidate.is_some()
     }
 

@@ -71,6 +71,7 @@ impl Run {
             known.ready = false;
             known.checked = false;
             known.traffic.failures = 0;
+            known.conflicts = 0;
         }
     }
 
@@ -242,7 +243,7 @@ impl Run {
             json!({"code": failure.code.to_string()}),
         );
         let decision = failure.kind == Kind::Conflict;
-        if !decision && failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
+        if failure.kind.may_pass() && attempts <= self.plan.rollback.retries {
             return Ok(());
         }
         let tidies = self.tidies(effect.id);

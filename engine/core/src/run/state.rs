@@ -229,8 +229,9 @@ pub(super) enum Then {
 pub(super) struct Found {
     pub(super) settings: Settings,
     pub(super) template_digest: String,
-    /// The candidate's, where it has a Deployment.
+    /// The candidate's, where it has a Deployment, and the digest of its pod template.
     pub(super) candidate: Option<Settings>,
+    pub(super) candidate_template: Option<String>,
     /// How traffic is shared, where that is what somebody else changed.
     pub(super) split: Option<Split>,
 }
@@ -416,6 +417,9 @@ pub(super) struct Known {
     pub(super) before: Option<Before>,
     pub(super) image: String,
     pub(super) replicas: u32,
+    /// The pods that serve everything, stable's and those that the candidate took over from it, by what was
+    /// seen last: what others add to stable or take from it counts, what the run itself moves doesn't.
+    pub(super) whole: u32,
     pub(super) template_digest: String,
     /// Pieces of the candidate that were ever asked to be made and are not known to be gone.
     pub(super) pieces: BTreeSet<Piece>,
@@ -425,10 +429,15 @@ pub(super) struct Known {
     pub(super) doubted: BTreeSet<Piece>,
     /// The candidate's image and wanted pods, as they were asked for last.
     pub(super) candidate: Option<(String, u32)>,
+    /// The digest of its pod template, as it was first seen after it was made: the cluster fills in what the
+    /// run left open, so that only a look can tell.
+    pub(super) candidate_template: Option<String>,
     /// The minima that were asked of the autoscalers, stable's and the candidate's.
     pub(super) minimum: Option<u32>,
     pub(super) candidate_minimum: Option<u32>,
     pub(super) traffic: Traffic,
+    /// How often in a row a write to stable's Deployment met somebody else's.
+    pub(super) conflicts: u32,
     /// Whether the candidate's Deployment has become stable's.
     pub(super) promoted: bool,
     /// How long stable's objects are kept from the end of the run on, if they are to be removed.
@@ -474,14 +483,17 @@ impl Known {
             before: None,
             image: baseline.settings.image.clone(),
             replicas: baseline.settings.replicas,
+            whole: baseline.settings.replicas,
             template_digest: baseline.template_digest.clone(),
             pieces: BTreeSet::new(),
             made: BTreeSet::new(),
             doubted: BTreeSet::new(),
             candidate: None,
+            candidate_template: None,
             minimum: None,
             candidate_minimum: None,
             traffic: Traffic::default(),
+            conflicts: 0,
             promoted: false,
             keep: None,
             removed: false,

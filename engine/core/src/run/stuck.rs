@@ -35,6 +35,7 @@ impl Run {
         if self.stuck_now().is_some() {
             return Ok(());
         }
+        self.known.conflicts = 0;
         self.stop_asking();
         self.outstanding.retain(|_, outstanding| {
             matches!(outstanding.effect.request, Request::Notify { .. })

@@ -21,7 +21,7 @@ impl Run {
         self.look_before(step);
     }
 
-    fn look_before(&mut self, step: &Step) {
+    pub(super) fn look_before(&mut self, step: &Step) {
         let deadline = self.step_deadline(step);
         self.look = Look {
             due: self.now,
@@ -55,8 +55,8 @@ impl Run {
                 slot: Slot::Stable,
                 replicas,
                 ..
-            } => {
-                let left = replicas.of(whole);
+            } if self.takes_from_stable(step) => {
+                let left = replicas.of(self.whole());
                 lacks("the candidate", candidate, whole.saturating_sub(left))
             }
             _ => None,

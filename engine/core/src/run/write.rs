@@ -124,6 +124,7 @@ impl Run {
         if let Some(replicas) = change.fields.replicas {
             known.replicas = replicas;
         }
+        known.conflicts = 0;
         self.changed_at = Some(self.now);
         self.look = Look {
             due: self.now,
@@ -153,13 +154,16 @@ impl Run {
     pub(super) fn change_failed(
         &mut self,
         effect: &Effect,
+        change: &Change,
         failure: &Failure,
     ) -> Result<(), Illegal> {
         if matches!(self.mode, Mode::Back(_)) {
             return self.change_failed_back(effect, failure);
         }
-        let drift = failure.kind == Kind::Conflict;
-        if !drift && failure.kind.may_pass() {
+        let conflict = failure.kind == Kind::Conflict;
+        // What people said is to be written over is written over, whatever is there.
+        let looks = conflict && change.expected_image.is_some() && self.cursor().is_some();
+        if !looks && failure.kind.may_pass() {
             let attempts = self.again(effect.id, failure);
             if attempts < limits::WRITE_ATTEMPTS {
                 self.say_attempt(
@@ -186,8 +190,10 @@ impl Run {
         let Some((cursor, step)) = self.current() else {
             return Ok(());
         };
-        if drift && let Stage::Changing { then, .. } = cursor.stage {
-            // What is there now is looked at before people are asked.
+        if looks {
+            return self.conflicted(&step, failure);
+        }
+        if conflict && let Stage::Changing { then, .. } = cursor.stage {
             self.look.due = self.now;
             return self.drifted(failure.to_string(), None, false, then);
         }
@@ -199,20 +205,24 @@ impl Run {
         let Some((cursor, step)) = self.current() else {
             return Ok(());
         };
+        // A look after a conflict: where it shows drift, the step's own write is still to be made.
+        let conflict = self.known.conflicts > 0 && matches!(cursor.stage, Stage::Proving { .. });
         let then = match (&cursor.stage, &step.action) {
             (Stage::Drifted { .. }, _) => {
                 self.found(seen);
                 return Ok(());
             }
             (Stage::Changing { .. }, _) => return Ok(()),
+            (Stage::Proving { .. }, _) if conflict => Then::Finish,
             (Stage::Proving { .. }, _) => Then::Begin,
             (Stage::Settling { then, .. } | Stage::Following { then, .. }, _) => *then,
             (Stage::Waiting { .. }, _) => Then::Begin,
             (_, Action::Check { .. } | Action::Soak { .. }) => Then::Ask,
             _ => Then::Finish,
         };
+        self.note_candidate(seen);
         if let Some(what) = self.drift(seen) {
-            return self.drifted(what, Some(seen), true, then);
+            return self.drifted(what, Some(seen), !conflict, then);
         }
         if seen.settings.replicas != self.known.replicas {
             self.say(
@@ -233,7 +243,7 @@ impl Run {
         }
         let settled = match then {
             Then::Finish => self.has_settled(&step, seen),
-            Then::Ask | Then::Begin => seen.settled(),
+            Then::Ask | Then::Begin => seen.settled() && self.candidate_stands(seen),
         };
         if settled {
             let about = self.waited_for(&step, seen);
@@ -243,6 +253,12 @@ impl Run {
             return Ok(());
         }
         self.cannot_settle(&step, seen)
+    }
+
+    /// Whether the candidate, if there is one, has come to what is asked of it.
+    fn candidate_stands(&self, seen: &Observation) -> bool {
+        let there = seen.beside.as_deref();
+        self.known.candidate.is_none() || there.is_some_and(Observation::settled)
     }
 
     /// The Deployment that a step waits for: the candidate's, if the step is about it.

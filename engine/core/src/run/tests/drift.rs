@@ -368,3 +368,61 @@ fn a_look_that_was_under_way_when_somebody_changed_the_target_does_not_count() {
     sim.until(|sim| sim.said("drift") || sim.run.cause().is_some());
     assert!(sim.said("drift"), "{}", sim.story());
 }
+
+#[test]
+fn a_strategy_that_is_asked_again_is_told_of_the_pods_that_somebody_added() {
+    let mut sim = Sim::new(with_strategy());
+    sim.until_step("deploy/soak");
+    sim.world.meddle(None, Some(9));
+    sim.until_said("drift-adopted");
+    sim.until(|sim| told(sim).is_some());
+    assert_eq!(told(&sim), Some(9));
+}
+
+fn told(sim: &Sim) -> Option<u32> {
+    let mut asked = sim.run.outstanding.values();
+    asked.find_map(|o| match o.effect.request {
+        Request::Revise { replicas, .. } => Some(replicas),
+        _ => None,
+    })
+}
+
+/// Without a router stable gives pods to the candidate: what the run moves is not what somebody else adds.
+#[test]
+fn pods_that_the_run_moves_are_not_counted_as_somebody_elses() {
+    let mut sim = Sim::new(canary_by_replicas());
+    sim.until(|sim| sim.world.settings.replicas < 3 && sim.world.settings.replicas > 0);
+    sim.pass(secs(20));
+    assert_eq!(sim.run.whole(), 3, "{}", sim.story());
+    let left = sim.world.settings.replicas;
+    sim.world.meddle(None, Some(left + 4));
+    sim.until_said("drift-adopted");
+    assert_eq!(sim.run.whole(), 7, "{}", sim.story());
+}
+
+#[test]
+fn a_template_of_the_candidate_that_others_changed_is_asked_about() {
+    for (drift, template) in [
+        (DriftAnswer::Adopt, "theirs"),
+        (DriftAnswer::Force, "as made"),
+    ] {
+        for plan in [canary(), canary_by_replicas(), blue_green()] {
+            let mut sim = Sim::new(plan);
+            sim.until(|sim| sim.run.here().1.is_some_and(|id| id.ends_with("/soak")));
+            sim.pass(secs(15));
+            sim.world.candidate.as_mut().unwrap().template = "theirs".to_owned();
+            sim.until_said("drift");
+            sim.pass(secs(5));
+            assert!(sim.told("awaiting-people") > 0);
+            sim.command("bob", answer(drift)).unwrap();
+            sim.pass(secs(5));
+            let there = sim.world.candidate.as_ref().unwrap();
+            assert_eq!(there.template, template, "{}", sim.story());
+            sim.rest();
+            assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+            assert_eq!(sim.count_said("drift"), 1, "{}", sim.story());
+            sim.check_end();
+            sim.check_replay();
+        }
+    }
+}

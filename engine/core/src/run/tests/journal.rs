@@ -192,6 +192,7 @@ fn requests() -> Vec<Request> {
             }),
         },
         Request::Revise {
+            replicas: 3,
             done: vec![strategy::StepOutcome {
                 step: "s".to_owned(),
                 elapsed: secs(3),

@@ -41,6 +41,7 @@ pub(in crate::run) type Blind = Rc<dyn Fn(&World, &Effect) -> bool>;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::run) struct Candidate {
     pub settings: Settings,
+    pub template: String,
     /// Pods that are ready while those that were asked for last are not.
     ready: u32,
     settled_at: Timestamp,
@@ -147,6 +148,7 @@ impl World {
         let mut seen = self.observe_side(&self.settings, self.settled_at);
         seen.beside = self.candidate.as_ref().map(|candidate| {
             let mut beside = self.observe_side(&candidate.settings, candidate.settled_at);
+            beside.template_digest.clone_from(&candidate.template);
             // There is nothing of an earlier version that could be ready meanwhile.
             if beside.updated == 0 {
                 beside.ready = candidate.ready;
@@ -215,9 +217,13 @@ impl World {
                         replicas: create.replicas,
                         rollout: self.settings.rollout.clone(),
                     };
+                    // One that is there already is replaced pod by pod.
+                    let before = self.candidate.as_ref();
                     self.candidate = Some(Candidate {
+                        ready: before
+                            .map_or(0, |there| there.settings.replicas.min(create.replicas)),
                         settings,
-                        ready: 0,
+                        template: "as made".to_owned(),
                         settled_at: ready,
                     });
                 } else if create.piece == Piece::Autoscaler {
