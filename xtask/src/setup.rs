@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::cluster;
 use crate::exec;
 use crate::prometheus;
 use crate::wasm_std::{self, Source, WasmStd};
@@ -11,6 +12,7 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
     let found = ensure(workspace, source)?;
     prometheus::ensure(workspace)?;
+    cluster::prepare(workspace)?;
     exec::say("this machine is set up");
     Ok(found)
 }
