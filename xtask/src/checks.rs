@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::cluster;
 use crate::exec;
 use crate::fuzz;
 use crate::plugins;
@@ -33,6 +34,11 @@ pub(crate) fn run(workspace: &Workspace, fuzz_seconds: u64) -> anyhow::Result<Ex
     for folder in members(workspace) {
         check(formatting(workspace, &folder));
         check(lints(workspace, &folder));
+    }
+    // Where there is no Go, the tests say so.
+    if cluster::Go::find(workspace).is_ok() {
+        exec::say("lints of tools/cluster");
+        check(cluster::lint(workspace));
     }
     for result in dependencies(workspace) {
         check(result);
@@ -78,8 +84,11 @@ fn lints(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let mut command = cargo(workspace, folder);
     command.args(["clippy", "--workspace", "--all-targets"]);
     if *folder == workspace.root {
-        // Else nobody looks at the benchmark.
-        command.args(["--features", "phasegate-tests/bench"]);
+        // Else nobody looks at the benchmark, and at what needs a control plane.
+        command.args([
+            "--features",
+            "phasegate-tests/bench,phasegate-tests/kubernetes",
+        ]);
     }
     exec::run(command.args(["--", "-D", "warnings"]))
         .with_context(|| format!("lints of {}", folder.display()))

@@ -12,6 +12,7 @@
 
 mod apt;
 mod checks;
+mod cluster;
 mod debian;
 mod demo;
 mod exec;
@@ -25,6 +26,7 @@ mod suites;
 mod wasm_std;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,7 +43,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Makes this machine able to build and test: the WASM standard library, a C compiler, Prometheus.
+    /// Makes this machine able to build and test: the WASM standard library, a C compiler,
+    /// Prometheus, and with Go a control plane of Kubernetes.
     Setup {
         /// Where a missing standard library may come from.
         #[arg(long, value_enum, default_value_t = wasm_std::Source::Auto)]
@@ -83,6 +86,14 @@ enum Task {
         #[arg(long, default_value_t = fuzz::DEFAULT_SECONDS)]
         seconds: u64,
     },
+    /// A Kubernetes control plane for tests, without containers; needs Go, and Linux.
+    Cluster {
+        #[command(subcommand)]
+        order: cluster::Order,
+        /// Where all that it writes is, instead of `cluster` in the target folder.
+        #[arg(long, global = true)]
+        folder: Option<PathBuf>,
+    },
     /// Puts known faults into a copy of the code, one at a time, and sees that a test catches each.
     Mutants {
         /// Only those whose names contain one of these.
@@ -118,6 +129,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test { filter } => return suites::run(&workspace, &filter),
         Task::Ci { fuzz_seconds } => return checks::run(&workspace, fuzz_seconds),
         Task::Fuzz { targets, seconds } => fuzz::run(&workspace, &targets, seconds)?,
+        Task::Cluster { order, folder } => cluster::run(&workspace, &order, folder)?,
         Task::Mutants { filter } => return mutants::run(&workspace, &filter),
         Task::Bench { arguments } => return demo::bench(&workspace, &arguments),
     }

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::cluster;
 use crate::exec;
 use crate::kubectl;
 use crate::prometheus;
@@ -13,6 +14,7 @@ pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmS
     let found = ensure(workspace, source)?;
     prometheus::ensure(workspace)?;
     kubectl::ensure(workspace)?;
+    cluster::prepare(workspace)?;
     exec::say("this machine is set up");
     Ok(found)
 }

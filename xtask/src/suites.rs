@@ -1,12 +1,14 @@
 //! Every test of every workspace, and one line that sums them up.
 
+use std::env;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::AddAssign;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
+use crate::cluster::{self, Cluster, Go};
 use crate::exec;
 use crate::kubectl;
 use crate::plugins;
@@ -71,9 +73,19 @@ pub(crate) struct Report {
     counts: Counts,
     /// Why this isn't a success, a line for each reason.
     troubles: Vec<String>,
+    /// Tests that this machine can't run, and why, a line for each.
+    left_out: Vec<String>,
 }
 
 impl Report {
+    /// Runs one suite and adds it.
+    fn run(&mut self, name: &str, mut command: Command, filter: &[String]) -> anyhow::Result<()> {
+        command.arg("--").args(filter);
+        let (counts, succeeded) = stream(&mut command, &mut std::io::stdout().lock())?;
+        self.add(name, counts, succeeded);
+        Ok(())
+    }
+
     /// Adds one suite. One that failed without a failed test (it didn't compile, or it crashed)
     /// counts as a failure, so that the sum never looks better than the truth.
     fn add(&mut self, name: &str, mut counts: Counts, succeeded: bool) {
@@ -100,6 +112,9 @@ impl Report {
 
     /// Ends the output: everything on stderr first, then the sum as the only line after it.
     pub(crate) fn print(&self) {
+        for left_out in &self.left_out {
+            eprintln!("left out: {left_out}");
+        }
         for trouble in &self.troubles {
             eprintln!("error: {trouble}");
         }
@@ -122,11 +137,8 @@ pub(crate) fn test(workspace: &Workspace, filter: &[String]) -> anyhow::Result<R
     let mut report = Report::default();
     let mut suite = |name: &str, mut command: Command| -> anyhow::Result<()> {
         exec::say(format!("testing {name}"));
-        command.args(["test", "--workspace", "--no-fail-fast", "--"]);
-        command.args(filter);
-        let (counts, succeeded) = stream(&mut command, &mut std::io::stdout().lock())?;
-        report.add(name, counts, succeeded);
-        Ok(())
+        command.args(["test", "--workspace", "--no-fail-fast"]);
+        report.run(name, command, filter)
     };
     suite("the engine", exec::cargo(&workspace.root))?;
     for folder in workspace.guests() {
@@ -135,8 +147,56 @@ pub(crate) fn test(workspace: &Workspace, filter: &[String]) -> anyhow::Result<R
         let name = folder.strip_prefix(&workspace.root).unwrap_or(&folder);
         suite(&name.display().to_string(), command)?;
     }
+    if let Err(error) = on_kubernetes(workspace, filter, &mut report) {
+        report.trouble(format!("the suite {KUBERNETES}: {error:#}"));
+    }
     report.finish();
     Ok(report)
+}
+
+/// The suite that needs a control plane. No other does, so the control plane runs only as long as this one.
+const KUBERNETES: &str = "kubernetes";
+
+fn on_kubernetes(
+    workspace: &Workspace,
+    filter: &[String],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let go = match Go::find(workspace) {
+        Ok(go) => go,
+        Err(why) => {
+            let ci = env::var("CI").is_ok_and(|ci| ci == "true");
+            report.left_out.push(without_go(&why, ci)?);
+            return Ok(());
+        }
+    };
+    let folder = workspace.target.join("test-cluster");
+    let cluster = Cluster::up(workspace, &go, folder.clone())?;
+    exec::say(format!("testing {KUBERNETES}"));
+    let mut command = exec::cargo(&workspace.root);
+    command
+        .args([
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--test",
+            KUBERNETES,
+        ])
+        .args(["--features", "phasegate-tests/kubernetes"])
+        .env("PHASEGATE_CLUSTER", cluster.folder());
+    let result = report.run(KUBERNETES, command, filter);
+    cluster::down(&folder)?;
+    result
+}
+
+/// Says which tests are left out; where everything is to be shown, nothing is.
+fn without_go(why: &str, ci: bool) -> anyhow::Result<String> {
+    if ci {
+        bail!("{why}, and CI leaves nothing out");
+    }
+    Ok(format!(
+        "every test of tests/{KUBERNETES}.rs, which needs a control plane: {why}"
+    ))
 }
 
 /// Hands the output on as it comes, and counts meanwhile.
@@ -218,6 +278,23 @@ mod tests {
         empty.finish();
         assert_eq!(empty.troubles, ["no test ran"]);
         assert_eq!(empty.counts.to_string(), "0 passed, 0 failed");
+    }
+
+    #[test]
+    fn without_go_tests_are_left_out_aloud_and_in_ci_that_is_a_failure() {
+        let why = "there is no Go on the PATH";
+        let said = without_go(why, false).unwrap();
+        assert!(
+            said.contains("tests/kubernetes.rs") && said.contains(why),
+            "{said}"
+        );
+        assert!(without_go(why, true).unwrap_err().to_string().contains(why));
+
+        let mut report = Report::default();
+        report.add("engine", Counts::from_line(GOOD).unwrap(), true);
+        report.left_out.push(said);
+        report.finish();
+        assert!(report.troubles.is_empty());
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! The control plane for tests, as everything that is tested on it must find it: what Deployments, Jobs
+//! and routes do is Kubernetes' own, what pods do is as `tools/cluster/README.md` says.
+//!
+//! `cargo xtask test` starts the cluster. By hand: `cargo xtask cluster up`, then
+//! `cargo test --workspace --features phasegate-tests/kubernetes --test kubernetes`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the suite starts kubectl, writes files and waits for a real cluster"
+)]
+
+#[path = "kubernetes/definitions.rs"]
+mod definitions;
+#[path = "kubernetes/logs.rs"]
+mod logs;
+#[path = "kubernetes/pods.rs"]
+mod pods;
+#[path = "kubernetes/space.rs"]
+mod space;

@@ -1,0 +1,173 @@
+//! A namespace of its own for a test, reached with kubectl.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How often it is looked whether something has come about, and how long is waited in between.
+const LOOKS: u32 = 600;
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// A namespace; it goes with the value.
+pub(crate) struct Space {
+    pub(crate) name: String,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // The cluster is thrown away in the end; a failed test must not hide behind this.
+        let _ = self.run(&["delete", "namespace", &self.name, "--wait=false"], None);
+    }
+}
+
+/// Where something is that xtask made: named by the variable, or in the target folder.
+fn place(variable: &str, name: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || {
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+                .join("..")
+                .join(name)
+        },
+        PathBuf::from,
+    )
+}
+
+impl Space {
+    /// Makes the namespace and waits until pods may be made in it.
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let space = Self { name };
+        space.kubectl(&["create", "namespace", &space.name]);
+        space.until("the namespace has its service account", || {
+            space.run(&["get", "serviceaccount", "default"], None).ok()
+        });
+        space
+    }
+
+    /// Calls kubectl in the namespace; stdout, or what it complains about.
+    pub(crate) fn run(&self, arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
+        let folder = place("PHASEGATE_CLUSTER", "cluster");
+        let config = folder.join("kubeconfig");
+        assert!(
+            config.is_file(),
+            "there is no cluster in {}; run `cargo xtask cluster up`, or say where it is with PHASEGATE_CLUSTER",
+            folder.display()
+        );
+        let mut child = Command::new(place("PHASEGATE_TOOLS", "tools").join("kubectl"))
+            .arg("--kubeconfig")
+            .arg(config)
+            .arg("--cache-dir")
+            .arg(folder.join("kubectl"))
+            .args(["--namespace", &self.name])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        if let Some(input) = input {
+            stdin.write_all(input.to_string().as_bytes()).unwrap();
+        }
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr))
+        }
+    }
+
+    /// Calls kubectl, which must succeed.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.run(arguments, None)
+            .unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+    }
+
+    /// Applies an object; the error is what the server says.
+    pub(crate) fn apply(&self, object: &Value) -> Result<String, String> {
+        self.run(&["apply", "--server-side", "-f", "-"], Some(object))
+    }
+
+    pub(crate) fn get(&self, what: &[&str]) -> Value {
+        let arguments = [&["get", "-o", "json"], what].concat();
+        serde_json::from_str(&self.kubectl(&arguments)).unwrap()
+    }
+
+    /// The pods there are, those that are being deleted too.
+    pub(crate) fn pods(&self) -> Vec<Value> {
+        let list = self.get(&["pods"]);
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits until there is an answer.
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..LOOKS {
+            if let Some(found) = look() {
+                return found;
+            }
+            thread::sleep(BETWEEN);
+        }
+        let state = self.run(&["get", "pods,jobs,deployments,events"], None);
+        panic!(
+            "it was waited in vain until {what}:\n{}",
+            state.unwrap_or_else(|error| error)
+        );
+    }
+
+    /// Waits for a pod whose first container waits for this reason.
+    pub(crate) fn until_waits(&self, reason: &str) -> Value {
+        self.until(&format!("a pod waits: {reason}"), || {
+            let is_it = |pod: &Value| first(pod)["state"]["waiting"]["reason"] == reason;
+            self.pods().into_iter().find(is_it)
+        })
+    }
+}
+
+/// What is said of a pod's first container.
+pub(crate) fn first(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+/// A Deployment whose pods are told how to behave.
+pub(crate) fn deployment(name: &str, replicas: u32, image: &str, annotations: &Value) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0}},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": {"containers": [{"name": "main", "image": image}]},
+            },
+        },
+    })
+}
+
+/// A Job of one try whose pod is told how to behave.
+pub(crate) fn job(name: &str, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"annotations": annotations},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "main", "image": "registry.test/job:1"}],
+                },
+            },
+        },
+    })
+}
