@@ -10,6 +10,7 @@
 mod appends;
 mod bare;
 mod calls;
+mod exploring;
 mod program;
 mod rehearsals;
 mod row;
@@ -51,6 +52,8 @@ enum What {
     Memory,
     /// Rehearsals of a rolling release and of a canary.
     Rehearsal,
+    /// A whole exploration of the canary, and its memory.
+    Explore,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         What::Validate,
         What::Memory,
         What::Rehearsal,
+        What::Explore,
     ];
     let mut rows = Vec::new();
     for what in all {
@@ -94,6 +98,7 @@ fn measure(what: What) -> anyhow::Result<Vec<Row>> {
             rows.extend(rehearsals::canary()?);
             Ok(rows)
         }
+        What::Explore => exploring::measure(),
     }
 }
 

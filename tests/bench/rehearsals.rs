@@ -1,7 +1,7 @@
 //! Whole rehearsals of a release: parse nothing, but plan, run and judge, in virtual time.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, ensure};
 use phasegate_cli::builtin;
 use phasegate_cli::compose::Invented;
 use phasegate_cli::plugins;
-use phasegate_cli::rehearsal::{Inputs, play_in};
+use phasegate_cli::rehearsal::{Between, Inputs, play_with};
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::{self, Loaded, Overrides};
 use phasegate_host::Workshop;
@@ -33,21 +33,27 @@ pub(crate) fn scenario() -> anyhow::Result<Scenario> {
 /// A rolling release in a small world.
 pub(crate) fn rolling() -> anyhow::Result<Vec<Row>> {
     let loaded = load("rolling.yaml", RELEASE.as_bytes())?;
-    measure(&loaded, &scenario()?, "rolling releases")
+    measure(&loaded, &scenario()?, None, "rolling releases")
 }
 
-/// The example's canary by weight: four weights, five gates, two hours of soaks.
+/// The example's canary by weight: four weights, five gates, ninety minutes of soaks; and the same with soaks in which
+/// each gate is asked once or twice.
 pub(crate) fn canary() -> anyhow::Result<Vec<Row>> {
-    let folder = canary_folder();
+    let (loaded, scenario) = canary_files()?;
+    let short = "canaries, 4 weights, 5 gates, soaks of a minute,";
+    let mut rows = measure(&loaded, &scenario, Some(1), short)?;
+    let long = "canaries, 4 weights, 5 gates, ninety minutes of soaks,";
+    rows.extend(measure(&loaded, &scenario, None, long)?);
+    Ok(rows)
+}
+
+/// That example, and its scenario.
+pub(crate) fn canary_files() -> anyhow::Result<(Loaded, Scenario)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/payments-canary");
     let loaded = load("release.yaml", &fs::read(folder.join("release.yaml"))?)?;
     let world = fs::read(folder.join("scenario.yaml"))?;
     let world = scenario::load("scenario.yaml", &world).map_err(|e| anyhow!("{e}"))?;
-    measure(&loaded, &world.scenario, "canaries, 4 weights, 5 gates,")
-}
-
-/// Where that example is.
-pub(crate) fn canary_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/payments-canary")
+    Ok((loaded, world.scenario))
 }
 
 fn load(name: &str, bytes: &[u8]) -> anyhow::Result<Loaded> {
@@ -55,14 +61,23 @@ fn load(name: &str, bytes: &[u8]) -> anyhow::Result<Loaded> {
     release::load(name, bytes, &overrides, &builtin::NAMES).map_err(|e| anyhow!("{e}"))
 }
 
-fn measure(loaded: &Loaded, scenario: &Scenario, what: &str) -> anyhow::Result<Vec<Row>> {
+fn measure(
+    loaded: &Loaded,
+    scenario: &Scenario,
+    soaks: Option<u32>,
+    what: &str,
+) -> anyhow::Result<Vec<Row>> {
     let components = plugins::of_release(loaded, ".".as_ref()).map_err(|e| anyhow!("{e}"))?;
     let workshop = Workshop::new().map_err(|e| anyhow!("{e}"))?;
     let policy = Policy::default();
     let mut seed = 0;
     let mut once = || {
         seed += 1;
-        let rehearsal = play_in(
+        let between = Between {
+            soaks,
+            ..Between::default()
+        };
+        let rehearsal = play_with(
             Some(&workshop),
             Inputs {
                 loaded,
@@ -73,6 +88,7 @@ fn measure(loaded: &Loaded, scenario: &Scenario, what: &str) -> anyhow::Result<V
                 cache: None,
                 seed,
             },
+            between,
         )
         .map_err(|e| anyhow!("{e}"))?;
         let (end, faults) = (&rehearsal.end, &rehearsal.faults);
