@@ -23,6 +23,7 @@ use self::layout::{Layout, Ports};
 use self::process::Process;
 use self::tools::Tools;
 pub(crate) use self::tools::{Go, lint};
+use crate::debian;
 use crate::exec;
 use crate::workspace::Workspace;
 
@@ -190,6 +191,9 @@ impl Cluster {
         let ports = Ports::free()?;
         let key = exec::output(&mut Command::new(self.tools.program("keys")))?;
         self.layout.write(&ports, &key)?;
+        // Of the same version as the server; the machine's own may be of any.
+        let kubectl = self.layout.folder.join("kubectl");
+        debian::point(&kubectl, &self.tools.program("kubectl"))?;
         self.begin("etcd", self.layout.etcd(&ports))?;
         self.begin("kube-apiserver", self.layout.server(&ports))?;
         self.until("the API server is ready", |cluster| {
@@ -313,7 +317,7 @@ impl Cluster {
             .arg(self.layout.kubeconfig_of("admin"))
             // Else it is in the user's home.
             .arg("--cache-dir")
-            .arg(self.layout.folder.join("kubectl"))
+            .arg(self.layout.folder.join("kubectl-cache"))
             .arg(REQUEST_LIMIT)
             .args(arguments);
         command
