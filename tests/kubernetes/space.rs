@@ -24,14 +24,10 @@ impl Drop for Space {
     }
 }
 
-/// Where something is that xtask made: named by the variable, or in the target folder.
-fn place(variable: &str, name: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(
-        || {
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-                .join("..")
-                .join(name)
-        },
+/// The folder of the cluster that xtask started.
+fn cluster() -> PathBuf {
+    std::env::var_os("PHASEGATE_CLUSTER").map_or_else(
+        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../cluster"),
         PathBuf::from,
     )
 }
@@ -50,18 +46,18 @@ impl Space {
 
     /// Calls kubectl in the namespace; stdout, or what it complains about.
     pub(crate) fn run(&self, arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
-        let folder = place("PHASEGATE_CLUSTER", "cluster");
+        let folder = cluster();
         let config = folder.join("kubeconfig");
         assert!(
             config.is_file(),
             "there is no cluster in {}; run `cargo xtask cluster up`, or say where it is with PHASEGATE_CLUSTER",
             folder.display()
         );
-        let mut child = Command::new(place("PHASEGATE_TOOLS", "tools").join("kubectl"))
+        let mut child = Command::new(folder.join("kubectl"))
             .arg("--kubeconfig")
             .arg(config)
             .arg("--cache-dir")
-            .arg(folder.join("kubectl"))
+            .arg(folder.join("kubectl-cache"))
             .args(["--namespace", &self.name])
             .args(arguments)
             .stdin(Stdio::piped())

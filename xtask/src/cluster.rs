@@ -23,6 +23,7 @@ use self::layout::{Layout, Ports};
 use self::process::Process;
 use self::tools::Tools;
 pub(crate) use self::tools::{Go, lint};
+use crate::debian;
 use crate::exec;
 use crate::workspace::Workspace;
 
@@ -31,8 +32,11 @@ const STARTS: u32 = 3;
 /// How often it is looked whether the cluster is ready, and how long is waited in between.
 const LOOKS: u32 = 600;
 const BETWEEN: Duration = Duration::from_millis(200);
-/// How long kubectl waits for an answer, and for a condition.
+/// How long kubectl waits for an answer.
 const REQUEST_LIMIT: &str = "--request-timeout=240s";
+/// How long for one that isn't needed, since the same is asked again.
+const LOOK_LIMIT: &str = "--request-timeout=10s";
+/// How long for a condition.
 const WAIT_LIMIT: &str = "--timeout=240s";
 /// Enough to spread pods over.
 const NODES: u32 = 3;
@@ -187,10 +191,13 @@ impl Cluster {
         let ports = Ports::free()?;
         let key = exec::output(&mut Command::new(self.tools.program("keys")))?;
         self.layout.write(&ports, &key)?;
+        // Of the same version as the server; the machine's own may be of any.
+        let kubectl = self.layout.folder.join("kubectl");
+        debian::point(&kubectl, &self.tools.program("kubectl"))?;
         self.begin("etcd", self.layout.etcd(&ports))?;
         self.begin("kube-apiserver", self.layout.server(&ports))?;
         self.until("the API server is ready", |cluster| {
-            Ok(cluster.answers(&["get", "--raw", "/readyz"]))
+            cluster.answers(&["get", "--raw", "/readyz"])
         })?;
         let definitions = self.tools.kwok_definitions();
         self.define(&definitions)?;
@@ -213,7 +220,7 @@ impl Cluster {
             WAIT_LIMIT,
         ])?;
         self.until("the default namespace has its service account", |cluster| {
-            Ok(cluster.answers(&["get", "serviceaccount", "default"]))
+            cluster.answers(&["get", "serviceaccount", "default"])
         })?;
         let users = self.call(&["config", "view", "--raw", "--flatten"]);
         layout::secret(&self.layout.kubeconfig(), &exec::output(&mut { users })?)
@@ -230,14 +237,10 @@ impl Cluster {
     }
 
     /// Waits until something is so, or a program has ended.
-    fn until(
-        &self,
-        what: &str,
-        is_so: impl Fn(&Self) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
+    fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         for _ in 0..LOOKS {
             self.record.processes.iter().try_for_each(Process::check)?;
-            if is_so(self)? {
+            if is_so(self) {
                 return Ok(());
             }
             thread::sleep(BETWEEN);
@@ -298,6 +301,8 @@ impl Cluster {
     /// Whether a call succeeds, without a word.
     fn answers(&self, arguments: &[&str]) -> bool {
         let mut command = self.call(arguments);
+        // The last one counts.
+        command.arg(LOOK_LIMIT);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -312,7 +317,7 @@ impl Cluster {
             .arg(self.layout.kubeconfig_of("admin"))
             // Else it is in the user's home.
             .arg("--cache-dir")
-            .arg(self.layout.folder.join("kubectl"))
+            .arg(self.layout.folder.join("kubectl-cache"))
             .arg(REQUEST_LIMIT)
             .args(arguments);
         command

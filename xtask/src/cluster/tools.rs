@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::debian::{self, Package};
+use crate::debian::Package;
 use crate::exec;
 use crate::workspace::Workspace;
 
@@ -67,9 +67,6 @@ impl Tools {
     pub(crate) fn ensure(workspace: &Workspace, go: &Go) -> anyhow::Result<Self> {
         let etcd = ETCD.find(workspace)?.join("etcd");
         let own = built(workspace, go)?;
-        let tools = workspace.tools();
-        fs::create_dir_all(&tools)?;
-        debian::point(&tools.join("kubectl"), &own.join("kubectl"))?;
         Ok(Self { own, etcd })
     }
 
