@@ -422,8 +422,10 @@ impl Run {
 
     /// The step that the run waits at, if it waits for people.
     pub(super) fn waits_for_people(&self) -> Option<String> {
-        if let Some((gate, reason)) = self.held_by() {
-            return Some(format!("gate {gate}: {reason}"));
+        if let Some((gate, reason, until)) = self.held_by() {
+            return Some(format!(
+                "gate {gate}: {reason}; the run goes back at {until}"
+            ));
         }
         let Cursor { stage, .. } = self.cursor()?;
         match stage {
