@@ -35,6 +35,7 @@ mod finish;
 mod forward;
 mod invariants;
 mod keeping;
+mod late;
 pub mod limits;
 mod notices;
 mod people;

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::state::{Back, BackStage, Known, Level, Look, Mode};
+use super::state::{Back, BackStage, Finish, Known, Level, Look, Mode};
 use super::words::describe;
 use super::{Illegal, Run};
 use crate::effect::{Effect, Id, Piece, Request};
@@ -207,6 +207,10 @@ impl Run {
                 stage: BackStage::Removing { effect: id },
                 ..
             }) if *id == effect.id => self.retreat(),
+            Mode::Back(Back {
+                stage: BackStage::Finishing(Finish::Tidying { effect: id }),
+                ..
+            }) if *id == effect.id => self.tidy(),
             // A write of the way forward that had been under way: it is undone next.
             _ => Ok(()),
         }
@@ -222,11 +226,15 @@ impl Run {
             return Ok(());
         };
         let compensates = match &back.stage {
-            BackStage::Unrouting { effect: id } | BackStage::Removing { effect: id } => {
-                *id == effect.id
-            }
+            BackStage::Unrouting { effect: id }
+            | BackStage::Removing { effect: id }
+            | BackStage::Finishing(Finish::Tidying { effect: id }) => *id == effect.id,
             _ => false,
         };
+        if compensates && self.sweeps(&effect.request) && failure.kind == Kind::Conflict {
+            // What stands there now isn't this run's.
+            return self.sweep_over(effect);
+        }
         if !compensates {
             // A write of the way forward that failed: what it may have made is undone in any case.
             self.forget(effect.id);

@@ -141,6 +141,7 @@ impl Run {
             // Of the last things each can be left as it is.
             BackStage::Removing { .. } => {
                 self.known.back = true;
+                self.known.doubted.clear();
                 self.retreat()
             }
             // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
@@ -150,7 +151,10 @@ impl Run {
             | BackStage::Checking
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. } => self.hand_over(),
-            BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
+            BackStage::Finishing(Finish::Tidying { .. }) => {
+                self.known.doubted.clear();
+                self.release_target()
+            }
             BackStage::Finishing(_) => self.leave_next_claim(releasing),
         }
     }

@@ -479,7 +479,10 @@ impl Run {
         match &effect.request {
             Request::Route { .. } | Request::Unroute { .. } => true,
             Request::Remove { slot, piece } => {
-                !slot.is_stable() && *piece == Piece::Deployment && self.hand.router.is_none()
+                !slot.is_stable()
+                    && *piece == Piece::Deployment
+                    && self.hand.router.is_none()
+                    && self.known.pieces.contains(piece)
             }
             Request::Change { change } if change.slot.is_stable() && effect.step.is_some() => {
                 let fewer = |replicas: u32| replicas < self.known.replicas;
