@@ -35,6 +35,7 @@ mod finish;
 mod forward;
 mod invariants;
 mod keeping;
+mod late;
 pub mod limits;
 mod notices;
 mod people;
@@ -424,6 +425,7 @@ impl Run {
             Mode::Back(back) => {
                 if let BackStage::Diagnosing { deadline, .. }
                 | BackStage::Looking { deadline }
+                | BackStage::Checking { deadline }
                 | BackStage::Settling { deadline }
                 | BackStage::Following { deadline, .. } = &mut back.stage
                 {

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use phasegate_core::event::Command;
-use phasegate_core::run::Obligation;
+use phasegate_core::run::{Obligation, Run};
+use phasegate_runtime::ports::Cluster;
 use serde::Serialize;
 
-use super::commanding;
+use super::{commanding, run};
 use crate::args::{Driving, DueDone};
+use crate::compose::World;
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
 use crate::show;
@@ -15,16 +17,22 @@ use crate::state::State;
 
 /// Something owed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Owed {
     run: String,
     #[serde(flatten)]
     obligation: Obligation,
+    /// Why it is not to be done, where the cluster was looked at and shows that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_to_be_done: Option<String>,
 }
 
 /// Lists what is owed, the next first.
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
     let state = State::to_look(folder)?;
     let mut owed = Vec::new();
+    // Whoever can't reach the cluster is told what the journal says.
+    let world = run::world_of(folder).await.ok();
     for entry in state.runs().await? {
         let run = state.replay(&entry.run).await?;
         for obligation in run.obligations() {
@@ -32,6 +40,7 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
                 owed.push(Owed {
                     run: entry.run.clone(),
                     obligation: obligation.clone(),
+                    not_to_be_done: in_use_again(world.as_deref(), &run, obligation).await,
                 });
             }
         }
@@ -46,6 +55,14 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
     Ok(Exit::Succeeded)
 }
 
+/// Whether what would be removed serves again, since a later release or somebody took it into use.
+async fn in_use_again(world: Option<&World>, run: &Run, owed: &Obligation) -> Option<String> {
+    let open = owed.discharged.is_none();
+    let workload = run.plan().workload(owed.removes.filter(|_| open)?)?;
+    let seen = world?.cluster.observe(&workload.target).await.ok()?;
+    run.in_use_again(owed, &seen)
+}
+
 fn row(owed: &Owed) -> String {
     let Obligation {
         number,
@@ -58,7 +75,9 @@ fn row(owed: &Owed) -> String {
         Some((by, at)) => format!("done by {} at {}", by.name, show::moment(*at)),
         None => format!("due {}", show::moment(*due)),
     };
-    format!("{} {number}  {state}  {task}", owed.run)
+    let warning = owed.not_to_be_done.as_ref();
+    let warning = warning.map_or_else(String::new, |why| format!("; NOT to be removed: {why}"));
+    format!("{} {number}  {state}  {task}{warning}", owed.run)
 }
 
 /// Says that something is done. The run itself stays as it is.

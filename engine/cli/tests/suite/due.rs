@@ -71,3 +71,22 @@ fn what_came_back_is_not_owed_any_more() {
     let owed = desk.json(&["due"]);
     assert_eq!(owed.as_array().map(Vec::len), Some(0), "{owed}");
 }
+
+/// Whoever does by hand what is owed reads there that it is not to be done.
+#[test]
+fn what_is_in_use_again_is_not_to_be_removed() {
+    let desk = released("24h");
+    let owed = desk.json(&["due"]);
+    assert!(owed[0]["notToBeDone"].is_null(), "{owed}");
+    desk.ask(
+        "PATCH",
+        "/apis/apps/v1/namespaces/shop/deployments/shop-blue",
+        "application/merge-patch+json",
+        r#"{"spec": {"replicas": 2}}"#,
+    );
+    let owed = desk.json(&["due"]);
+    let why = owed[0]["notToBeDone"].as_str().unwrap_or_default();
+    assert!(why.contains("shop-blue is in use again"), "{owed}");
+    let list = desk.run(&["due"]).expect(0);
+    assert!(list.stdout.contains("NOT to be removed"), "{}", list.stdout);
+}

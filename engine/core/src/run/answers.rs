@@ -55,7 +55,7 @@ impl Run {
     /// What it waits for from people; none where it doesn't wait for any on its way forward.
     #[must_use]
     pub fn answer_awaited(&self) -> Option<Answer> {
-        if let Some((gate, _)) = self.held_by() {
+        if let Some((gate, ..)) = self.held_by() {
             return Some(Answer::Retry {
                 gate: gate.to_owned(),
             });

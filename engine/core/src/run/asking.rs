@@ -268,7 +268,9 @@ impl Run {
         if let Decision::Hold { reason, until } = after
             && !matches!(before, Decision::Hold { .. })
         {
-            let words = format!("gate {name} holds the run until {until}: {reason}");
+            let words = format!(
+                "gate {name} holds the run until {until}; then the run goes back: {reason}"
+            );
             self.say(
                 "hold",
                 Level::Warn,
@@ -303,12 +305,12 @@ impl Run {
             .is_some_and(|asked| asked.effect == Some(effect))
     }
 
-    /// The gate that holds the run, if one does.
-    pub(super) fn held_by(&self) -> Option<(&str, &str)> {
+    /// The gate that holds the run, if one does, with why and until when.
+    pub(super) fn held_by(&self) -> Option<(&str, &str, Timestamp)> {
         self.gates
             .iter()
             .find_map(|(name, asked)| match asked.judge.decision() {
-                Decision::Hold { reason, .. } => Some((name.as_str(), reason.as_str())),
+                Decision::Hold { reason, until } => Some((name.as_str(), reason.as_str(), *until)),
                 _ => None,
             })
     }

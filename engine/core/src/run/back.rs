@@ -37,6 +37,7 @@ impl Back {
         let stage = match &self.stage {
             BackStage::Diagnosing { deadline, .. }
             | BackStage::Looking { deadline }
+            | BackStage::Checking { deadline }
             | BackStage::Settling { deadline } => Some(*deadline),
             BackStage::Following {
                 deadline,
@@ -189,7 +190,14 @@ impl Run {
                 self.stuck("traffic", reason, false)?;
                 Ok(true)
             }
-            BackStage::Following { .. } | BackStage::Checking => {
+            BackStage::Checking { deadline } if now >= deadline => {
+                let timeout = self.plan.rollback.step_timeout;
+                let reason =
+                    format!("the router has not said within {timeout} how traffic is shared");
+                self.stuck("traffic", reason, false)?;
+                Ok(true)
+            }
+            BackStage::Following { .. } | BackStage::Checking { .. } => {
                 self.read_if_due()?;
                 Ok(false)
             }

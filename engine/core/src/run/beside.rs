@@ -11,6 +11,7 @@ use crate::effect::{Change, Create, Direction, Effect, Fields, Piece, Request};
 use crate::failure::{Failure, Kind};
 use crate::plan::{Action, Step};
 use crate::strategy::{Placement, Slot};
+use crate::time::Timestamp;
 use crate::workload::Observation;
 
 impl Run {
@@ -214,7 +215,11 @@ impl Run {
                 }
             }
             Request::Remove { slot, piece } if !slot.is_stable() => {
-                self.unmade(*piece);
+                if self.known.pieces.contains(piece) {
+                    self.unmade(*piece);
+                } else {
+                    self.known.doubted.remove(piece);
+                }
             }
             Request::Change { change } if change.marked => {
                 if let (Some(candidate), Some(replicas)) =
@@ -240,6 +245,11 @@ impl Run {
     fn unmade(&mut self, piece: Piece) {
         self.known.pieces.remove(&piece);
         self.known.made.remove(&piece);
+        let (now, idle) = (self.now, self.hand.baseline.idle.is_some());
+        // Nothing comes any more, or what comes carries the version of what was there before, and is refused.
+        let over = |until: Timestamp| until <= now || (idle && piece == Piece::Deployment);
+        let doubted = &mut self.known.doubted;
+        doubted.retain(|other, (_, until)| *other != piece || !over(*until));
         if piece == Piece::Deployment {
             self.known.candidate = None;
             self.known.candidate_template = None;
@@ -300,6 +310,9 @@ impl Run {
         }
         if self.keeping().is_some() {
             return self.keep_write_failed(effect, failure);
+        }
+        if self.sweeps(&effect.request) && failure.kind == Kind::Conflict {
+            return self.sweep_over(effect);
         }
         let attempts = self.again(effect.id, failure);
         self.say_attempt(

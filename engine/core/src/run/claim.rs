@@ -134,7 +134,7 @@ impl Run {
 
     /// A claim was sent and not answered.
     pub(super) fn claim_lost(&mut self, workload: usize) {
-        let until = self.now.plus(limits::CLAIM_ARRIVES);
+        let until = self.now.plus(limits::ARRIVES);
         let lost = self.claim_arrives.entry(workload).or_insert((0, until));
         *lost = (lost.0.saturating_add(1), until);
     }

@@ -8,8 +8,9 @@ use super::{Illegal, Run};
 use crate::effect::{Fields, Severity};
 use crate::event::DriftAnswer;
 use crate::failure::Failure;
-use crate::plan::Step;
+use crate::plan::{Action, Step};
 use crate::strategy::Split;
+use crate::time::Span;
 use crate::workload::{Observation, Settings};
 
 impl Found {
@@ -143,10 +144,22 @@ impl Run {
             split: None,
         };
         let found = Box::new(seen.map_or_else(unseen, Found::of));
+        let measured = self.measured();
+        // What gates would say now is about a target that is neither the plan's nor decided on.
+        self.gates.clear();
+        let anew = self.begins_anew(then).map(|anew| match measured {
+            Span::ZERO => anew.to_owned(),
+            measured => {
+                format!("{anew}: the {measured} measured so far are of what was there before")
+            }
+        });
+        let said = anew.as_ref().map_or_else(String::new, |a| format!("; {a}"));
         let words = format!(
-            "{what}; decide: `continue --drift adopt`, `continue --drift force` or `abort`"
+            "{what}; decide: `continue --drift adopt`, `continue --drift force` or `abort`{said}"
         );
-        self.say("drift", Level::Error, words, json!({"until": until}));
+        let data =
+            json!({"until": until, "anew": anew.is_some(), "measuredMs": measured.as_millis()});
+        self.say("drift", Level::Error, words, data);
         self.set_stage(Stage::Drifted {
             what: what.clone(),
             until,
@@ -155,7 +168,8 @@ impl Run {
             then,
         });
         let text = format!(
-            "{what}. Decide: `continue --drift adopt`, `continue --drift force`, or `abort`."
+            "{what}. Decide: `continue --drift adopt`, `continue --drift force`, or `abort`.{}",
+            anew.map_or_else(String::new, |anew| format!(" Then {anew}."))
         );
         self.tell(
             "awaiting-people",
@@ -163,6 +177,17 @@ impl Run {
             format!("{} stopped: the target drifted", self.headline()),
             text,
         )
+    }
+
+    /// What goes on from its beginning once people have decided: what served while it was measured serves no more,
+    /// whatever they say, and so nothing of it is kept.
+    pub(super) fn begins_anew(&self, then: Then) -> Option<&'static str> {
+        let step = self.current().filter(|_| then == Then::Ask);
+        step.and_then(|(_, step)| match step.action {
+            Action::Soak { .. } => Some("the soak begins anew"),
+            Action::Check { .. } => Some("the check begins anew"),
+            _ => None,
+        })
     }
 
     /// Takes in what is there while people decide.

@@ -138,8 +138,10 @@ impl Run {
                 // The write may have left before its engine died, and may still arrive.
                 let id = outstanding.effect.id;
                 self.known.before.take_if(|before| before.effect == id);
-                if let Request::Create { create } = &outstanding.effect.request {
-                    self.known.doubted.insert(create.piece);
+                if let Request::Create { create } = &outstanding.effect.request
+                    && outstanding.phase == Phase::Intended
+                {
+                    self.known.lost(create.piece, self.now);
                 }
             }
             outstanding.phase = match outstanding.phase {
@@ -286,6 +288,9 @@ impl Run {
                 );
                 if *done == Done::Claimed {
                     self.claim_found(effect.workload);
+                }
+                if let Request::Create { create } = &effect.request {
+                    self.known.arrived(create.piece);
                 }
                 self.succeeded(&effect, done)
             }

@@ -47,9 +47,9 @@ impl Run {
             | BackStage::Looking { .. }
             | BackStage::Restoring { .. }
             | BackStage::Settling { .. } => "restore",
-            BackStage::Checking | BackStage::Unrouting { .. } | BackStage::Following { .. } => {
-                "traffic"
-            }
+            BackStage::Checking { .. }
+            | BackStage::Unrouting { .. }
+            | BackStage::Following { .. } => "traffic",
             BackStage::Removing { .. } => "remove",
             BackStage::Finishing(Finish::Tidying { .. }) => "unmark",
             BackStage::Finishing(_) => "release",

@@ -88,6 +88,9 @@ impl Run {
     /// Lets go of the target, on either way. A claim that was sent and not answered is let go of as well,
     /// and not before it can't arrive any more: it would be left behind.
     pub(super) fn release_target(&mut self) -> Result<(), Illegal> {
+        if self.sweep()? {
+            return Ok(());
+        }
         let arriving = self.claim_arrives.keys().next_back();
         let finish = if let Some(place) = self.claimed.last().or(arriving).copied() {
             let suffix = self.suffix(place);
@@ -115,13 +118,18 @@ impl Run {
         }
     }
 
-    fn release_waits(&mut self, effect: Id, until: Timestamp) {
+    /// Asks for the effect not before then, which isn't counted as time that the way back takes.
+    pub(super) fn waits_until(&mut self, effect: Id, until: Timestamp) {
         let waiting = Phase::Waiting {
             until,
             probe: false,
         };
         self.set_phase(effect, waiting);
         self.is_back();
+    }
+
+    fn release_waits(&mut self, effect: Id, until: Timestamp) {
+        self.waits_until(effect, until);
         let words = format!(
             "a claim that was not answered may arrive until {until}; the target is let go of then"
         );
@@ -226,6 +234,7 @@ impl Run {
     /// Ends without one of the last writes, which keeps failing.
     pub(super) fn finish_without(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.forget(effect.id);
+        self.known.doubted.clear();
         if !matches!(effect.request, Request::Release { .. }) {
             self.say(
                 "marks-left",

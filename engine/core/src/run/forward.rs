@@ -368,6 +368,13 @@ impl Run {
     /// Goes back because the step can't be finished.
     pub(super) fn back_from(&mut self, step: &Step, reason: String) -> Result<(), Illegal> {
         self.say("step-failed", Level::Error, reason.clone(), Value::Null);
+        // Whoever is told reads no step's name. The release's own steps are about no one workload.
+        let reason = match self.plan.workload(step.workload) {
+            Some(workload) if self.plan.workloads.len() > 1 && step.origin.is_some() => {
+                format!("{}: {reason}", workload.name)
+            }
+            _ => reason,
+        };
         self.go_back(Cause {
             by: None,
             reason,

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::state::{End, Forward, Keep, Keeping, Level, Look, Mode};
+use super::state::{End, Forward, Keep, Keeping, Level, Look, Mode, Obligation};
 use super::words::describe;
 use super::{Illegal, Run};
 use crate::diagnostic::codes;
@@ -83,20 +83,33 @@ impl Run {
         if keeping.stage != Keep::Looking {
             return Ok(());
         }
-        let baseline = &self.hand.baseline;
-        let serves = seen.settings.replicas > 0 || seen.total > 0;
-        let other = seen.uid != baseline.uid || seen.settings.image != self.known.image;
-        if serves || other {
-            let name = &self.hand.target.deployment;
-            let what = format!("Deployment {name} is in use again: somebody has changed it since");
+        if let Some(what) = self.used_again(self.in_hand, seen) {
             return self.keep_failed(&what);
         }
-        let autoscaler = baseline.autoscaler.is_some();
+        let autoscaler = self.hand.baseline.autoscaler.is_some();
         self.stop_asking();
         self.keep_remove(if autoscaler {
             Piece::Autoscaler
         } else {
             Piece::Deployment
+        })
+    }
+
+    /// Why what an obligation would remove is not to be removed, if it was seen to be in use again.
+    #[must_use]
+    pub fn in_use_again(&self, owed: &Obligation, seen: &Observation) -> Option<String> {
+        self.used_again(owed.removes?, seen)
+    }
+
+    /// Whether the old Deployment serves again, or isn't what the run left.
+    fn used_again(&self, place: usize, seen: &Observation) -> Option<String> {
+        let workload = self.plan.workload(place)?;
+        let left = &self.known_of(place)?.image;
+        let serves = seen.settings.replicas > 0 || seen.total > 0;
+        let other = seen.uid != workload.baseline.uid || seen.settings.image != *left;
+        (serves || other).then(|| {
+            let name = &workload.target.deployment;
+            format!("Deployment {name} is in use again: somebody has changed it since")
         })
     }
 

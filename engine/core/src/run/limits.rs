@@ -32,8 +32,9 @@ pub const CHECK_SLACK: Span = Span::from_mins(30);
 pub const SOAK_SLACK: Span = Span::from_mins(30);
 /// Approvals and attestations that a run keeps.
 pub const PEOPLE_RECORDS: usize = 200;
-/// How long a claim without an answer may still arrive: as long as an API server works on a request unless it is told otherwise.
-pub const CLAIM_ARRIVES: Span = Span::from_mins(1);
+/// How long what is to be made without an answer - a claim, a piece of the candidate - may still arrive: as long as
+/// an API server works on a request unless it is told otherwise.
+pub const ARRIVES: Span = Span::from_mins(1);
 /// Times that one evaluation may say that it is still under way.
 pub const PENDINGS: u32 = 100;
 /// Effects that may be without an outcome at once.

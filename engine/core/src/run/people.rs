@@ -269,7 +269,12 @@ impl Run {
                     DriftAnswer::Adopt => "goes on with what is there",
                     DriftAnswer::Force => "writes what the plan says once more",
                 };
-                let words = format!("{who} decides: the run {word}");
+                let anew = match self.cursor().map(|cursor| &cursor.stage) {
+                    Some(Stage::Drifted { then, .. }) => self.begins_anew(*then),
+                    _ => None,
+                };
+                let anew = anew.map_or_else(String::new, |anew| format!("; {anew}"));
+                let words = format!("{who} decides: the run {word}{anew}");
                 self.note(by, "drift-answered", Level::Warn, words);
                 return self.answer_drift(*answer);
             }
@@ -417,8 +422,10 @@ impl Run {
 
     /// The step that the run waits at, if it waits for people.
     pub(super) fn waits_for_people(&self) -> Option<String> {
-        if let Some((gate, reason)) = self.held_by() {
-            return Some(format!("gate {gate}: {reason}"));
+        if let Some((gate, reason, until)) = self.held_by() {
+            return Some(format!(
+                "gate {gate}: {reason}; the run goes back at {until}"
+            ));
         }
         let Cursor { stage, .. } = self.cursor()?;
         match stage {
@@ -430,7 +437,10 @@ impl Run {
                 ..
             } if *opens <= self.now => None,
             Stage::Waiting { on, .. } => on.as_ref().map(|on| self.wait_in_words(on)),
-            Stage::Drifted { what, .. } => Some(what.clone()),
+            Stage::Drifted { what, then, .. } => Some(match self.begins_anew(*then) {
+                Some(anew) => format!("{what}; {anew} once people have decided"),
+                None => what.clone(),
+            }),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::state::{Back, BackStage, Known, Level, Look, Mode};
+use super::state::{Back, BackStage, Finish, Known, Level, Look, Mode};
 use super::words::describe;
 use super::{Illegal, Run};
 use crate::effect::{Effect, Id, Piece, Request};
@@ -98,7 +98,8 @@ impl Run {
                 due: self.now,
                 ..Look::default()
             };
-            self.set_back(BackStage::Checking);
+            let deadline = self.now.plus(self.plan.rollback.step_timeout);
+            self.set_back(BackStage::Checking { deadline });
             return Ok(());
         }
         if known.changed && !known.restored {
@@ -208,6 +209,10 @@ impl Run {
                 stage: BackStage::Removing { effect: id },
                 ..
             }) if *id == effect.id => self.retreat(),
+            Mode::Back(Back {
+                stage: BackStage::Finishing(Finish::Tidying { effect: id }),
+                ..
+            }) if *id == effect.id => self.tidy(),
             // A write of the way forward that had been under way: it is undone next.
             _ => Ok(()),
         }
@@ -228,6 +233,10 @@ impl Run {
             }
             _ => self.tidies(effect.id),
         };
+        if compensates && self.sweeps(&effect.request) && failure.kind == Kind::Conflict {
+            // What stands there now isn't this run's.
+            return self.sweep_over(effect);
+        }
         if !compensates {
             // A write of the way forward that failed: what it may have made is undone in any case.
             self.forget(effect.id);

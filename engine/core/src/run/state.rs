@@ -308,7 +308,7 @@ pub(super) enum BackStage {
     /// The target isn't the run's any more: it is taken hold of again when people say so.
     Unclaimed,
     /// Looks whether traffic is still shared as the run left it, after success.
-    Checking,
+    Checking { deadline: Timestamp },
     /// A forward write is still under way: it must not arrive after its compensation.
     Draining,
     /// What can tell why pods fail is collected before they are gone.
@@ -425,8 +425,9 @@ pub(super) struct Known {
     pub(super) pieces: BTreeSet<Piece>,
     /// Of these, those that are there.
     pub(super) made: BTreeSet<Piece>,
-    /// Of these, those whose making was not answered once: they may come about though an attempt was refused.
-    pub(super) doubted: BTreeSet<Piece>,
+    /// Those whose making was not answered, how often, and until when they may still come about: though an attempt
+    /// was refused, and though they were removed meanwhile.
+    pub(super) doubted: BTreeMap<Piece, (u32, Timestamp)>,
     /// The candidate's image and wanted pods, as they were asked for last.
     pub(super) candidate: Option<(String, u32)>,
     /// The digest of its pod template, as it was first seen after it was made: the cluster fills in what the
@@ -487,7 +488,7 @@ impl Known {
             template_digest: baseline.template_digest.clone(),
             pieces: BTreeSet::new(),
             made: BTreeSet::new(),
-            doubted: BTreeSet::new(),
+            doubted: BTreeMap::new(),
             candidate: None,
             candidate_template: None,
             minimum: None,

@@ -82,7 +82,7 @@ impl Run {
             BackStage::Looking { .. }
             | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
-            | BackStage::Checking
+            | BackStage::Checking { .. }
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. }
             | BackStage::Removing { .. } => {
@@ -141,16 +141,20 @@ impl Run {
             // Of the last things each can be left as it is.
             BackStage::Removing { .. } => {
                 self.known.back = true;
+                self.known.doubted.clear();
                 self.retreat()
             }
             // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
             BackStage::Looking { .. }
             | BackStage::Restoring { .. }
             | BackStage::Settling { .. }
-            | BackStage::Checking
+            | BackStage::Checking { .. }
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. } => self.hand_over(),
-            BackStage::Finishing(Finish::Tidying { .. }) => self.release_target(),
+            BackStage::Finishing(Finish::Tidying { .. }) => {
+                self.known.doubted.clear();
+                self.release_target()
+            }
             BackStage::Finishing(_) => self.leave_next_claim(releasing),
         }
     }

@@ -248,7 +248,7 @@ impl Run {
             Mode::Back(back) => {
                 let follows = matches!(
                     back.stage,
-                    BackStage::Following { .. } | BackStage::Checking
+                    BackStage::Following { .. } | BackStage::Checking { .. }
                 );
                 follows.then_some(SETTLE_INTERVAL)
             }
@@ -331,14 +331,14 @@ impl Run {
                     *taken = follows.then(|| taken.unwrap_or(self.now));
                     Ok(())
                 }
-                BackStage::Checking if reading.desired != asked => {
+                BackStage::Checking { .. } if reading.desired != asked => {
                     let reason = format!(
                         "traffic is shared {} now, the run left it at {asked}: somebody else has released since; nothing was changed",
                         reading.desired
                     );
                     self.refuse_rollback(&reason)
                 }
-                BackStage::Checking => {
+                BackStage::Checking { .. } => {
                     self.known.checked = true;
                     self.retreat()
                 }
@@ -479,7 +479,10 @@ impl Run {
         match &effect.request {
             Request::Route { .. } | Request::Unroute { .. } => true,
             Request::Remove { slot, piece } => {
-                !slot.is_stable() && *piece == Piece::Deployment && self.hand.router.is_none()
+                !slot.is_stable()
+                    && *piece == Piece::Deployment
+                    && self.hand.router.is_none()
+                    && self.known.pieces.contains(piece)
             }
             Request::Change { change } if change.slot.is_stable() && effect.step.is_some() => {
                 let fewer = |replicas: u32| replicas < self.known.replicas;

@@ -97,7 +97,7 @@ impl Run {
             self.claim_lost(effect.workload);
         }
         if let Request::Create { create } = &effect.request {
-            self.known.doubted.insert(create.piece);
+            self.known.lost(create.piece, self.now);
         }
         self.known.before.take_if(|b| b.effect == effect.id);
     }
@@ -105,7 +105,7 @@ impl Run {
     /// The write failed and is not tried again: what it would have made the run's is not.
     pub(super) fn did_not_change(&mut self, effect: &Effect) {
         if let Request::Create { create } = &effect.request
-            && !self.known.doubted.contains(&create.piece)
+            && !self.known.doubted.contains_key(&create.piece)
             && !self.known.made.contains(&create.piece)
         {
             self.known.pieces.remove(&create.piece);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::plans::*;
 use super::sim::*;
-use crate::effect::Request;
+use crate::effect::{Piece, Request};
 use crate::event::{Command, Event};
 use crate::failure::Kind;
 use crate::run::{End, Illegal};
@@ -207,6 +207,27 @@ fn after_success_traffic_that_somebody_has_shifted_since_is_left_alone() {
         owed.any(|owed| owed.removes.is_some()),
         "still to be removed"
     );
+}
+
+/// Found by exploring: a router that may not be read any more kept the rollback reading for ever, and nobody was called.
+#[test]
+fn after_success_a_router_that_cant_be_asked_calls_people() {
+    let mut sim = succeeded(blue_green());
+    let before = sim.world.settings.clone();
+    sim.world.faults = Rc::new(|_, effect| {
+        matches!(effect.request, Request::Reading)
+            .then(|| Fault::Fails(failure(crate::failure::Kind::Denied)))
+    });
+    come_by(&mut sim, Command::RollBack { reason: None }).unwrap();
+    let stuck = sim.run.stuck_now().cloned().unwrap();
+    assert_eq!(stuck.step, "traffic", "{}", sim.story());
+    assert_eq!(sim.told("stuck"), 1);
+    assert_eq!(sim.world.settings, before, "nothing is changed unseen");
+    sim.world.faults = Rc::new(|_, _| None);
+    come_by(&mut sim, Command::Retry).unwrap();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    sim.check_replay();
 }
 
 #[test]
@@ -455,5 +476,55 @@ fn traffic_has_settled_for_its_time_before_a_shift_is_done() {
         let shifted = sim.world.now;
         sim.until(|sim| count(sim, "traffic follows") > shift);
         assert!(sim.world.now.since(shifted) >= secs(5), "{}", sim.story());
+    }
+}
+
+/// The first answer to the making of that piece is lost, and it comes about so much later.
+fn late(plan: crate::plan::Plan, piece: Piece, by: crate::time::Span) -> Sim {
+    let lost = Cell::new(false);
+    Sim::new(plan).faulty(move |_, effect| {
+        let makes = matches!(&effect.request, Request::Create { create } if create.piece == piece);
+        (makes && !lost.replace(true)).then_some(Fault::Late(by))
+    })
+}
+
+#[test]
+fn a_piece_that_comes_about_after_it_was_looked_for_is_not_left_behind() {
+    for plan in [canary(), canary_by_replicas(), blue_green()] {
+        let beside = plan.workloads[0].target.beside.as_ref().unwrap();
+        let service = beside.service.as_ref().map(|_| Piece::Service);
+        for piece in service.into_iter().chain([Piece::Deployment]) {
+            for by in [2, 20, 55] {
+                let mut sim = late(plan.clone(), piece, secs(by));
+                sim.until_said("outcome-unknown");
+                sim.command("bob", Command::Abort { reason: None }).unwrap();
+                sim.rest();
+                assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+                sim.world.now = sim.world.now.plus(mins(5));
+                assert!(sim.world.late.is_empty(), "{}", sim.story());
+                sim.check_end();
+                sim.check_replay();
+            }
+        }
+    }
+}
+
+#[test]
+fn waiting_for_a_piece_that_may_come_late_is_no_time_of_the_way_back() {
+    let mut sim = late(canary(), Piece::Deployment, secs(55));
+    sim.until_said("outcome-unknown");
+    sim.command("bob", Command::Abort { reason: None }).unwrap();
+    sim.rest();
+    assert!(sim.said("remove-waits"), "{}", sim.story());
+    assert!(sim.run.rollback_time().unwrap() < secs(30));
+}
+
+#[test]
+fn a_piece_that_comes_late_on_the_way_forward_is_taken_for_what_it_is() {
+    for plan in [canary(), canary_by_replicas(), blue_green()] {
+        let mut sim = late(plan, Piece::Deployment, secs(20));
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.check_end();
     }
 }

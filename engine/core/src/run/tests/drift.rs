@@ -426,3 +426,31 @@ fn a_template_of_the_candidate_that_others_changed_is_asked_about() {
         }
     }
 }
+
+#[test]
+fn gates_are_asked_anew_once_people_have_decided_and_that_is_said() {
+    let mut sim = in_the_soak();
+    let State::AwaitingPeople { reason } = sim.run.state() else {
+        panic!("{}", sim.run.state());
+    };
+    assert!(reason.contains("the soak begins anew"), "{reason}");
+    let said = sim.lines.iter().find(|line| line.kind == "drift").unwrap();
+    assert!(said.message.contains("measured so far"), "{}", said.message);
+    let asked = sim.world.asked.clone();
+    sim.pass(mins(10));
+    assert_eq!(sim.world.asked, asked, "nobody is asked meanwhile");
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.until_said("settled");
+    let begun = sim.world.now;
+    sim.rest();
+    assert!(sim.world.now.since(begun) >= mins(1), "{}", sim.story());
+    assert!(
+        sim.story()
+            .contains("goes on with what is there; the soak begins anew")
+    );
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+
+    // Where nothing was measured there is nothing to say about it.
+    let sim = at_the_write();
+    assert!(!sim.story().contains("anew"), "{}", sim.story());
+}

@@ -542,3 +542,19 @@ fn a_fault_while_a_write_is_under_way_leaves_nothing_unknown() {
     sim.check_end();
     sim.check_replay();
 }
+
+#[test]
+fn of_several_workloads_the_reason_names_the_one_that_failed() {
+    let mut plan = three_services();
+    // As the steps of a strategy have it.
+    for step in &mut plan.phases[1].steps {
+        step.origin = Some(step.id.clone());
+    }
+    let mut sim = Sim::new(plan);
+    sim.others[0].never_ready = Some(NEW.to_owned());
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    let reason = &sim.run.cause().unwrap().reason;
+    assert!(reason.starts_with("web: "), "{reason}");
+    sim.check_end();
+}

@@ -426,6 +426,11 @@ impl World {
         self.late = later;
         let due: Vec<(Timestamp, Effect)> = due;
         for (_, effect) in due {
+            // Of one name there is one object.
+            if matches!(&effect.request, Request::Create { create } if self.pieces.contains(&create.piece))
+            {
+                continue;
+            }
             self.answer(&effect).ok();
         }
     }
