@@ -40,7 +40,6 @@ fn web(replicas: u32, version: &str) -> String {
 fn applied(lab: &Lab, manager: &str, text: &str) {
     lab.write("web.yaml", text);
     let manager = format!("--field-manager={manager}");
-    // A client of 2020 would validate by a schema that the cluster doesn't publish; a new one asks the server.
     lab.works(&["apply", "--server-side", &manager, "-f", "web.yaml"]);
     lab.works(&["rollout", "status", "deployment/web", "--timeout=60s"]);
 }
