@@ -115,6 +115,26 @@ pub enum Rollout {
     Recreate,
 }
 
+impl Rollout {
+    /// The same without a pod that may be missing. None where it is so already, and where the team leaves no room for
+    /// a pod more than are wanted: then one has to go first.
+    #[must_use]
+    pub fn gentle(&self) -> Option<Self> {
+        let nothing = |amount: &str| matches!(amount, "0" | "0%");
+        match self {
+            Self::RollingUpdate { surge, unavailable }
+                if !nothing(surge) && !nothing(unavailable) =>
+            {
+                Some(Self::RollingUpdate {
+                    surge: surge.clone(),
+                    unavailable: "0".to_owned(),
+                })
+            }
+            Self::RollingUpdate { .. } | Self::Recreate => None,
+        }
+    }
+}
+
 /// What the target was before the run: what a plan is made of and a rollback returns to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

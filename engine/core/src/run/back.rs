@@ -216,6 +216,17 @@ impl Run {
         }
     }
 
+    /// The same for when pods are replaced: no pod goes before another serves in its place, whatever the Deployment's
+    /// own settings allow. Those come back with the last write.
+    fn restored_fields(&self) -> Fields {
+        let mut fields = self.baseline_fields();
+        let settings = &self.hand.baseline.settings;
+        if fields.image.is_some() && self.known.image != settings.image {
+            fields.rollout = settings.rollout.gentle().or(fields.rollout);
+        }
+        fields
+    }
+
     /// Begins to write stable's settings back. What the run left may have been changed by somebody since it was
     /// last seen - the engine was dead, or they came in between two looks: that isn't written over unseen.
     pub(super) fn restore_what_is_ours(&mut self) -> Result<(), Illegal> {
@@ -263,7 +274,7 @@ impl Run {
         let (generation, after_success) = (back.generation, back.after_success);
         let change = Change {
             slot: Slot::Stable,
-            fields: self.baseline_fields(),
+            fields: self.restored_fields(),
             uid: self.hand.baseline.uid.clone(),
             // Right after the run its own fields are forced; long after, somebody else may have released since.
             expected_image: after_success.then(|| self.known.image.clone()),

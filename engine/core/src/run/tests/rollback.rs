@@ -1,8 +1,7 @@
 //! The way back when it is itself in trouble, and the way back after success.
 
-use std::sync::Arc;
-
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::plans::*;
 use super::sim::*;
@@ -557,4 +556,39 @@ fn of_several_workloads_the_reason_names_the_one_that_failed() {
     let reason = &sim.run.cause().unwrap().reason;
     assert!(reason.starts_with("web: "), "{reason}");
     sim.check_end();
+}
+
+/// Found by exploring: ten pods whose own settings let two be missing went back with eight.
+#[test]
+fn the_way_back_takes_no_pod_before_another_serves_and_leaves_the_own_settings() {
+    let share = |surge: &str, unavailable: &str| crate::workload::Rollout::RollingUpdate {
+        surge: surge.to_owned(),
+        unavailable: unavailable.to_owned(),
+    };
+    for (own, restored) in [
+        (share("25%", "25%"), share("25%", "0")),
+        (share("25%", "0"), share("25%", "0")),
+        // There is no room for a pod more.
+        (share("0", "25%"), share("0", "25%")),
+    ] {
+        let mut plan = rolling();
+        plan.workloads[0].baseline.settings.rollout = own.clone();
+        let mut sim = Sim::new(plan);
+        sim.world.settings.rollout = own.clone();
+        sim.until_step("deploy/soak");
+        sim.command("bob", abort()).unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        let written = sim.records.iter().find_map(|record| match &record.event {
+            Event::Intended { effect } if is_restore(effect) => match &effect.request {
+                Request::Change { change } => change.fields.rollout.clone(),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert_eq!(written, Some(restored));
+        assert_eq!(sim.world.settings.rollout, own);
+        sim.check_end();
+        sim.check_replay();
+    }
 }
