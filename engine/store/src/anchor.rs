@@ -71,6 +71,7 @@ struct Slot {
 impl Slot {
     /// Checksum, length and JSON on two lines. None where that is longer than a slot, which the limits on
     /// a run's id and a hash rule out.
+    #[cfg(feature = "sqlite")]
     fn seal(&self) -> Option<Vec<u8>> {
         let json = serde_json::to_vec(self).ok()?;
         let check = hex(&Sha256::digest(&json));
