@@ -216,12 +216,12 @@ impl Run {
         }
     }
 
-    /// The same for when pods are replaced: no pod goes before another serves in its place, whatever the Deployment's
-    /// own settings allow. Those come back with the last write.
+    /// The same while pods are replaced: none goes before another serves in its place, whatever the Deployment's own
+    /// settings allow. Those come back with the last write.
     fn restored_fields(&self) -> Fields {
         let mut fields = self.baseline_fields();
         let settings = &self.hand.baseline.settings;
-        if fields.image.is_some() && self.known.image != settings.image {
+        if fields.image.is_some() {
             fields.rollout = settings.rollout.gentle().or(fields.rollout);
         }
         fields
@@ -294,6 +294,7 @@ impl Run {
             return Ok(());
         };
         let generation = back.generation;
+        let before = &self.hand.baseline.settings;
         let mut fields = self.baseline_fields();
         // A number of pods that somebody else has raised meanwhile isn't lowered again.
         if self.known.ready {
@@ -307,7 +308,13 @@ impl Run {
             slot: Slot::Stable,
             fields,
             uid: self.hand.baseline.uid.clone(),
-            expected_image: None,
+            // Since stable was seen ready time has passed, in which somebody may have released.
+            expected_image: self
+                .known
+                .owned
+                .image
+                .as_ref()
+                .map(|_| before.image.clone()),
             marked: false,
         };
         let effect = self.request(

@@ -75,6 +75,8 @@ impl Run {
         replicas: u32,
         then: Then,
     ) -> Result<(), Illegal> {
+        // A look that is under way would tell of the one before.
+        self.stop_asking();
         let create = Create {
             piece: Piece::Deployment,
             image,

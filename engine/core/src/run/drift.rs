@@ -304,11 +304,11 @@ impl Run {
                     .template_digest
                     .clone_from(&found.template_digest);
                 self.adopt_replicas(found.settings.replicas);
-                if !made && own {
-                    return self.begin_step(&step, false);
-                }
                 if self.known.owned.image.is_some() {
                     self.known.owned.image = Some(found.settings.image.clone());
+                }
+                if !made && own {
+                    return self.begin_step(&step, false);
                 }
                 self.look = Look {
                     due: self.now,

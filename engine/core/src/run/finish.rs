@@ -53,12 +53,11 @@ impl Run {
             if fields.rollout.is_some() {
                 fields.rollout = Some(self.hand.baseline.settings.rollout.clone());
             }
-            let forward = matches!(self.mode, Mode::Forward(_));
             let change = Change {
                 slot: Slot::Stable,
                 fields,
                 uid: self.hand.baseline.uid.clone(),
-                expected_image: forward.then(|| known.image.clone()),
+                expected_image: Some(known.image.clone()),
                 marked: false,
             };
             return Some(("unmark", Request::Change { change }));
@@ -234,7 +233,7 @@ impl Run {
     /// Ends without one of the last writes, which keeps failing.
     pub(super) fn finish_without(&mut self, effect: &Effect) -> Result<(), Illegal> {
         self.forget(effect.id);
-        self.known.doubted.clear();
+        self.give_up(&effect.request);
         if !matches!(effect.request, Request::Release { .. }) {
             self.say(
                 "marks-left",

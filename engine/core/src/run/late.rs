@@ -75,6 +75,15 @@ impl Run {
         Ok(true)
     }
 
+    /// Nobody looks any more for the piece that this was to take away, if it may have come late.
+    pub(super) fn give_up(&mut self, request: &Request) {
+        if let Request::Remove { piece, .. } = request
+            && self.sweeps(request)
+        {
+            self.known.doubted.remove(piece);
+        }
+    }
+
     /// Whether the request takes away what may have come late.
     pub(super) fn sweeps(&self, request: &Request) -> bool {
         matches!(request, Request::Remove { slot, piece }

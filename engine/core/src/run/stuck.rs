@@ -123,6 +123,7 @@ impl Run {
         back.skipped.push(stuck.step);
         let (stage, unclaimed) = (back.stage.clone(), back.unclaimed);
         let releasing = self.releasing();
+        let left = self.requested(&stage);
         self.forget_writes();
         match stage {
             BackStage::Unclaimed => self.hand_over(),
@@ -141,7 +142,7 @@ impl Run {
             // Of the last things each can be left as it is.
             BackStage::Removing { .. } => {
                 self.known.back = true;
-                self.known.doubted.clear();
+                left.iter().for_each(|request| self.give_up(request));
                 self.retreat()
             }
             // The target stays as it is, so it isn't what it was before the run: the candidate may serve.
@@ -152,11 +153,22 @@ impl Run {
             | BackStage::Unrouting { .. }
             | BackStage::Following { .. } => self.hand_over(),
             BackStage::Finishing(Finish::Tidying { .. }) => {
-                self.known.doubted.clear();
+                left.iter().for_each(|request| self.give_up(request));
                 self.release_target()
             }
             BackStage::Finishing(_) => self.leave_next_claim(releasing),
         }
+    }
+
+    /// What the stage has asked for.
+    fn requested(&self, stage: &BackStage) -> Option<Request> {
+        let (BackStage::Removing { effect } | BackStage::Finishing(Finish::Tidying { effect })) =
+            stage
+        else {
+            return None;
+        };
+        let outstanding = self.outstanding.get(effect)?;
+        Some(outstanding.effect.request.clone())
     }
 
     /// Goes on without letting go of the target at which that is stuck.

@@ -38,14 +38,14 @@ pub(super) fn create(
     let made = held.begin(&genesis).and_then(|()| {
         insert_run(&write, entry)?;
         insert(&write, write.last_insert_rowid(), &rows)?;
-        write.commit().map_err(fault::sql)?;
-        anchored(inner, &held, &held.read()?, &genesis, &rows)
+        write.commit().map_err(fault::sql)
     });
     if matches!(made, Err(JournalError::Full(_))) {
         // Nothing was committed: what found no room must not stay half-made.
         held.remove(&folder);
     }
-    made
+    made?;
+    anchored(inner, &held, &held.read()?, &genesis, &rows)
 }
 
 pub(super) fn append(

@@ -592,3 +592,69 @@ fn the_way_back_takes_no_pod_before_another_serves_and_leaves_the_own_settings()
         sim.check_replay();
     }
 }
+
+/// A `retry` in the middle of the way back writes the same settings again, not the Deployment's own.
+#[test]
+fn a_way_back_that_is_tried_again_takes_no_pod_before_another_serves_either() {
+    let own = crate::workload::Rollout::RollingUpdate {
+        surge: "25%".to_owned(),
+        unavailable: "25%".to_owned(),
+    };
+    let mut plan = rolling();
+    plan.workloads[0].baseline.settings.rollout = own.clone();
+    let mut sim = Sim::new(plan);
+    sim.world.settings.rollout = own.clone();
+    sim.until_step("deploy/soak");
+    // Stable's pods don't become ready, and the cluster is asked in vain.
+    sim.world.faults = Rc::new(|world, effect| {
+        (matches!(effect.request, Request::Observe) && world.settings.image == OLD)
+            .then(|| Fault::Fails(failure(Kind::Retryable)))
+    });
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.run.stuck_now().unwrap().step, "restore");
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.drive();
+    sim.command("bob", retry()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    let restores: Vec<_> = sim
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::Intended { effect } if is_restore(effect) => match &effect.request {
+                Request::Change { change } => change.fields.rollout.clone(),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(restores.len(), 2, "{}", sim.story());
+    assert!(
+        restores.iter().all(|rollout| *rollout != own),
+        "{restores:?}"
+    );
+    assert_eq!(sim.world.settings.rollout, own);
+}
+
+/// Between the moment at which the old version serves again and the last write somebody releases.
+#[test]
+fn the_last_write_of_the_way_back_is_not_made_over_somebody_elses_release() {
+    let mut sim = Sim::new(rolling());
+    sim.until_step("deploy/soak");
+    let marks_are_taken_off = |effect: &crate::effect::Effect| effect.key.contains("/unmark");
+    sim.world.faults = Rc::new(move |_, effect| {
+        marks_are_taken_off(effect).then(|| Fault::Fails(failure(Kind::Retryable)))
+    });
+    sim.command("bob", abort()).unwrap();
+    sim.until_said("restored");
+    sim.world.meddle(Some("shop/api:1.4.1-hotfix"), None);
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.rest();
+    assert_eq!(sim.world.settings.image, "shop/api:1.4.1-hotfix");
+    assert!(
+        sim.run.stuck_now().is_some(),
+        "people decide: {}",
+        sim.story()
+    );
+}
