@@ -1,8 +1,10 @@
 //! The control plane for tests, as everything that is tested on it must find it: what Deployments, Jobs
 //! and routes do is Kubernetes' own, what pods do is as `tools/cluster/README.md` says.
 //!
-//! `cargo xtask test` starts the cluster. By hand: `cargo xtask cluster up`, then
-//! `cargo test --workspace --features phasegate-tests/kubernetes --test kubernetes`.
+//! And the engine on it (`engine`): the program itself, as people start it.
+//!
+//! `cargo xtask test` starts the cluster and builds the program. By hand: `cargo xtask cluster up`,
+//! `cargo build --workspace`, then `cargo test --workspace --features phasegate-tests/kubernetes --test kubernetes`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,11 +13,15 @@
 )]
 #![expect(
     clippy::disallowed_methods,
-    reason = "the suite starts kubectl, writes files and waits for a real cluster"
+    reason = "the suite starts kubectl and phasegate, writes files and waits for a real cluster"
 )]
 
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
+#[path = "kubernetes/desk.rs"]
+mod desk;
+#[path = "kubernetes/engine.rs"]
+mod engine;
 #[path = "kubernetes/logs.rs"]
 mod logs;
 #[path = "kubernetes/pods.rs"]

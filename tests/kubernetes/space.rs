@@ -25,7 +25,7 @@ impl Drop for Space {
 }
 
 /// The folder of the cluster that xtask started.
-fn cluster() -> PathBuf {
+pub(crate) fn cluster() -> PathBuf {
     std::env::var_os("PHASEGATE_CLUSTER").map_or_else(
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../cluster"),
         PathBuf::from,

@@ -173,6 +173,10 @@ fn on_kubernetes(
     let folder = workspace.target.join("test-cluster");
     let cluster = Cluster::up(workspace, &go, folder.clone())?;
     exec::say(format!("testing {KUBERNETES}"));
+    // The suite starts the program itself; it was built with the engine's suites, if these were asked for.
+    let mut program = exec::cargo(&workspace.root);
+    program.args(["build", "--workspace", "--bin", "phasegate"]);
+    exec::run(&mut program)?;
     let mut command = exec::cargo(&workspace.root);
     command
         .args([

@@ -110,7 +110,17 @@ pub enum Command {
     /// Print a completion script for a shell.
     Completions(Completions),
     /// Check that everything an engine needs is there.
-    Doctor,
+    Doctor(Doctor),
+}
+
+/// `phasegate doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// A release whose cluster is to be looked at too.
+    pub file: Option<String>,
+    /// The environment of the release.
+    #[arg(long, requires = "file", value_name = "E")]
+    pub environment: Option<String>,
 }
 
 /// `phasegate init`

@@ -106,6 +106,6 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         Command::Schema(args) => about::schema(args, console),
         Command::Explain(args) => about::explain(args, console),
         Command::Completions(args) => about::completions(args, console),
-        Command::Doctor => doctor::doctor(state, console).await,
+        Command::Doctor(args) => doctor::doctor(args, state, console).await,
     }
 }

@@ -1,7 +1,8 @@
 //! The composition root: where the parts of an engine are put together.
 //!
-//! There are two worlds so far, and both are reached through the same adapters:
+//! There are three worlds, and all are reached through the same adapters:
 //!
+//! * [`World::kubernetes`]: a Kubernetes cluster, by a context of the kubeconfig or from a pod of it;
 //! * [`World::simulated_process`]: a simulated cluster that runs as a process of its own and speaks
 //!   HTTP, in real or scaled time;
 //! * [`World::in_process`]: a simulated cluster within this process, in virtual time.
@@ -38,10 +39,10 @@ use phasegate_runtime::ports::{
     Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, LEASE_DURATION,
     ObjectError, ObjectRef, Objects, Writer,
 };
-use phasegate_world::clock::ScaledClock;
+use phasegate_world::clock::{ScaledClock, SystemClock};
 use phasegate_world::connect;
 use phasegate_world::credentials::LocalCredentials;
-use phasegate_world::http::RemoteHttp;
+use phasegate_world::http::{LiveHttp, RemoteHttp};
 use phasegate_world::kubernetes::{KubeCluster, Options as ClusterOptions, REQUEST_TIMEOUT};
 use serde_json::Value;
 
@@ -58,6 +59,8 @@ pub struct World {
     pub log: Arc<dyn LogSink>,
     /// How many times faster than the clock on the wall the world's time goes; 1 in virtual time.
     pub scale: f64,
+    /// Whether people's rights differ there, so that they are looked at before a run begins.
+    pub guarded: bool,
 }
 
 /// A simulated cluster within this process, with the network around it, at the beginning of a scenario.
@@ -131,6 +134,25 @@ impl World {
             clock,
             log: Arc::new(Discarded),
             scale,
+            guarded: false,
+        })
+    }
+
+    /// The world of the cluster of a context; [`connect::IN_CLUSTER`] is the one of this pod.
+    ///
+    /// # Errors
+    /// Where it can't be reached; says what is in the way.
+    pub async fn kubernetes(context: &str) -> Result<Self, Diagnostic> {
+        let connected = connect::connect(context).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let options = ClusterOptions::default();
+        Ok(Self {
+            cluster: KubeCluster::new(connected.client, Arc::clone(&clock), options),
+            http: Arc::new(LiveHttp::new(Arc::clone(&clock))),
+            clock,
+            log: Arc::new(Discarded),
+            scale: 1.0,
+            guarded: true,
         })
     }
 
@@ -144,6 +166,7 @@ impl World {
             clock,
             log: Arc::new(Discarded),
             scale: 1.0,
+            guarded: false,
         }
     }
 
@@ -221,7 +244,7 @@ pub fn offline(config: HostConfig, components: Vec<Component>) -> Result<PluginS
     let ports = HostPorts {
         http: Arc::new(Nowhere),
         objects: Arc::new(Nowhere),
-        clock: Arc::new(phasegate_world::clock::SystemClock),
+        clock: Arc::new(SystemClock),
         log: Arc::new(Discarded),
         credentials: Arc::new(LocalCredentials::default()),
     };

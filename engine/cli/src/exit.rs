@@ -93,6 +93,8 @@ impl Exit {
         let input = [
             codes::WORKLOAD_NOT_FOUND,
             codes::UNSUPPORTED_TARGET,
+            codes::KUBECONFIG_UNUSABLE,
+            codes::CONTEXT_UNKNOWN,
             codes::RUN_NOT_FOUND,
             codes::JOURNAL_TAIL_CUT,
             codes::JOURNAL_ALTERED,

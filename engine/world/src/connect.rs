@@ -1,9 +1,13 @@
-//! Clients for a simulated cluster.
+//! Clients for clusters: real ones by [`connect`], simulated ones in another process or in this one.
 
 use ::http::{Request, Response, Uri};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::{BoxError, Service};
+
+mod kubeconfig;
+
+pub use kubeconfig::{Connected, IN_CLUSTER, SIMULATED, connect, name_of};
 
 /// A client that could not be made.
 #[derive(Debug, thiserror::Error)]

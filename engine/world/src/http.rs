@@ -2,8 +2,8 @@
 //! simulated cluster.
 //!
 //! Neither follows redirects: a redirect would lead past the check of which hosts a plugin may
-//! reach. Which hosts those are was decided before a request gets here. For now only plain HTTP
-//! goes over the network; `https` is denied with a sentence that says so.
+//! reach. Which hosts those are was decided before a request gets here. Which addresses a name leads to is
+//! decided in `reach`, and TLS is spoken with whoever the machine's own authorities vouch for.
 
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use phasegate_core::time::Span;
 use phasegate_core::verdict::Pair;
 use phasegate_runtime::ports::{Clock, Http, HttpError, HttpRequest, HttpResponse};
+use rustls::RootCertStore;
 
 mod local;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -51,10 +52,10 @@ const RESERVED_HEADERS: [&str; 7] = [
     "trailer",
 ];
 
-type Outgoing = Client<HttpConnector, Full<Bytes>>;
+type Outgoing = Client<reach::Connector, Full<Bytes>>;
 
-fn outgoing() -> Outgoing {
-    Client::builder(TokioExecutor::new()).build_http()
+fn outgoing(trusted: Arc<RootCertStore>) -> Outgoing {
+    Client::builder(TokioExecutor::new()).build(reach::connector(trusted))
 }
 
 /// HTTP over the network.
@@ -74,7 +75,7 @@ impl LiveHttp {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            client: outgoing(),
+            client: outgoing(reach::machine()),
             clock,
         }
     }
@@ -108,19 +109,14 @@ fn outgoing_request(request: HttpRequest) -> Result<Request<Full<Bytes>>, HttpEr
         .url
         .parse()
         .map_err(|error| invalid(format!("`{}` is not a URL: {error}", request.url)))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(HttpError::Denied(format!(
-                "`{}` needs TLS, which this version of the engine doesn't speak yet; only http:// can be reached",
-                uri.authority().map_or("", |authority| authority.as_str())
-            )));
-        }
-        _ => return Err(invalid(format!("`{}` is not an http:// URL", request.url))),
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        let what = format!("`{}` is not an http:// or https:// URL", request.url);
+        return Err(invalid(what));
     }
     if uri.authority().is_none_or(|a| a.as_str().contains('@')) {
         return Err(invalid("a URL needs a host, and no user".to_owned()));
     }
+    reach::literal(uri.host().unwrap_or_default()).map_err(HttpError::Denied)?;
     let method = Method::from_bytes(request.method.as_bytes())
         .ok()
         .filter(|method| *method != Method::CONNECT)

@@ -18,6 +18,7 @@
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
+//! | `rights` | what a plan needs to be allowed, and which of it is missing |
 //!
 //! **A write whose answer is missing is never reported as failed.** Connections that broke after
 //! the request may have left, time-outs, and answers by which the API server says that it doesn't
@@ -64,11 +65,13 @@ mod objects;
 mod observe;
 mod path;
 mod remove;
+mod rights;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod transport;
 
+pub use self::rights::{Right, needed};
 pub use self::transport::MAX_ANSWER;
 pub(crate) use self::transport::{chain, printable_long};
 

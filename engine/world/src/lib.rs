@@ -7,7 +7,7 @@
 //! | [`clock`] | `Clock` | the machine's clock, or a multiple of its speed |
 //! | [`credentials`] | `Credentials` | environment variables and files |
 //! | [`identity`], [`entropy`] | who runs the engine; names that nobody else has | the operating system |
-//! | [`connect`] | clients for a simulated cluster, in another process or in this one | |
+//! | [`connect`] | clients for real clusters, and for simulated ones in another process or in this one | `kube` |
 //!
 //! Start reading at [`kubernetes::KubeCluster`]. The rehearsal uses it too, with a client whose
 //! service is the simulated cluster, so that the adapter under rehearsal is the one in production.

@@ -13,9 +13,9 @@ use super::release;
 use super::run::{Driven, drive_on};
 use crate::args::{self, Driving};
 use crate::console::Console;
+use crate::drive;
 use crate::exit::{Exit, Fault, Outcome};
 use crate::state::State;
-use crate::{drive, simulated};
 
 /// How long an answer of the engine that drives is waited for, in real time.
 const ANSWER_TIMEOUT: Span = Span::from_secs(60);
@@ -157,12 +157,16 @@ pub(super) async fn give(
 /// The run at the time that it is now in its world: since its last record something may have come due.
 async fn as_of_now(state: &State, run: &str) -> Result<Run, Fault> {
     let before = state.replay(run).await?;
+    let first = before.plan().workloads.first();
+    if first.is_some_and(|first| first.target.cluster != release::SIMULATED) {
+        // A real cluster goes by the machine's clock, and need not be asked.
+        return Ok(before.as_of(SystemClock.now()));
+    }
     // Where the world has ended the run can't be driven either; that is told by whoever tries.
-    let Ok(note) = simulated::running(&state.folder).await else {
-        return Ok(before);
-    };
-    let world = release::world_at(&note).await?;
-    Ok(before.as_of(world.clock.now()))
+    match release::world_of(&before, &state.folder).await {
+        Ok(world) => Ok(before.as_of(world.clock.now())),
+        Err(_) => Ok(before),
+    }
 }
 
 /// Waits for the answer of the engine that drives. None where it has left without one.

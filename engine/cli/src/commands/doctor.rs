@@ -9,11 +9,13 @@ use phasegate_registry::DirCache;
 use phasegate_runtime::ports::Clock;
 use phasegate_store::SqliteJournal;
 use phasegate_world::clock::SystemClock;
+use phasegate_world::connect;
 use serde::Serialize;
 
-use super::release::{cache_folder, host};
+use super::release::{self, SIMULATED, cache_folder, host};
+use crate::args::{Doctor, Inputs};
 use crate::console::Console;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Fault, Outcome};
 use crate::state::State;
 use crate::{builtin, compose, files, plugins, simulated};
 
@@ -66,10 +68,13 @@ impl Check {
 }
 
 /// Checks everything; exits 3 where something is not as it must be.
-pub(super) async fn doctor(folder: &Path, console: &Console) -> Outcome {
+pub(super) async fn doctor(args: &Doctor, folder: &Path, console: &Console) -> Outcome {
     let mut checks = vec![clock(), state(folder)];
     checks.push(journal(folder).await);
-    checks.push(cluster(folder).await);
+    checks.push(match real_cluster(args)? {
+        Some(context) => kubernetes(context).await,
+        None => cluster(folder).await,
+    });
     checks.push(cache());
     checks.push(shipped().await);
     console.either(&checks, || {
@@ -156,6 +161,38 @@ fn first_of(what: &'static str, faults: &phasegate_core::diagnostic::Diagnostics
     match faults.iter().next() {
         Some(fault) => Check::bad(what, fault),
         None => Check::note(what, "unknown"),
+    }
+}
+
+/// The cluster of the release that is named, where it is a real one: its context, or why it has none.
+fn real_cluster(args: &Doctor) -> Result<Option<Result<String, Diagnostic>>, Fault> {
+    let Some(file) = &args.file else {
+        return Ok(None);
+    };
+    let inputs = Inputs {
+        version: None,
+        environment: args.environment.clone(),
+        policy: None,
+    };
+    let cluster = release::load(file, &inputs)?.cluster();
+    Ok(match cluster {
+        Ok(cluster) if cluster == SIMULATED => None,
+        cluster => Some(cluster),
+    })
+}
+
+async fn kubernetes(context: Result<String, Diagnostic>) -> Check {
+    let what = "cluster";
+    let connected = match &context {
+        Ok(context) => connect::connect(context).await,
+        Err(fault) => Err(fault.clone()),
+    };
+    match connected {
+        Ok(found) => {
+            let context = context.unwrap_or_default();
+            Check::good(what, format!("{context}: {} {}", found.url, found.version))
+        }
+        Err(fault) => Check::bad(what, &fault),
     }
 }
 

@@ -14,7 +14,6 @@ use phasegate_world::entropy;
 use serde::Serialize;
 
 use super::release::{self, SIMULATED};
-use super::run::world_of;
 use super::succession;
 use crate::args::{Inputs, Lock, LockBreak, LockCommand, LockTarget};
 use crate::console::Console;
@@ -43,8 +42,10 @@ pub(super) async fn lock(args: &Lock, folder: &Path, console: &Console) -> Outco
 
 /// The target that is named: as `cluster/namespace/deployment`, or by a release file.
 fn target_of(named: &str) -> Result<Target, Fault> {
-    if let [cluster, namespace, deployment] = named.split('/').collect::<Vec<_>>().as_slice()
-        && *cluster == SIMULATED
+    // A context's name may have slashes; the two names after it have none.
+    if let [deployment, namespace, cluster] = named.rsplitn(3, '/').collect::<Vec<_>>().as_slice()
+        && !cluster.is_empty()
+        && !is_a_file(named)
     {
         return Ok(Target {
             cluster: (*cluster).to_owned(),
@@ -65,10 +66,11 @@ fn target_of(named: &str) -> Result<Target, Fault> {
             policy: None,
         };
         let given = release::load(named, &inputs)?;
+        let cluster = given.cluster()?;
         let workloads = given.loaded.release.workloads();
         let mut targets = workloads
             .iter()
-            .map(|(_, workload)| planner::target_of(&given.loaded, workload, SIMULATED));
+            .map(|(_, workload)| planner::target_of(&given.loaded, workload, &cluster));
         return match (targets.next(), targets.next()) {
             (Some(target), None) => Ok(target),
             (first, second) => {
@@ -90,12 +92,19 @@ fn target_of(named: &str) -> Result<Target, Fault> {
     Err(
         Diagnostic::new(codes::INVALID_VALUE, format!("`{named}` is no target"))
             .expected(format!(
-                "{SIMULATED}/NAMESPACE/DEPLOYMENT, or a release file"
+                "{SIMULATED}/NAMESPACE/DEPLOYMENT, CONTEXT/NAMESPACE/DEPLOYMENT, or a release file"
             ))
             .found(format!("`{named}`"))
             .hint("`phasegate status` names the target of a run")
             .into(),
     )
+}
+
+/// Whether a file is meant, be it there or not.
+fn is_a_file(named: &str) -> bool {
+    let path = Path::new(named);
+    let kind = path.extension().and_then(|kind| kind.to_str());
+    path.is_file() || matches!(kind, Some("yaml" | "yml"))
 }
 
 fn failed(failure: &Failure) -> Fault {
@@ -104,7 +113,7 @@ fn failed(failure: &Failure) -> Fault {
 
 async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
     let target = target_of(&args.target)?;
-    let world = world_of(folder).await?;
+    let world = release::world_named(&target.cluster, folder).await?;
     let claim = world
         .cluster
         .claimed(&target)
@@ -158,7 +167,7 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
         );
     }
     let target = target_of(&args.target)?;
-    let world = world_of(folder).await?;
+    let world = release::world_named(&target.cluster, folder).await?;
     let state = State::open(folder)?;
     let Some(claim) = world
         .cluster

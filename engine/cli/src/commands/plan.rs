@@ -8,7 +8,7 @@ use phasegate_runtime::planner;
 use phasegate_store::MemoryJournal;
 use serde::{Deserialize, Serialize};
 
-use super::release::{self, SIMULATED};
+use super::release;
 use crate::args;
 use crate::console::Console;
 use crate::drive;
@@ -46,11 +46,12 @@ pub(super) async fn plan(args: &args::Plan, state: &Path, console: &Console) -> 
         &ready.parts.engine.world,
         &given.loaded,
         &given.policy,
-        SIMULATED,
+        &given.cluster()?,
         &who.name,
     )
     .await?;
     let plan = prepared.plan;
+    release::allowed(&ready, &world, &plan).await?;
     if let Some(path) = &args.out {
         let kept = Kept {
             digest: plan.digest(),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::failure::Failure;
+use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
 use phasegate_core::spec::policy::{self, PluginLimits, Policy};
 use phasegate_core::spec::release::{self, Loaded, Overrides, Target};
@@ -11,8 +13,9 @@ use phasegate_host::HostConfig;
 use phasegate_registry::default_cache_dir;
 use phasegate_runtime::planner;
 use phasegate_runtime::plugin_ports::CompiledCache;
-use phasegate_runtime::ports::{Clock, Component, Journal};
+use phasegate_runtime::ports::{Clock, Component, Journal, Plugins};
 use phasegate_world::clock::SystemClock;
+use phasegate_world::{connect, kubernetes};
 
 use super::simulate;
 use crate::args::Inputs;
@@ -20,11 +23,11 @@ use crate::compose::{self, Parts, World};
 use crate::console::Console;
 use crate::exit::{Fault, internal};
 use crate::plugins::Kept;
-use crate::simulated::{self, Note, Wanted};
+use crate::simulated::{self, Wanted};
 use crate::{builtin, files, plugins};
 
-/// How the one cluster that there is so far is called in targets.
-pub(super) const SIMULATED: &str = "simulated";
+/// How the simulated cluster is called in targets; every other name is one of a context.
+pub(super) const SIMULATED: &str = connect::SIMULATED;
 
 /// A release with the policy that holds for it.
 pub(super) struct Given {
@@ -34,6 +37,17 @@ pub(super) struct Given {
     pub(super) policy: Policy,
     /// The folder of the release's file, which paths in it are relative to.
     pub(super) folder: PathBuf,
+}
+
+impl Given {
+    /// How the cluster of the release is called in targets.
+    pub(super) fn cluster(&self) -> Result<String, Diagnostic> {
+        match &self.loaded.target {
+            Target::Simulated(_) => Ok(SIMULATED.to_owned()),
+            Target::Kubernetes(kubernetes) => connect::name_of(kubernetes.context.as_deref())
+                .map_err(|fault| fault.at(self.loaded.document.place("/target"))),
+        }
+    }
 }
 
 /// Loads a release and its policy, and says what is wrong with both.
@@ -89,12 +103,13 @@ pub(super) fn parse(
 /// Says what is wrong with a release as far as its plugins and its scenario can tell, before a cluster
 /// is started for it.
 pub(super) async fn check(given: &Given) -> Result<(), Fault> {
+    given.cluster()?;
     let wanted = wanted(given)?;
     let components = plugins::of_release(&given.loaded, &given.folder)?;
     let set = compose::offline(host(&given.policy.plugins), components)?;
     compose::prepare(&set).await?;
     planner::validate(&set, &given.loaded).await?;
-    if let Some(scenario) = &wanted.scenario {
+    if let Some(scenario) = wanted.and_then(|wanted| wanted.scenario) {
         let file = scenario.display().to_string();
         simulate::check(&file, &files::read(&file)?)?;
     }
@@ -112,36 +127,24 @@ pub(super) fn folder_of(file: &str) -> PathBuf {
     }
 }
 
-/// What the release wants of its cluster, if that is one that this engine can reach.
-pub(super) fn wanted(given: &Given) -> Result<Wanted, Diagnostic> {
-    match &given.loaded.target {
-        Target::Kubernetes(kubernetes) => Err(Diagnostic::new(
-            codes::UNSUPPORTED_TARGET,
-            "Kubernetes targets come with a later version",
-        )
-        .at(given.loaded.document.place("/target"))
-        .expected("target: {simulated: {}}")
-        .found(format!(
-            "target: {{kubernetes: {{context: {}}}}}",
-            kubernetes.context
-        ))
-        .hint("rehearse the release on the simulated cluster until then")),
-        Target::Simulated(wanted) => {
-            let scenario = match &wanted.scenario {
-                Some(path) => Some(absolute(&given.folder.join(path))?),
-                None => None,
-            };
-            let otherwise = match &scenario {
-                Some(_) => None,
-                None => Some(simulate::scenario_for(&given.loaded)?),
-            };
-            Ok(Wanted {
-                scenario,
-                speed: wanted.scale,
-                otherwise,
-            })
-        }
-    }
+/// What the release wants of its simulated cluster, if it is for one.
+fn wanted(given: &Given) -> Result<Option<Wanted>, Diagnostic> {
+    let Target::Simulated(wanted) = &given.loaded.target else {
+        return Ok(None);
+    };
+    let scenario = match &wanted.scenario {
+        Some(path) => Some(absolute(&given.folder.join(path))?),
+        None => None,
+    };
+    let otherwise = match &scenario {
+        Some(_) => None,
+        None => Some(simulate::scenario_for(&given.loaded)?),
+    };
+    Ok(Some(Wanted {
+        scenario,
+        speed: wanted.scale,
+        otherwise,
+    }))
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Diagnostic> {
@@ -169,17 +172,67 @@ pub(super) fn make_folder(state: &Path) -> Result<(), Diagnostic> {
         })
 }
 
-/// The world of a release. Starts a simulated cluster where none runs.
+/// The world of a release. Starts a simulated cluster where the release is for one and none runs.
 pub(super) async fn world(given: &Given, state: &Path, console: &Console) -> Result<World, Fault> {
-    let wanted = wanted(given)?;
+    let Some(wanted) = wanted(given)? else {
+        let place = given.loaded.document.place("/target");
+        let world = World::kubernetes(&given.cluster()?).await;
+        let world = world.map_err(|fault| fault.at(place))?;
+        make_folder(state)?;
+        return Ok(world);
+    };
     make_folder(state)?;
     let note = simulated::ensure(state, &wanted, |text| console.note(text)).await?;
-    Ok(world_at(&note).await?)
+    Ok(World::simulated_process(&note.url).await?)
 }
 
-/// The world of a simulated cluster that is known.
-pub(super) async fn world_at(note: &Note) -> Result<World, Diagnostic> {
-    World::simulated_process(&note.url).await
+/// The world of a cluster by its name in targets: it is there, and nothing is started.
+pub(super) async fn world_named(cluster: &str, state: &Path) -> Result<World, Fault> {
+    if cluster == SIMULATED {
+        let note = simulated::running(state).await?;
+        return Ok(World::simulated_process(&note.url).await?);
+    }
+    Ok(World::kubernetes(cluster).await?)
+}
+
+/// The world of a run that is in the journal.
+pub(super) async fn world_of(run: &Run, state: &Path) -> Result<World, Fault> {
+    let first = run.plan().workloads.first();
+    let cluster = first.map_or(SIMULATED, |first| first.target.cluster.as_str());
+    world_named(cluster, state).await
+}
+
+/// Refuses a plan for whose steps, or whose way back, the user lacks rights in the cluster.
+pub(super) async fn allowed(ready: &Ready, world: &World, plan: &Plan) -> Result<(), Fault> {
+    if !world.guarded {
+        return Ok(());
+    }
+    let failed = |failure: &Failure| -> Fault {
+        planner::diagnostic(failure, "the rights that the plan needs can't be looked at").into()
+    };
+    let mut described = Vec::new();
+    for name in plan.plugins.keys() {
+        let description = ready.parts.plugins.describe(name).await;
+        described.push(description.map_err(|e| failed(&e))?.1);
+    }
+    let rights = kubernetes::needed(plan, &described);
+    let missing = world
+        .cluster
+        .missing(&rights)
+        .await
+        .map_err(|e| failed(&e))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    Err(Diagnostic::new(
+        codes::RIGHTS_MISSING,
+        "the run would need rights that you don't have, so that it could not finish or not go back",
+    )
+    .expected(format!("the right to {}", named.join(", ")))
+    .found("none of these")
+    .hint("have them granted; nothing was changed")
+    .into())
 }
 
 /// Where the compiled cache is: in `PHASEGATE_CACHE`, or the user's cache folder.

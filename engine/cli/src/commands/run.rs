@@ -15,7 +15,7 @@ use phasegate_world::entropy;
 
 use super::order::Order;
 use super::plan::Kept;
-use super::release::{self, Given, Ready, SIMULATED};
+use super::release::{self, Given, Ready};
 use super::{report, supersede};
 use crate::args::{self, Driving};
 use crate::compose::World;
@@ -24,7 +24,7 @@ use crate::drive::{self, Progress, Signals};
 use crate::exit::{self, Fault, Outcome, internal};
 use crate::runlog::RunLog;
 use crate::state::State;
-use crate::{files, plugins, simulated};
+use crate::{files, plugins};
 
 /// How often a run that another process seems to drive is asked for again: a command that only
 /// looks holds it for a moment.
@@ -67,6 +67,8 @@ pub(super) struct How<'a> {
 /// Everything that it takes to plan a run and to begin it.
 pub(super) struct Setting {
     pub(super) given: Given,
+    /// How its cluster is called in targets.
+    pub(super) cluster: String,
     /// The plan that is to be run, where one was kept.
     pub(super) saved: Option<Plan>,
     pub(super) world: World,
@@ -93,8 +95,10 @@ impl Setting {
         world.log = log.clone();
         let state = State::open(folder)?;
         let ready = release::engine(&given, &world, state.journal.clone()).await?;
+        let cluster = given.cluster()?;
         Ok(Self {
             given,
+            cluster,
             saved,
             world,
             state,
@@ -109,10 +113,11 @@ impl Setting {
             &self.ready.parts.engine.world,
             &self.given.loaded,
             &self.given.policy,
-            SIMULATED,
+            &self.cluster,
             &drive::who().name,
         )
         .await?;
+        release::allowed(&self.ready, &self.world, &prepared.plan).await?;
         match &self.saved {
             Some(saved) => unchanged(saved.clone(), prepared.plan),
             None => Ok(prepared.plan),
@@ -298,8 +303,7 @@ pub(super) async fn drive_here(
     console: &Console,
 ) -> Result<Option<Drove>, Fault> {
     let id = before.id();
-    let note = simulated::running(&state.folder).await?;
-    let mut world = release::world_at(&note).await?;
+    let mut world = release::world_of(before, &state.folder).await?;
     let log = RunLog::new(world.clock.clone());
     log.open(&state.folder, id);
     world.log = log;
@@ -348,10 +352,4 @@ pub(super) fn options(world: &World, driving: Driving) -> Result<Options, Diagno
     // People wait in real time, however fast the world's time goes.
     options.inbox_poll = world.stretched(INBOX_REAL);
     Ok(options)
-}
-
-/// An engine for a run that somebody else may drive too; for commands that look at the target.
-pub(super) async fn world_of(state: &Path) -> Result<Arc<World>, Fault> {
-    let note = simulated::running(state).await?;
-    Ok(Arc::new(release::world_at(&note).await?))
 }

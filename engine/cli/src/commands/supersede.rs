@@ -19,7 +19,6 @@ use phasegate_runtime::ports::{Journal, JournalError};
 
 use super::order::Order;
 use super::predecessor::{Waited, Waiting};
-use super::release::SIMULATED;
 use super::run::{self, How, Setting};
 use super::succession::{Succession, forget};
 use crate::args::Driving;
@@ -29,11 +28,12 @@ use crate::exit::{self, Exit, Fault, Outcome};
 use crate::state::State;
 
 fn targets(setting: &Setting) -> Vec<Target> {
+    let cluster = setting.cluster.as_str();
     let loaded = &setting.given.loaded;
     let workloads = loaded.release.workloads();
     let targets = workloads
         .iter()
-        .map(|(_, workload)| planner::target_of(loaded, workload, SIMULATED));
+        .map(|(_, workload)| planner::target_of(loaded, workload, cluster));
     targets.collect()
 }
 

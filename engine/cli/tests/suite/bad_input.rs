@@ -97,9 +97,9 @@ const CASES: &[Case] = &[
         &["{version}"],
     ),
     (
-        "Kubernetes target",
+        "context with the simulated cluster's name",
         "  simulated: {scenario: scenario.yaml, scale: 40}",
-        "  kubernetes: {context: prod}",
+        "  kubernetes: {context: simulated}",
         "PG0407",
         &["expected", "found", "hint"],
     ),

@@ -165,8 +165,10 @@ pub struct Simulated {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubernetes {
-    /// The context of the kubeconfig.
-    pub context: String,
+    /// The context of the kubeconfig, or `in-cluster` for the cluster of the pod that the engine runs in. In a
+    /// pod it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
     /// The namespace; the release's own if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,

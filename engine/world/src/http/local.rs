@@ -9,7 +9,7 @@ use http_body_util::Full;
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Clock, Http, HttpError, HttpRequest, HttpResponse};
 
-use super::{MAX_RESPONSE_BODY, MAX_TIMEOUT, Outgoing, exchange, outgoing};
+use super::{MAX_RESPONSE_BODY, MAX_TIMEOUT, Outgoing, exchange, outgoing, reach};
 use crate::clock::SystemClock;
 use crate::connect::{self, loopback};
 
@@ -57,7 +57,7 @@ pub(crate) async fn get_local(endpoint: &str, path: &str) -> Result<Vec<u8>, Loc
         .uri(&url)
         .body(Full::new(Bytes::new()))
         .map_err(|error| fail(HttpError::Invalid(error.to_string())))?;
-    let client = outgoing();
+    let client = outgoing(reach::nobody());
     let deadline = SystemClock.now().plus(LOCAL_TIMEOUT);
     let answer = tokio::select! {
         biased;
@@ -100,7 +100,7 @@ impl RemoteHttp {
     pub fn new(endpoint: &str, clock: Arc<dyn Clock>) -> Result<Self, connect::Error> {
         loopback(endpoint)?;
         Ok(Self {
-            client: outgoing(),
+            client: outgoing(reach::nobody()),
             url: format!("{}/simulation/http", endpoint.trim_end_matches('/')),
             clock,
         })

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::path::{Resource, with_query};
 use super::{FIELD_MANAGER, JSON, KubeCluster, WRITE_ATTEMPTS, call, effect, text};
 
-fn name(target: &Target) -> String {
+pub(super) fn name(target: &Target) -> String {
     format!("phasegate-claim-{}", target.workload)
 }
 

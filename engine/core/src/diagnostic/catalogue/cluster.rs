@@ -39,7 +39,7 @@ codes! {
     example: "phasegate watch RUN";
     UNSUPPORTED_TARGET = 407,
     title: "Target not supported",
-    means: "This version of the engine can't deploy to this kind of target.",
+    means: "This version of the engine can't deploy to a target of this kind or name.",
     cause: "A release written for another version.",
     fix: "Use one of the targets named as expected, or update the engine.",
     example: "target:\n  simulated: {}";
@@ -55,4 +55,34 @@ codes! {
     cause: "A Deployment or Service of the candidate's name that is somebody else's or still has pods, or labels by which the two could not be told apart.",
     fix: "Free the place or change the labels as the message says, or use a strategy that deploys in place.",
     example: "kubectl get deployments,services -n NAMESPACE -o wide --show-labels";
+    KUBECONFIG_UNUSABLE = 410,
+    title: "No usable kubeconfig",
+    means: "The release is for a Kubernetes cluster, and how to reach one is not known here.",
+    cause: "No file at `KUBECONFIG` or `~/.kube/config`, one that is damaged, or a certificate or program that it names and that isn't there.",
+    fix: "Set `KUBECONFIG`, or correct what the message names. In a pod, use the context `in-cluster`.",
+    example: "export KUBECONFIG=$HOME/.kube/config\nkubectl config get-contexts";
+    CONTEXT_UNKNOWN = 411,
+    title: "Unknown context",
+    means: "The kubeconfig has no context of the name that the release gives, or the release gives none.",
+    cause: "A typing error, or another kubeconfig than the one that was meant.",
+    fix: "Name one of the contexts that are listed, or set `KUBECONFIG` to the file that has it.",
+    example: "target:\n  kubernetes: {context: prod}";
+    CREDENTIALS_REFUSED = 412,
+    title: "Credentials not accepted",
+    means: "The API server answered that it doesn't know who is asking.",
+    cause: "A token or client certificate that has expired, or a credential program that failed.",
+    fix: "Log in again, as you would for kubectl, then give the command again.",
+    example: "kubectl --context CONTEXT auth whoami";
+    CERTIFICATE_UNTRUSTED = 413,
+    title: "Certificate not trusted",
+    means: "What answers at the cluster's address could not prove that it is the cluster.",
+    cause: "An authority that the kubeconfig doesn't name, another name than the certificate has, or a proxy in between.",
+    fix: "Correct `certificate-authority` or `tls-server-name` of the cluster in the kubeconfig.",
+    example: "kubectl config view --minify --context CONTEXT";
+    RIGHTS_MISSING = 414,
+    title: "Missing rights",
+    means: "The run would need rights in the cluster that the user doesn't have, for its steps or for its way back. It is not begun.",
+    cause: "A role that doesn't have everything that the plan needs.",
+    fix: "Have the rights that are listed granted, each in the namespace that is named.",
+    example: "kubectl auth can-i patch deployments -n NAMESPACE";
 }

@@ -1,0 +1,349 @@
+//! What a plan needs to be allowed in its cluster, for its steps and its way back, and which of it is missing.
+//!
+//! The list is kept here, beside the requests: whoever adds one adds its right. What a run can do without (events
+//! and logs of failing pods) is not in it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ::http::Method;
+use phasegate_core::failure::Failure;
+use phasegate_core::plan::{Action, Plan, Workload};
+use phasegate_core::strategy::{Placement, Slot};
+use phasegate_runtime::ports::{Capability, Description};
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::path::Resource;
+use super::transport::Call;
+use super::{JSON, KubeCluster, Problem, at, claim, lease, subject};
+
+/// Most rights that are asked about: far more than any plan needs.
+const MAX_RIGHTS: usize = 2000;
+
+/// A verb on a kind of object, or on one object of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    namespace: String,
+    group: String,
+    resource: String,
+    verb: &'static str,
+    /// Empty for any of the kind.
+    name: String,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if !self.name.is_empty() {
+            write!(f, " `{}`", self.name)?;
+        }
+        write!(f, " in namespace `{}`", self.namespace)
+    }
+}
+
+/// The rights that are being gathered for one namespace.
+struct Needs<'a> {
+    namespace: &'a str,
+    rights: &'a mut BTreeSet<Right>,
+}
+
+impl Needs<'_> {
+    /// Verbs on the object of that name.
+    fn on(&mut self, resource: &Resource, name: &str, verbs: &[&'static str]) {
+        for &verb in verbs {
+            // What is yet to be made, and what is listed, has no name that a right could be bound to.
+            let named = !matches!(verb, "create" | "list");
+            self.rights.insert(Right {
+                namespace: self.namespace.to_owned(),
+                group: resource.group.clone(),
+                resource: resource.plural.clone(),
+                verb,
+                name: if named {
+                    name.to_owned()
+                } else {
+                    String::new()
+                },
+            });
+        }
+    }
+}
+
+/// Everything that a run of the plan may ask of the cluster; `described` are the plugins that it uses.
+#[must_use]
+pub fn needed<'a>(
+    plan: &Plan,
+    described: impl IntoIterator<Item = &'a Description> + Clone,
+) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for (index, workload) in plan.workloads.iter().enumerate() {
+        let mut needs = Needs {
+            namespace: &workload.target.namespace,
+            rights: &mut rights,
+        };
+        held(&mut needs, workload);
+        looked_at(&mut needs, workload);
+        let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+        for step in steps.filter(|step| step.workload == index) {
+            changed(&mut needs, workload, &step.action);
+        }
+        for description in described.clone() {
+            asked(&mut needs, description);
+        }
+    }
+    rights
+}
+
+/// Claim and lease.
+fn held(needs: &mut Needs<'_>, workload: &Workload) {
+    let target = &workload.target;
+    let claims = ["get", "create", "update", "delete"];
+    needs.on(&Resource::config_maps(), &claim::name(target), &claims);
+    let leases = ["get", "create", "update"];
+    needs.on(&Resource::leases(), &lease::name(target), &leases);
+}
+
+/// What is read of a workload, and the writes without which no run begins and none goes back.
+fn looked_at(needs: &mut Needs<'_>, workload: &Workload) {
+    let target = &workload.target;
+    let deployments = Resource::deployments();
+    needs.on(&deployments, &target.deployment, &["get", "patch"]);
+    needs.on(&Resource::fixed("apps", "v1", "replicasets"), "", &["list"]);
+    needs.on(&Resource::fixed("", "v1", "pods"), "", &["list"]);
+    needs.on(&Resource::autoscalers(), "", &["list"]);
+    if let Some(service) = &target.service {
+        needs.on(&Resource::services(), service, &["get"]);
+    }
+    for name in &target.config_maps {
+        needs.on(&Resource::config_maps(), name, &["get"]);
+    }
+    let secrets = Resource::fixed("", "v1", "secrets");
+    for name in &target.secrets {
+        needs.on(&secrets, name, &["get"]);
+    }
+    if let Some(beside) = &target.beside {
+        needs.on(&deployments, &beside.deployment, &["get"]);
+    }
+}
+
+/// What a step writes, and what undoes it.
+fn changed(needs: &mut Needs<'_>, workload: &Workload, action: &Action) {
+    let target = &workload.target;
+    let scaled = workload.baseline.autoscaler.is_some();
+    let gone = ["delete"];
+    match (action, &target.beside) {
+        (
+            Action::Deploy {
+                placement: Placement::Beside,
+                ..
+            },
+            Some(beside),
+        ) => {
+            let made = ["get", "create", "update", "patch", "delete"];
+            needs.on(&Resource::deployments(), &beside.deployment, &made);
+            if let Some(service) = &beside.service {
+                let made = ["get", "create", "update", "delete"];
+                needs.on(&Resource::services(), service, &made);
+            }
+            if scaled {
+                // Stable's minimum is raised too, and its autoscaler may have any name.
+                let made = ["create", "update", "patch", "delete"];
+                needs.on(&Resource::autoscalers(), "", &made);
+            }
+        }
+        (
+            Action::Retire {
+                slot: Slot::Stable, ..
+            },
+            _,
+        ) => {
+            needs.on(&Resource::deployments(), &target.deployment, &gone);
+            if scaled {
+                needs.on(&Resource::autoscalers(), "", &gone);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a plugin asks for. Which objects it means is its own knowledge, so that the right has no name.
+fn asked(needs: &mut Needs<'_>, description: &Description) {
+    for ask in &description.asks {
+        let Capability::Kubernetes { group, kind, verbs } = ask else {
+            continue;
+        };
+        // The version isn't part of a right.
+        let version = if group.is_empty() {
+            "v1".to_owned()
+        } else {
+            format!("{group}/v1")
+        };
+        let Ok(resource) = Resource::of(&version, kind) else {
+            continue;
+        };
+        for verb in verbs {
+            match verb.as_str() {
+                "get" => needs.on(&resource, "", &["get"]),
+                "find" => needs.on(&resource, "", &["list"]),
+                "apply" => needs.on(&resource, "", &["create", "patch"]),
+                "patch" => needs.on(&resource, "", &["patch"]),
+                "remove" => needs.on(&resource, "", &["delete"]),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl KubeCluster {
+    /// Those of the rights that the engine's user doesn't have.
+    ///
+    /// # Errors
+    /// Where the cluster doesn't say.
+    pub async fn missing(&self, rights: &BTreeSet<Right>) -> Result<Vec<Right>, Failure> {
+        let mut missing = Vec::new();
+        for right in rights.iter().take(MAX_RIGHTS) {
+            if !self.allows(right).await? {
+                missing.push(right.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn allows(&self, right: &Right) -> Result<bool, Failure> {
+        let reviews = Resource::fixed("authorization.k8s.io", "v1", "selfsubjectaccessreviews");
+        let subject = subject("create", &reviews, None, "");
+        let path = reviews
+            .path(None, "")
+            .map_err(|why| Problem::new(Fault::NotSent(why), subject.clone()))?;
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": right.namespace,
+                "verb": right.verb,
+                "group": right.group,
+                "resource": right.resource,
+                "name": right.name,
+            }},
+        });
+        let call = Call::new(Method::POST, path, subject).body(JSON, review);
+        let answer = self.transport.one(call).await?;
+        Ok(at(&answer, "/status/allowed").and_then(Value::as_bool) == Some(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan of one workload with an autoscaler, and these steps.
+    fn plan(steps: &Value) -> Plan {
+        let plan = json!({
+            "format": 1,
+            "subject": {"name": "web", "version": "2", "previousVersion": "1", "environment": "default", "change": "minor"},
+            "workloads": [{
+                "name": "web",
+                "image": "registry.test/web:2",
+                "target": {
+                    "cluster": "prod", "namespace": "shop", "workload": "web", "deployment": "web",
+                    "container": "app", "service": "web", "secrets": ["keys"],
+                    "beside": {"deployment": "web-candidate", "service": "web-candidate", "labels": {}},
+                },
+                "baseline": {
+                    "uid": "u", "resourceVersion": "1", "revision": 1,
+                    "settings": {"image": "registry.test/web:1", "replicas": 2, "rollout": {"type": "recreate"}},
+                    "version": "1", "ready": 2, "templateDigest": "d",
+                    "autoscaler": {"minimum": 1, "maximum": 4},
+                },
+            }],
+            "plugins": {}, "gates": {}, "notifiers": {}, "approvals": [], "due": [],
+            "phases": [{"name": "deploy", "steps": steps}],
+            "calendar": {"apiVersion": "phasegate.dev/v1alpha1", "kind": "Policy"},
+            "rollback": {"target": "5m", "stepTimeout": "5m", "retries": 5},
+            "peopleTimeout": "1h", "minimumSoak": "0s",
+        });
+        serde_json::from_value(plan).unwrap()
+    }
+
+    fn deploy(placement: &str) -> Value {
+        json!({
+            "id": "deploy", "do": "deploy", "placement": placement, "timeout": "5m",
+            "replicas": {"percent": 100},
+        })
+    }
+
+    fn told(plan: &Plan, described: &[Description]) -> Vec<String> {
+        let rights = needed(plan, described);
+        rights.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_release_in_place_needs_to_look_to_hold_and_to_patch() {
+        let told = told(&plan(&json!([deploy("in-place")])), &[]);
+        for right in [
+            "get deployments.apps `web` in namespace `shop`",
+            "patch deployments.apps `web` in namespace `shop`",
+            "create configmaps in namespace `shop`",
+            "delete configmaps `phasegate-claim-web` in namespace `shop`",
+            "update leases.coordination.k8s.io `phasegate-web` in namespace `shop`",
+            "list pods in namespace `shop`",
+            "get secrets `keys` in namespace `shop`",
+        ] {
+            assert!(
+                told.iter().any(|t| t == right),
+                "{right} is not in {told:?}"
+            );
+        }
+        let more = [
+            "create deployments",
+            "delete deployments",
+            "patch horizontal",
+            "list secrets",
+        ];
+        assert!(
+            !told.iter().any(|t| more.iter().any(|m| t.starts_with(m))),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_candidate_beside_needs_what_makes_it_and_what_takes_it_away() {
+        let told = told(&plan(&json!([deploy("beside")])), &[]);
+        for right in [
+            "create deployments.apps in namespace `shop`",
+            "delete deployments.apps `web-candidate` in namespace `shop`",
+            "delete services `web-candidate` in namespace `shop`",
+            "patch horizontalpodautoscalers.autoscaling in namespace `shop`",
+        ] {
+            assert!(
+                told.iter().any(|t| t == right),
+                "{right} is not in {told:?}"
+            );
+        }
+        let stable = "delete deployments.apps `web` in namespace `shop`".to_owned();
+        assert!(!told.contains(&stable), "{told:?}");
+    }
+
+    #[test]
+    fn what_plugins_ask_for_is_needed_too() {
+        let router = Description {
+            name: "gateway-api".to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+            offers: Vec::new(),
+            asks: vec![Capability::Kubernetes {
+                group: "gateway.networking.k8s.io".to_owned(),
+                kind: "HTTPRoute".to_owned(),
+                verbs: vec!["find".to_owned(), "apply".to_owned()],
+            }],
+        };
+        let told = told(&plan(&json!([])), &[router]);
+        for verb in ["list", "create", "patch"] {
+            let right = format!("{verb} httproutes.gateway.networking.k8s.io in namespace `shop`");
+            assert!(told.contains(&right), "{right} is not in {told:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The program at work on the cluster: a folder with a release, and the account by which the cluster is reached.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::space::{Space, cluster};
+
+/// What the engine needs to be allowed for a release in place, as `docs/kubernetes.md` lists it.
+pub(crate) const RULES: [(&str, &str, &[&str]); 8] = [
+    ("apps", "deployments", &["get", "patch"]),
+    ("apps", "replicasets", &["list"]),
+    ("", "pods", &["list"]),
+    ("", "services", &["get"]),
+    ("autoscaling", "horizontalpodautoscalers", &["list"]),
+    ("", "configmaps", &["get", "create", "update", "delete"]),
+    (
+        "coordination.k8s.io",
+        "leases",
+        &["get", "create", "update"],
+    ),
+    ("", "events", &["list"]),
+];
+
+/// What a command left behind.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// It ended with this exit code; else both streams are shown.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        let Self { stdout, stderr, .. } = &self;
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{stdout}\nstderr:\n{stderr}"
+        );
+        self
+    }
+}
+
+/// A folder to work in, as an account of the cluster.
+pub(crate) struct Desk {
+    folder: tempfile::TempDir,
+    kubeconfig: PathBuf,
+}
+
+impl Desk {
+    /// A desk whose account may do in the space what the rules say, and nothing else.
+    pub(crate) fn of(space: &Space, rules: &[(&str, &str, &[&str])]) -> Self {
+        let rules: Vec<Value> = rules
+            .iter()
+            .map(|(group, resource, verbs)| {
+                json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
+            })
+            .collect();
+        let api = "rbac.authorization.k8s.io";
+        for object in [
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}),
+            json!({"apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": {"name": "deployer"}, "rules": rules}),
+            json!({
+                "apiVersion": format!("{api}/v1"),
+                "kind": "RoleBinding",
+                "metadata": {"name": "deployer"},
+                "roleRef": {"apiGroup": api, "kind": "Role", "name": "deployer"},
+                "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": space.name}],
+            }),
+        ] {
+            space.apply(&object).unwrap();
+        }
+        let token = space.kubectl(&["create", "token", "deployer"]);
+        Self::with_token(space, token.trim())
+    }
+
+    /// A desk whose account has this token.
+    pub(crate) fn with_token(space: &Space, token: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = space.kubectl(&["config", "view", "--raw", "-o", "json"]);
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["users"][0]["user"] = json!({"token": token});
+        config["contexts"][0]["name"] = json!("test");
+        config["current-context"] = json!("test");
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, config.to_string()).unwrap();
+        Self { folder, kubeconfig }
+    }
+
+    /// Where the API server is.
+    pub(crate) fn server(&self) -> String {
+        let config = self.config();
+        let server = &config["clusters"][0]["cluster"]["server"];
+        server.as_str().unwrap().to_owned()
+    }
+
+    fn config(&self) -> Value {
+        serde_json::from_slice(&fs::read(&self.kubeconfig).unwrap()).unwrap()
+    }
+
+    /// Sets something about the cluster, or takes it out.
+    pub(crate) fn edit_cluster(&self, field: &str, value: Option<&str>) {
+        let mut config = self.config();
+        let cluster = config["clusters"][0]["cluster"].as_object_mut().unwrap();
+        match value {
+            Some(value) => cluster.insert(field.to_owned(), json!(value)),
+            None => cluster.remove(field),
+        };
+        fs::write(&self.kubeconfig, config.to_string()).unwrap();
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../debug/phasegate");
+        assert!(
+            program.is_file(),
+            "there is no {}; run `cargo build --workspace`",
+            program.display()
+        );
+        // For the gate that asks the API server: the machine's authorities are those of the cluster.
+        let trusted = cluster().join("certificates/apiserver.crt");
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("PHASEGATE_STATE", self.folder.path().join("state"))
+            .env("SSL_CERT_FILE", trusted)
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
