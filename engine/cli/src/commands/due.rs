@@ -7,7 +7,7 @@ use phasegate_core::run::{Obligation, Run};
 use phasegate_runtime::ports::Cluster;
 use serde::Serialize;
 
-use super::{commanding, run};
+use super::{commanding, release};
 use crate::args::{Driving, DueDone};
 use crate::compose::World;
 use crate::console::Console;
@@ -31,16 +31,21 @@ struct Owed {
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
     let state = State::to_look(folder)?;
     let mut owed = Vec::new();
-    // Whoever can't reach the cluster is told what the journal says.
-    let world = run::world_of(folder).await.ok();
     for entry in state.runs().await? {
         let run = state.replay(&entry.run).await?;
+        let open = |owed: &Obligation| owed.discharged.is_none() && owed.removes.is_some();
+        let world = if run.obligations().iter().any(open) {
+            // Whoever can't reach the cluster is told what the journal says.
+            release::world_of(&run, folder).await.ok()
+        } else {
+            None
+        };
         for obligation in run.obligations() {
             if all || obligation.discharged.is_none() {
                 owed.push(Owed {
                     run: entry.run.clone(),
                     obligation: obligation.clone(),
-                    not_to_be_done: in_use_again(world.as_deref(), &run, obligation).await,
+                    not_to_be_done: in_use_again(world.as_ref(), &run, obligation).await,
                 });
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
 use phasegate_core::failure::Failure;
 use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
@@ -93,10 +93,37 @@ pub(super) fn parse(
         Some((file, bytes)) => policy::load(file, bytes)?.policy,
         None => Policy::default(),
     };
+    if let Some(environment) = &inputs.environment
+        && loaded.release.environments.is_empty()
+    {
+        known_to(&policy, environment)?;
+    }
     Ok(Given {
         loaded,
         policy,
         folder,
+    })
+}
+
+/// Refuses an environment that neither the release nor the policy has heard of, where the policy's rules are about
+/// environments: none of them would hold.
+fn known_to(policy: &Policy, environment: &str) -> Result<(), Diagnostic> {
+    let known = policy.environments();
+    if known.is_empty() || known.contains(environment) {
+        return Ok(());
+    }
+    let expected = listed(known.iter().copied());
+    let unknown = Diagnostic::new(
+        codes::UNKNOWN_ENVIRONMENT,
+        "`--environment` names one that neither the release nor the policy knows",
+    )
+    .expected(expected)
+    .found(format!("`{environment}`"));
+    Err(match nearest(environment, known.iter().copied()) {
+        Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+        None => unknown.hint(
+            "define it under `environments` of the release, or name it in a rule of the policy",
+        ),
     })
 }
 

@@ -62,3 +62,28 @@ fn a_plan_without_approvals_says_that_none_is_needed() {
         "{plan}"
     );
 }
+
+/// A name that was mistyped would lift whatever the policy demands of the one that was meant.
+#[test]
+fn an_environment_that_nobody_knows_is_refused_where_rules_are_about_environments() {
+    let desk = Desk::quick();
+    desk.write(
+        "policy.yaml",
+        "apiVersion: phasegate.dev/v1alpha1\nkind: Policy\nroles: {owner: [alice]}\napprovals:\n  - {environments: [production], roles: [owner]}\n",
+    );
+    let plan = |environment: &str| {
+        let environment = format!("--environment={environment}");
+        desk.run(&[
+            "plan",
+            "release.yaml",
+            "--policy",
+            "policy.yaml",
+            &environment,
+        ])
+    };
+    let refused = plan("prodution").expect(2).stderr;
+    for words in ["PG0125", "`prodution`", "did you mean `production`?"] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+    assert!(plan("production").expect(0).stdout.contains("alice"));
+}

@@ -123,6 +123,19 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The environments that any rule of the policy names.
+    #[must_use]
+    pub fn environments(&self) -> BTreeSet<&str> {
+        let approvals = self.approvals.iter().flat_map(|rule| &rule.environments);
+        let attestations = self.attestations.iter().flat_map(|rule| &rule.environments);
+        let windows = self.windows.iter().flat_map(|window| &window.environments);
+        let freezes = self.freezes.iter().flat_map(|freeze| &freeze.environments);
+        let named = approvals.chain(attestations).chain(windows).chain(freezes);
+        named.map(String::as_str).collect()
+    }
+}
+
 /// Whether a row is about a release: a list that is left out matches everything.
 pub(crate) fn applies(
     changes: &[Change],
