@@ -270,11 +270,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "kubernetes::tests::reads::an_observation_counts_own_pods_and_believes_a_deadline_only_when_it_is_current",
     ),
     adapter(
-        "engine/world/src/kubernetes/observe.rs",
+        "engine/world/src/kubernetes/family.rs",
         "counts another workload's pods",
         [
-            "pods.retain(|pod| owned_by(pod, &owners));",
-            "pods.retain(|pod| owned_by(pod, &owners) || !owners.is_empty());",
+            "pods.retain(|pod| pod.metadata.owned_by(&owners));",
+            "pods.retain(|pod| pod.metadata.owned_by(&owners) || !owners.is_empty());",
         ],
         "kubernetes::tests::reads::an_observation_counts_own_pods_and_believes_a_deadline_only_when_it_is_current",
     ),
