@@ -88,7 +88,7 @@ fn a_release_succeeds_with_the_rights_that_are_documented_and_no_others() {
 
 #[test]
 fn a_version_that_can_not_be_pulled_is_taken_back() {
-    let space = Space::new("pull");
+    let space = Space::new("unpullable");
     workload(&space, &json!({"test.phasegate.dev/fate.2": "image-pull"}));
     let desk = Desk::of(&space, &RULES);
     release(&space, &desk, "test");
@@ -103,7 +103,7 @@ fn a_version_that_can_not_be_pulled_is_taken_back() {
 
 #[test]
 fn who_may_not_patch_deployments_is_told_so_before_anything_is_changed() {
-    let space = Space::new("rights");
+    let space = Space::new("needed-rights");
     workload(&space, &json!({}));
     let mut rules = RULES;
     rules[0].2 = &["get"];
