@@ -90,6 +90,19 @@ impl Run {
         Ok(false)
     }
 
+    /// Forgets what the gates have said so far: they are asked anew, from their first evaluation.
+    pub(super) fn judge_anew(&mut self) {
+        let now = self.now;
+        for asked in self.gates.values_mut() {
+            let policy = asked.policy.clone();
+            *asked = Arc::new(Asked {
+                judge: Judge::new(&policy, now),
+                policy,
+                effect: None,
+            });
+        }
+    }
+
     /// The time that counts for the present soak: of every gate, the least; of the workload's own looks where there is none.
     pub(super) fn measured(&self) -> Span {
         self.gates

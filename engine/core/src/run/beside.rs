@@ -358,8 +358,9 @@ impl Run {
                 replicas,
                 ..
             } => candidate.is_some_and(|candidate| {
+                let asked = self.known.candidate.as_ref();
                 candidate.settled()
-                    && candidate.settings.image == self.hand.image
+                    && asked.is_some_and(|(image, _)| candidate.settings.image == *image)
                     && candidate.ready >= replicas.of(self.hand.baseline.settings.replicas)
             }),
             Action::Retire {

@@ -146,7 +146,11 @@ impl Run {
         let found = Box::new(seen.map_or_else(unseen, Found::of));
         let measured = self.measured();
         // What gates would say now is about a target that is neither the plan's nor decided on.
-        self.gates.clear();
+        if then == Then::Begin {
+            self.judge_anew();
+        } else {
+            self.gates.clear();
+        }
         let anew = self.begins_anew(then).map(|anew| match measured {
             Span::ZERO => anew.to_owned(),
             measured => {
@@ -288,7 +292,7 @@ impl Run {
                 (DriftAnswer::Adopt, Some(there)) => {
                     self.known.candidate = Some((there.image, there.replicas));
                     self.known.candidate_template = found.candidate_template;
-                    self.go_on(&step, then);
+                    self.settle(then);
                     Ok(())
                 }
                 (_, there) => {
@@ -310,18 +314,27 @@ impl Run {
                 if !made && own {
                     return self.begin_step(&step, false);
                 }
-                self.look = Look {
-                    due: self.now,
-                    ..Look::default()
-                };
-                self.set_stage(Stage::Settling {
-                    deadline: self.now.plus(self.plan.rollback.step_timeout),
-                    then,
-                });
+                self.settle(then);
                 Ok(())
+            }
+            // What both sides carry is looked at again, and that must not find the drift once more.
+            DriftAnswer::Force if own && self.proves(&step) => {
+                self.change(&step, Fields::default(), true, Then::Begin)
             }
             DriftAnswer::Force if own => self.begin_step(&step, true),
             DriftAnswer::Force => self.change(&step, Fields::default(), true, then),
         }
+    }
+
+    /// Waits until what people adopted serves.
+    fn settle(&mut self, then: Then) {
+        self.look = Look {
+            due: self.now,
+            ..Look::default()
+        };
+        self.set_stage(Stage::Settling {
+            deadline: self.now.plus(self.plan.rollback.step_timeout),
+            then,
+        });
     }
 }

@@ -111,11 +111,11 @@ impl Run {
         let Some((cursor, step)) = self.current() else {
             return self.finish_forward().map(|()| true);
         };
-        let failed = self.tick_gates()?;
         if matches!(cursor.stage, Stage::Drifted { .. }) {
-            // Somebody else's change is why gates fail now, and people have been asked about it.
+            // People have been asked about somebody else's change, and gates are asked again once they have decided.
             self.look_if_due()?;
-        } else if let Some((gate, reason)) = failed {
+            self.read_if_due()?;
+        } else if let Some((gate, reason)) = self.tick_gates()? {
             if self.drift_comes_first(&cursor)? {
                 return Ok(false);
             }
@@ -204,26 +204,21 @@ impl Run {
             json!({"kind": step.action.kind()}),
         );
         match &step.action {
+            _ if self.proves(step) => {
+                self.prove(step);
+                Ok(())
+            }
             Action::Deploy {
                 placement: Placement::InPlace,
                 ..
+            }
+            | Action::Scale {
+                slot: Slot::Stable, ..
             } => self.write_stable(step, force),
-            // Less of stable, or nothing: only once the other side is seen to carry the rest.
-            Action::Scale {
-                slot: Slot::Stable, ..
-            } if !self.takes_from_stable(step) => self.write_stable(step, force),
-            Action::Scale {
-                slot: Slot::Stable, ..
-            }
-            | Action::Route { .. } => {
-                self.prove(step);
-                Ok(())
-            }
-            Action::Retire { .. } => {
-                self.prove(step);
-                Ok(())
-            }
-            Action::Deploy { .. } | Action::Scale { .. } => self.advance(step),
+            Action::Deploy { .. }
+            | Action::Scale { .. }
+            | Action::Route { .. }
+            | Action::Retire { .. } => self.advance(step),
             Action::Promote => {
                 self.known.promoted = true;
                 self.step_done();
@@ -282,6 +277,15 @@ impl Run {
             _ => {}
         }
         self.change(step, fields, force, Then::Finish)
+    }
+
+    /// Whether the step takes traffic or pods from one side: only once the other one is seen to carry the rest.
+    pub(super) fn proves(&self, step: &Step) -> bool {
+        match &step.action {
+            Action::Route { .. } | Action::Retire { .. } => true,
+            Action::Scale { slot, .. } => slot.is_stable() && self.takes_from_stable(step),
+            _ => false,
+        }
     }
 
     /// Whether the step leaves stable fewer pods, while a candidate serves beside it.

@@ -112,7 +112,7 @@ impl Run {
         if self.declares_outage(step) || self.stands_down(effect, change) {
             return Ok(());
         }
-        let fewer = |replicas| replicas < baseline.replicas.min(self.known.replicas);
+        let fewer = |replicas| replicas < self.whole().min(self.known.replicas);
         if change.fields.replicas.is_some_and(fewer) {
             let what = "replicas are taken away, and the step declares no outage";
             return Err(broken(5, what));
@@ -137,7 +137,7 @@ impl Run {
         if effect.step.is_none() && self.known.owned.replicas == Some(wanted) {
             return true;
         }
-        let whole = self.hand.baseline.settings.replicas;
+        let whole = self.whole();
         let routed = self.hand.router.is_some();
         let carries = !routed || self.candidate_weight() >= WHOLE;
         let ready = self.seen_lately().map(|(_, candidate)| candidate);

@@ -47,7 +47,7 @@ impl Run {
                 slot: Slot::Stable, ..
             } => {
                 let carried = self.candidate_weight();
-                lacks("the candidate", candidate, whole)
+                lacks("the candidate", candidate, self.whole())
                     .or_else(|| (carried < WHOLE).then(|| "stable still gets traffic".to_owned()))
             }
             Action::Retire { .. } => lacks("stable", stable, whole),
@@ -56,7 +56,8 @@ impl Run {
                 replicas,
                 ..
             } if self.takes_from_stable(step) => {
-                let left = replicas.of(self.whole());
+                let whole = self.whole();
+                let left = replicas.of(whole);
                 lacks("the candidate", candidate, whole.saturating_sub(left))
             }
             _ => None,

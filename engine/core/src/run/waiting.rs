@@ -154,7 +154,8 @@ impl Run {
             stage,
             pause,
             phase,
-            self.gates_wake(),
+            self.gates_wake()
+                .filter(|_| !matches!(cursor.stage, Stage::Drifted { .. })),
             self.look_wake(),
             self.reading_wake(),
         ]

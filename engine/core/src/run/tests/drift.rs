@@ -454,3 +454,104 @@ fn gates_are_asked_anew_once_people_have_decided_and_that_is_said() {
     let sim = at_the_write();
     assert!(!sim.story().contains("anew"), "{}", sim.story());
 }
+
+/// While a step waits for people the gates of the last soak go on, also after drift.
+#[test]
+fn gates_that_go_on_while_people_are_awaited_go_on_after_drift_as_well() {
+    let mut plan = rolling();
+    let asked = requirement("leads", &["ada"], 1);
+    plan.phases.push(phase(
+        "later",
+        vec![step("later/check", check(&["health"]))],
+    ));
+    plan.approvals.push(PhaseApproval {
+        before: "later".to_owned(),
+        requirement: asked,
+    });
+    let mut sim = Sim::new(plan);
+    sim.until(|sim| matches!(sim.run.state(), State::AwaitingPeople { .. }));
+    sim.world.meddle(Some(THEIRS), None);
+    sim.until_said("drift");
+    let before = sim.world.asked.clone();
+    sim.pass(mins(5));
+    assert_eq!(sim.world.asked, before, "nobody is asked meanwhile");
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.pass(mins(1));
+    assert!(
+        sim.world.asked["health"] > before["health"],
+        "{}",
+        sim.story()
+    );
+    sim.world.judges = Rc::new(|_, _, _| Ok(Status::Fail));
+    sim.rest();
+    let reason = &sim.run.cause().unwrap().reason;
+    assert!(reason.contains("failed"), "{reason}");
+    sim.check_replay();
+}
+
+/// What people adopt of the candidate is to serve before it is measured.
+#[test]
+fn a_candidate_that_is_adopted_is_waited_for() {
+    let mut sim = Sim::new(canary());
+    sim.until(|sim| sim.run.here().1.is_some_and(|id| id.ends_with("/soak")));
+    sim.pass(secs(15));
+    let now = sim.world.now;
+    let theirs = sim.world.candidate.as_mut().unwrap();
+    theirs.template = "theirs".to_owned();
+    theirs.roll_out(now.plus(mins(3)));
+    sim.until_said("drift");
+    let before = sim.world.asked.clone();
+    sim.command("bob", answer(DriftAnswer::Adopt)).unwrap();
+    sim.pass(mins(2));
+    assert_eq!(
+        sim.world.asked,
+        before,
+        "its pods don't serve yet: {}",
+        sim.story()
+    );
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    sim.check_end();
+}
+
+/// People are asked once, also where the step looks at both sides before it writes.
+#[test]
+fn drift_at_a_step_that_looks_first_is_forced_with_one_answer() {
+    let mut sim = Sim::new(blue_green());
+    sim.until_step("deploy/retire");
+    sim.until(|sim| sim.world.settings.replicas == 0);
+    sim.world.meddle(Some(THEIRS), None);
+    sim.until_said("drift");
+    sim.command("bob", answer(DriftAnswer::Force)).unwrap();
+    sim.rest();
+    assert_eq!(sim.count_said("drift"), 1, "{}", sim.story());
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert_eq!(sim.world.settings.image, OLD);
+    sim.check_replay();
+}
+
+/// Pods that somebody added to stable serve too: what takes them away needs as many at the candidate.
+#[test]
+fn pods_that_somebody_added_are_not_taken_before_the_candidate_has_as_many() {
+    let mut sim = Sim::new(canary_by_replicas());
+    sim.until_step("deploy/full");
+    sim.world.meddle(None, Some(8));
+    sim.until_said("drift-adopted");
+    sim.rest();
+    let taken = sim
+        .lines
+        .iter()
+        .any(|line| line.message.contains("write replicas 0"));
+    assert!(
+        !taken,
+        "three pods of the candidate don't carry what ten did: {}",
+        sim.story()
+    );
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    let reason = &sim.run.cause().unwrap().reason;
+    assert!(
+        reason.contains("the candidate has 3 ready pods and needs"),
+        "{reason}"
+    );
+    sim.check_replay();
+}

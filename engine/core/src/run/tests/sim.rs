@@ -48,6 +48,12 @@ pub(in crate::run) struct Candidate {
 }
 
 impl Candidate {
+    /// Its pods are replaced by then, and none is ready meanwhile.
+    pub(in crate::run) fn roll_out(&mut self, until: Timestamp) {
+        self.ready = 0;
+        self.settled_at = until;
+    }
+
     fn resize(&mut self, replicas: u32, settled_at: Timestamp) {
         self.ready = self.settings.replicas.min(replicas);
         self.settings.replicas = replicas;
