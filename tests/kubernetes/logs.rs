@@ -27,12 +27,7 @@ fn logs_are_the_clusters_or_the_pods_own() {
     };
     said(&["logs", "deployment/shop"], "ready to serve\n");
 
-    space.kubectl(&[
-        "set",
-        "image",
-        "deployment/shop",
-        "main=registry.test/shop:2",
-    ]);
+    space.ships("2");
     let pod = space.until_waits("CrashLoopBackOff");
     let name = pod["metadata"]["name"].as_str().unwrap();
     assert_eq!(first(&pod)["image"], "registry.test/shop:2");

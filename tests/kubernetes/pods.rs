@@ -94,12 +94,7 @@ fn a_version_that_crashes_never_serves_and_the_old_one_goes_on() {
     space.apply(&shop).unwrap();
     space.kubectl(&["rollout", "status", "deployment/shop", "--timeout=120s"]);
 
-    space.kubectl(&[
-        "set",
-        "image",
-        "deployment/shop",
-        "main=registry.test/shop:2",
-    ]);
+    space.ships("2");
     let pod = space.until_waits("CrashLoopBackOff");
     // The first restart comes at once, so that the wait begins with the second end.
     assert_eq!(first(&pod)["restartCount"], 1, "{pod}");

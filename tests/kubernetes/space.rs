@@ -85,6 +85,12 @@ impl Space {
             .unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
     }
 
+    /// The Deployment `shop` gets another version.
+    pub(crate) fn ships(&self, version: &str) {
+        let image = format!("main=registry.test/shop:{version}");
+        self.kubectl(&["set", "image", "deployment/shop", &image]);
+    }
+
     /// Applies an object; the error is what the server says.
     pub(crate) fn apply(&self, object: &Value) -> Result<String, String> {
         self.run(&["apply", "--server-side", "-f", "-"], Some(object))

@@ -400,15 +400,18 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
 mod tests {
     use super::*;
 
+    /// A program that does nothing, with its log in the folder.
+    fn asleep(name: &str, folder: &Path) -> Process {
+        let arguments = vec!["600".to_owned()];
+        Process::start(name, "sleep".into(), arguments, folder.join(name)).unwrap()
+    }
+
     #[test]
     fn down_stops_what_is_recorded_and_leaves_nothing() {
         let outer = tempfile::tempdir().unwrap();
         let folder = outer.path().join("c");
         fs::create_dir(&folder).unwrap();
-        let start = |name: &str| {
-            let arguments = vec!["600".to_owned()];
-            Process::start(name, "sleep".into(), arguments, outer.path().join(name)).unwrap()
-        };
+        let start = |name| asleep(name, outer.path());
         let bystander = start("bystander");
         let record = Record {
             processes: vec![start("one"), start("two")],
@@ -429,10 +432,7 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let folder = outer.path().join("c");
         fs::create_dir(&folder).unwrap();
-        let start = |name: &str| {
-            let arguments = vec!["600".to_owned()];
-            Process::start(name, "sleep".into(), arguments, outer.path().join(name)).unwrap()
-        };
+        let start = |name| asleep(name, outer.path());
         let before = Record {
             processes: vec![start("one"), start("two")],
         };

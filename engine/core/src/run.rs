@@ -56,6 +56,7 @@ pub use state::{
     Approval, Attestation, Cause, End, Level, Line, Obligation, State, Stuck, TakenOver,
 };
 pub use views::{GateView, StepProgress, StepView};
+pub use words::in_words;
 
 use state::{BackStage, Forward, Gates, Known, Look, Mode, Outstanding, Stage};
 

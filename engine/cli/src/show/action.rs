@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use phasegate_core::plan::Action;
+use phasegate_core::run::in_words;
 use phasegate_core::strategy::{Amount, Placement, Slot};
 
 use super::plan::requirement;
@@ -57,18 +58,16 @@ pub(super) fn action(action: &Action) -> String {
             };
             format!("traffic: {split}; then {settle} for the data plane")
         }
-        Action::Promote => "the candidate becomes stable".to_owned(),
         Action::Retire {
-            slot: Slot::Candidate,
-            ..
-        } => "take the candidate away".to_owned(),
-        Action::Retire {
+            slot: Slot::Stable,
             after,
             remove: true,
             ..
         } => format!("scale stable to nothing; its removal is due after {after}"),
-        Action::Retire { .. } => "scale stable to nothing".to_owned(),
-        Action::Check { gates } => format!("check {}", gates.join(", ")),
+        Action::Retire {
+            slot: Slot::Stable, ..
+        } => "scale stable to nothing".to_owned(),
+        Action::Promote | Action::Retire { .. } | Action::Check { .. } => in_words(action),
         Action::Soak {
             duration,
             interval,

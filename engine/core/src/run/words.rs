@@ -5,7 +5,8 @@ use crate::plan::Action;
 use crate::strategy::{Amount, Placement, Slot};
 
 /// A step in a few words.
-pub(super) fn in_words(action: &Action) -> String {
+#[must_use]
+pub fn in_words(action: &Action) -> String {
     match action {
         Action::Deploy {
             placement,

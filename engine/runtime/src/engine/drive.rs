@@ -32,6 +32,19 @@ const RECORDS_FORWARD: u64 = 150_000;
 
 type UnderWay = FuturesUnordered<BoxFuture<'static, Event>>;
 
+/// What the process that the engine is in wants of it.
+struct Nudges(mpsc::Receiver<Nudge>);
+
+impl Nudges {
+    /// The next one. Where nobody is left to nudge there is none, ever.
+    async fn next(&mut self) -> Nudge {
+        match self.0.recv().await {
+            Some(nudge) => nudge,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// A run while this engine drives it.
 pub(super) struct Drive<'a> {
     engine: &'a Engine,
@@ -114,7 +127,7 @@ impl<'a> Drive<'a> {
         nudges: mpsc::Receiver<Nudge>,
         guard: Box<dyn Send + Sync>,
     ) -> Result<(Run, Left), Error> {
-        let left = self.round(nudges).await;
+        let left = self.round(Nudges(nudges)).await;
         let Self {
             engine,
             run,
@@ -137,10 +150,9 @@ impl<'a> Drive<'a> {
         self.engine.world.clock.now()
     }
 
-    async fn round(&mut self, mut nudges: mpsc::Receiver<Nudge>) -> Result<Left, Error> {
+    async fn round(&mut self, mut nudges: Nudges) -> Result<Left, Error> {
         self.settle_inbox().await?;
         self.begin().await?;
-        let mut open = true;
         loop {
             self.look_into_inbox().await?;
             if self.run.resting() {
@@ -166,12 +178,9 @@ impl<'a> Drive<'a> {
                 // doesn't answer. What is journalled is journalled whole: only the asking is left off.
                 tokio::select! {
                     biased;
-                    nudge = nudges.recv(), if open => {
-                        open = nudge.is_some();
-                        if let Some(left) = self.nudged(nudge).await? {
-                            return Ok(left);
-                        }
-                    }
+                    nudge = nudges.next() => if let Some(left) = self.nudged(nudge).await? {
+                        return Ok(left);
+                    },
                     regained = self.keeper.take_again(&*clock) => match regained {
                         Ok(true) => {
                             self.miss_claims().await?;
@@ -191,12 +200,9 @@ impl<'a> Drive<'a> {
             let clock = self.engine.world.clock.clone();
             tokio::select! {
                 biased;
-                nudge = nudges.recv(), if open => {
-                    open = nudge.is_some();
-                    if let Some(left) = self.nudged(nudge).await? {
-                        return Ok(left);
-                    }
-                }
+                nudge = nudges.next() => if let Some(left) = self.nudged(nudge).await? {
+                    return Ok(left);
+                },
                 kept = self.keeper.keep(&*clock) => {
                     if let Err(taken) = kept {
                         return self.leave(&taken.to_string()).await;
@@ -222,10 +228,10 @@ impl<'a> Drive<'a> {
     }
 
     /// The process that the engine is in wants something of it. Returns how the run is left, if it is to be.
-    async fn nudged(&mut self, nudge: Option<Nudge>) -> Result<Option<Left>, Error> {
+    async fn nudged(&mut self, nudge: Nudge) -> Result<Option<Left>, Error> {
         match nudge {
-            Some(Nudge::Leave(cause)) => return self.leave(&cause).await.map(Some),
-            Some(Nudge::Abort(by, reason)) => {
+            Nudge::Leave(cause) => return self.leave(&cause).await.map(Some),
+            Nudge::Abort(by, reason) => {
                 let command = Command::Abort {
                     reason: Some(reason),
                 };
@@ -234,8 +240,7 @@ impl<'a> Drive<'a> {
                     self.take(Event::Commanded { by, command, inbox }).await?;
                 }
             }
-            Some(Nudge::Inbox) => self.inbox_due = Timestamp::ZERO,
-            None => {}
+            Nudge::Inbox => self.inbox_due = Timestamp::ZERO,
         }
         Ok(None)
     }
