@@ -183,7 +183,8 @@ struct Parts {
 }
 
 impl Diagnostic {
-    /// A fault with its code and one lower-case sentence without a full stop.
+    /// A fault with its code and one lower-case sentence without a full stop. What to do about it is what the
+    /// code's [page] says, until there is a [hint](Self::hint) that knows more.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let message = clean(&message.into());
@@ -193,7 +194,7 @@ impl Diagnostic {
             place: None,
             expected: None,
             found: None,
-            hint: None,
+            hint: page(code).map(|page| page.fix.to_owned()),
             causes: Vec::new(),
         }))
     }
@@ -372,7 +373,7 @@ mod tests {
         let json = serde_json::to_value(&fault).unwrap();
         assert_eq!(json["code"], "PG0901");
         assert_eq!(json["place"]["line"], 1);
-        assert!(json.get("hint").is_none());
+        assert_eq!(json["hint"], page(codes::INTERNAL).unwrap().fix);
         assert_eq!(serde_json::from_value::<Diagnostic>(json).unwrap(), fault);
     }
 

@@ -96,7 +96,10 @@ impl Run {
                     "the run asks for no attestation `{name}` while it is {}",
                     self.state()
                 ),
-                format!("it knows: {}", names.join(", ")),
+                match names.as_slice() {
+                    [] => "it asks for none at all".to_owned(),
+                    names => format!("it asks for: {}", names.join(", ")),
+                },
             ));
         }
         if text.trim().is_empty() || self.attestations.len() >= limits::PEOPLE_RECORDS {

@@ -176,11 +176,16 @@ impl<'a> Checker<'a> {
     }
 
     fn bad_name(&mut self, pointer: &str, what: &str, text: &str, expected: &str) {
+        let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) {
+            "an"
+        } else {
+            "a"
+        };
         self.fault_at_key(
             codes::BAD_NAME,
             pointer,
             |fault| fault.expected(expected).found(format!("`{text}`")),
-            format!("this can't be the name of a {what}"),
+            format!("this can't be the name of {article} {what}"),
         );
     }
 

@@ -134,8 +134,12 @@ fn chosen_environment(c: &mut Checker<'_>, release: &Release, overrides: &Overri
         "`environment` names one that the release does not define"
     };
     if release.environments.is_empty() {
+        let what = match overrides.environment {
+            Some(_) => "environment, as `--environment` gives it",
+            None => "environment",
+        };
         if release.environment.is_some() {
-            c.label("/environment", "environment", &environment);
+            c.label("/environment", what, &environment);
         }
     } else if !release.environments.contains_key(&environment) {
         let meant = crate::diagnostic::nearest(&environment, known()).map(str::to_owned);

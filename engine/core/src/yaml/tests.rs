@@ -118,12 +118,14 @@ fn wrong_types_say_what_was_expected_and_found() {
       --> f.yaml:2:8
       expected: a whole number, 0 or more
          found: the number `-1`
+          hint: Write a value that fits; the error says which do.
     ");
     insta::assert_snapshot!(faults("name: x\ngates:\n  - a\n"), @r"
     error[PG0105]: `gates` has the wrong type
       --> f.yaml:3:3
       expected: a mapping
          found: a list
+          hint: Write the kind of value that is expected.
     ");
 }
 
@@ -133,6 +135,7 @@ fn missing_fields_and_bad_values_point_at_their_place() {
     error[PG0106]: `a` needs `interval`, which is not there
       --> f.yaml:3:3
       expected: a field `interval`
+          hint: Add the field named in the message.
     ");
     insta::assert_snapshot!(faults("name: x\ngates: {a: {interval: 30}}\n"), @r"
     error[PG0105]: `interval` has the wrong type
@@ -145,6 +148,7 @@ fn missing_fields_and_bad_values_point_at_their_place() {
     error[PG0118]: `interval`: `soon` is not a duration; write a number and a unit, for example 90s, 5m, 1h30m or 250ms
       --> f.yaml:2:23
          found: `soon`
+          hint: Write a value that fits; the error says which do.
     ");
     insta::assert_snapshot!(faults("name: x\nsteps:\n  - chek: [a]\n"), @r"
     error[PG0118]: `steps[0]` can't be `chek`
@@ -158,6 +162,7 @@ fn missing_fields_and_bad_values_point_at_their_place() {
       --> f.yaml:3:5
       expected: a mapping with a single key
          found: `check`, `soak`
+          hint: Keep the one that is meant.
     ");
 }
 

@@ -107,7 +107,7 @@ codes! {
     title: "Value not understood",
     means: "The value is of the right type, but does not say something that this field can take.",
     cause: "A duration without a unit, an unknown word where one of a few is expected, or a malformed date.",
-    fix: "Write one of the values named as expected.",
+    fix: "Write a value that fits; the error says which do.",
     example: "wrong: interval: 30\nright: interval: 30s";
     DANGLING_NAME = 120,
     title: "Name that refers to nothing",
