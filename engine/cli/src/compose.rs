@@ -308,6 +308,7 @@ impl Credentials for Invented {
         Ok(CredentialHeader {
             name: "authorization".to_owned(),
             value: Secret::new(format!("Bearer simulated-{name}")),
+            secret: Secret::new(format!("simulated-{name}")),
         })
     }
 }

@@ -99,6 +99,8 @@ pub struct CredentialHeader {
     pub name: String,
     /// Its value.
     pub value: Secret,
+    /// The part of the value that is the secret itself, which an answer may repeat without the rest.
+    pub secret: Secret,
 }
 
 /// A credential that can't be had.
@@ -171,6 +173,7 @@ mod tests {
         let header = CredentialHeader {
             name: "authorization".into(),
             value: Secret::new("Bearer hunter2"),
+            secret: Secret::new("hunter2"),
         };
         assert!(!format!("{header:?}").contains("hunter2"));
         assert_eq!(header.value.expose(), "Bearer hunter2");

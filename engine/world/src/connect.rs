@@ -6,6 +6,7 @@ use kube::{Client, Config};
 use tower::{BoxError, Service};
 
 mod kubeconfig;
+pub(crate) mod unspoken;
 
 pub use kubeconfig::{Connected, IN_CLUSTER, SIMULATED, connect, name_of};
 

@@ -72,7 +72,7 @@ impl LocalCredentials {
     pub fn missing(&self) -> Vec<CredentialError> {
         self.defined
             .iter()
-            .filter_map(|(name, credential)| read(name, &credential.source).err())
+            .filter_map(|(name, credential)| read_now(name, &credential.source).err())
             .collect()
     }
 }
@@ -85,7 +85,7 @@ impl Credentials for LocalCredentials {
         authority: &str,
     ) -> Result<CredentialHeader, CredentialError> {
         let credential = self.meant_for(name, authority)?;
-        let text = read(name, &credential.source)?;
+        let text = read(name, &credential.source).await?;
         let header = credential
             .header
             .as_deref()
@@ -99,6 +99,7 @@ impl Credentials for LocalCredentials {
         Ok(CredentialHeader {
             name: header,
             value: Secret::new(format!("{prefix}{}", text.expose())),
+            secret: text,
         })
     }
 
@@ -111,7 +112,7 @@ impl Credentials for LocalCredentials {
         if !credential.url {
             return Ok(None);
         }
-        read(name, &credential.source).map(Some)
+        read(name, &credential.source).await.map(Some)
     }
 }
 
@@ -156,7 +157,18 @@ fn split(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn read(name: &str, source: &Source) -> Result<Secret, CredentialError> {
+/// Reads a credential where a file system that doesn't answer holds up nobody else.
+async fn read(name: &str, source: &Source) -> Result<Secret, CredentialError> {
+    let (name, source) = (name.to_owned(), source.clone());
+    let lost = CredentialError::Unavailable {
+        name: name.clone(),
+        detail: "it could not be read".to_owned(),
+    };
+    let reading = tokio::task::spawn_blocking(move || read_now(&name, &source));
+    reading.await.unwrap_or(Err(lost))
+}
+
+fn read_now(name: &str, source: &Source) -> Result<Secret, CredentialError> {
     let unavailable = |detail: String| CredentialError::Unavailable {
         name: name.to_owned(),
         detail,
@@ -192,6 +204,10 @@ fn read(name: &str, source: &Source) -> Result<Secret, CredentialError> {
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    // A pipe would be waited for, and could be read only once.
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let limit = u64::try_from(MAX_CREDENTIAL).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     File::open(path)?
@@ -290,6 +306,9 @@ mod tests {
             let text = missing.first().unwrap().to_string();
             assert!(text.contains("token") && !text.contains("hunter"), "{text}");
         }
+        let folder = Source::File(std::env::temp_dir());
+        let text = one(folder, &[]).missing().first().unwrap().to_string();
+        assert!(text.contains("no regular file"), "{text}");
         let unset = Source::Env("PHASEGATE_TEST_THAT_NOBODY_SETS".to_owned());
         let text = one(unset, &[]).missing().first().unwrap().to_string();
         assert!(text.contains("PHASEGATE_TEST_THAT_NOBODY_SETS"), "{text}");

@@ -268,10 +268,11 @@ fn credential(c: &mut Checker<'_>, pointer: &str, credential: &Credential) {
     let header_fits = credential.header_parts().is_some_and(|(name, value)| {
         name::is_header_name(name)
             && value.matches("{secret}").count() == 1
+            && value.ends_with("{secret}")
             && !value.contains(['\r', '\n'])
     });
     if !header_fits {
-        c.fault(codes::INVALID_VALUE, &format!("{pointer}/header"), |f| f.expected("a header's name, a colon and a value with `{secret}` in it: `Authorization: Bearer {secret}`"), "this header can't carry the secret");
+        c.fault(codes::INVALID_VALUE, &format!("{pointer}/header"), |f| f.expected("a header's name, a colon and a value that ends with `{secret}`: `Authorization: Bearer {secret}`"), "this header can't carry the secret");
     }
 }
 

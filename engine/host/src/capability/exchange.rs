@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::http::{HeaderName, HeaderValue, Method};
 use phasegate_core::time::Span;
 use phasegate_core::verdict::Pair;
-use phasegate_runtime::plugin_ports::{CredentialError, Secret};
+use phasegate_runtime::plugin_ports::{CredentialError, CredentialHeader, Secret};
 use phasegate_runtime::ports::{HttpError, HttpRequest, HttpResponse};
 
 use crate::authority::Authority;
@@ -132,10 +132,10 @@ impl Exchange {
                 request
                     .headers
                     .retain(|h| !h.name.eq_ignore_ascii_case(&header.name));
+                secrets = hidden(&header);
                 request
                     .headers
                     .push(Pair::new(header.name, header.value.expose()));
-                secrets = hidden(header.value.expose());
             }
         }
         let most = request.max_body;
@@ -195,6 +195,9 @@ fn bounded(mut response: HttpResponse, most: usize, secrets: &[String]) -> HttpR
     response.headers.truncate(HEADERS);
     for text in secrets {
         response.body = without(&response.body, text.as_bytes());
+        if response.truncated {
+            cut_short(&mut response.body, text.as_bytes());
+        }
         for header in &mut response.headers {
             header.value = header.value.replace(text, "***");
         }
@@ -216,11 +219,11 @@ fn told(error: HttpError, secrets: &[String]) -> HttpError {
     }
 }
 
-/// A header's value, and what follows its scheme: `Bearer abc` and `abc`.
-fn hidden(value: &str) -> Vec<String> {
-    let token = value.split_once(' ').map(|(_, token)| token.trim());
-    let texts = [Some(value), token].into_iter().flatten();
-    long_enough(texts)
+/// A header's value, the secret in it, and that of a name and a password without the name: `Bearer abc` and `abc`.
+fn hidden(header: &CredentialHeader) -> Vec<String> {
+    let secret = header.secret.expose();
+    let last = secret.rsplit([' ', '=', ':']).next();
+    long_enough([header.value.expose(), secret].into_iter().chain(last))
 }
 
 /// An address, its path with what follows, and each part of these: a token can stand in any.
@@ -235,6 +238,20 @@ fn hidden_of_address(url: &str) -> Vec<String> {
 fn long_enough<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
     let texts = texts.filter(|text| text.len() >= SHORTEST_SECRET);
     texts.map(str::to_owned).collect()
+}
+
+/// Takes the beginning of a secret off the end of a body that was cut within it.
+fn cut_short(body: &mut Vec<u8>, secret: &[u8]) {
+    let most = secret.len().min(body.len());
+    let beginning = |length: &usize| {
+        secret
+            .get(..*length)
+            .is_some_and(|part| body.ends_with(part))
+    };
+    if let Some(length) = (1..=most).rev().find(beginning) {
+        body.truncate(body.len() - length);
+        body.extend_from_slice(b"***");
+    }
 }
 
 fn without(body: &[u8], secret: &[u8]) -> Vec<u8> {
@@ -256,6 +273,49 @@ fn without(body: &[u8], secret: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn carried(prefix: &str, secret: &str) -> CredentialHeader {
+        CredentialHeader {
+            name: "authorization".to_owned(),
+            value: Secret::new(format!("{prefix}{secret}")),
+            secret: Secret::new(secret),
+        }
+    }
+
+    fn answer(body: &str) -> HttpResponse {
+        HttpResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+            truncated: false,
+            took: Span::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_credential_is_found_without_what_stands_before_it_in_the_header() {
+        for (prefix, secret) in [
+            ("Bearer ", "hunter2!"),
+            ("key=", "hunter2!"),
+            ("", "user:hunter2!"),
+            ("", "Token hunter2!"),
+        ] {
+            let secrets = hidden(&carried(prefix, secret));
+            let shown = bounded(answer("bad token hunter2!"), 1000, &secrets);
+            assert_eq!(shown.body, b"bad token ***", "{prefix}{secret}");
+        }
+    }
+
+    #[test]
+    fn of_a_credential_that_the_limit_cuts_nothing_is_left() {
+        let secrets = hidden(&carried("Bearer ", "hunter2!"));
+        for most in 11..18 {
+            let shown = bounded(answer("bad token hunter2!"), most, &secrets);
+            assert_eq!(shown.body, b"bad token ***", "{most}");
+        }
+        let short = bounded(answer("hello"), 3, &secrets);
+        assert_eq!(short.body, b"hel");
+    }
+
     #[test]
     fn an_echoed_credential_is_taken_out() {
         let response = HttpResponse {
@@ -265,7 +325,7 @@ mod tests {
             truncated: false,
             took: Span::ZERO,
         };
-        let shown = bounded(response, 1000, &hidden("Bearer hunter2!"));
+        let shown = bounded(response, 1000, &hidden(&carried("Bearer ", "hunter2!")));
         assert_eq!(shown.headers[0].value, "***");
         assert_eq!(shown.body, b"you sent *** and hunter2");
     }

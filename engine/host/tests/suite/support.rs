@@ -178,6 +178,7 @@ impl Credentials for World {
         Ok(CredentialHeader {
             name: "authorization".into(),
             value: Secret::new("Bearer planted-secret"),
+            secret: Secret::new("planted-secret"),
         })
     }
 

@@ -4,11 +4,10 @@
 //! way to the first answer is told with a code here, so that a command says it before it has begun anything.
 
 use std::error::Error;
-use std::io;
 
 use ::http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use kube::client::{AuthError, Body, ClientBuilder};
+use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
@@ -16,6 +15,7 @@ use phasegate_core::time::Span;
 use phasegate_runtime::ports::Clock;
 use serde::Deserialize;
 
+use super::unspoken::{about_credentials, causes};
 use crate::clock::SystemClock;
 use crate::kubernetes::chain;
 
@@ -27,8 +27,6 @@ pub const SIMULATED: &str = "simulated";
 const CONNECT_TIMEOUT: Span = Span::from_secs(30);
 /// Most bytes of the first answer.
 const MAX_VERSION: usize = 64 << 10;
-/// How many errors beneath an error are looked at.
-const MAX_CAUSES: usize = 16;
 /// Most contexts that are named in a message.
 const MAX_NAMED: usize = 20;
 
@@ -58,7 +56,10 @@ pub fn name_of(context: Option<&str>) -> Result<String, Diagnostic> {
         .hint("`kubectl config rename-context` gives it another name")),
         Some(name) if !name.is_empty() => Ok(name.to_owned()),
         _ if in_a_pod() => Ok(IN_CLUSTER.to_owned()),
-        _ => Err(unnamed(&names(&read()?))),
+        // Without a kubeconfig as well, that no context is named is what is to be mended first.
+        _ => Err(unnamed(
+            &read().map(|file| names(&file)).unwrap_or_default(),
+        )),
     }
 }
 
@@ -237,25 +238,17 @@ async fn version(client: &Client, context: &str, url: &str) -> Result<String, Di
 
 /// Tells what kind of fault keeps a client from its cluster.
 fn failed(error: &(dyn Error + 'static), context: &str, url: &str) -> Diagnostic {
-    let mut cause = Some(error);
-    for _ in 0..MAX_CAUSES {
-        let Some(current) = cause else { break };
-        if let Some(auth) = current.downcast_ref::<AuthError>() {
-            return refused(context).found(about_auth(auth));
-        }
-        if let Some(rustls::Error::InvalidCertificate(why)) = current.downcast_ref() {
-            return untrusted(context, url).found(why.to_string());
-        }
-        // What an I/O error was made of is not among its sources.
-        let within = current
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        cause = match within {
-            Some(within) => Some(within),
-            None => current.source(),
-        };
+    if let Some(why) = about_credentials(error) {
+        return refused(context).found(why);
     }
-    unreachable(context, url).found(chain(error))
+    let untrusted_why = causes(error).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why.to_string()),
+        _ => None,
+    });
+    match untrusted_why {
+        Some(why) => untrusted(context, url).found(why),
+        None => unreachable(context, url).found(chain(error)),
+    }
 }
 
 fn untrusted(context: &str, url: &str) -> Diagnostic {
@@ -269,21 +262,10 @@ fn untrusted(context: &str, url: &str) -> Diagnostic {
     .hint("correct certificate-authority or tls-server-name; nothing was sent to it")
 }
 
-/// What a credential program printed may be a credential, so that it is left out.
-fn about_auth(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            format!("the credential program `{cmd}` ended with {}", out.status)
-        }
-        AuthError::AuthExecParse(_) => {
-            "a credential program printed something that is no credential".to_owned()
-        }
-        other => chain(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
@@ -322,23 +304,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_credential_program_printed_is_not_told() {
-        use std::os::unix::process::ExitStatusExt;
-        let out = std::process::Output {
-            status: std::process::ExitStatus::from_raw(256),
-            stdout: b"{\"token\": \"hunter2\"}".to_vec(),
-            stderr: b"hunter2".to_vec(),
-        };
-        let error = AuthError::AuthExecRun {
-            cmd: "login".to_owned(),
-            out: Box::new(out),
-        };
+    fn credentials_that_cannot_be_had_are_told_from_a_dead_line() {
+        let error = kube::client::AuthError::MissingCommand;
         let fault = failed(&kube::Error::Auth(error), "prod", "https://c");
         assert_eq!(fault.code(), codes::CREDENTIALS_REFUSED);
-        let told = fault.to_string();
-        assert!(
-            told.contains("login") && !told.contains("hunter2"),
-            "{told}"
-        );
+        assert!(fault.to_string().contains("no credential program"));
     }
 }

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use ::http::Method;
-use phasegate_core::failure::Failure;
+use phasegate_core::diagnostic::codes;
+use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::{Action, Plan, Workload};
 use phasegate_core::strategy::{Placement, Slot};
+use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Capability, Description};
 use serde_json::{Value, json};
 
@@ -20,6 +22,8 @@ use super::{JSON, KubeCluster, Problem, at, claim, lease, subject};
 
 /// Most rights that are asked about: far more than any plan needs.
 const MAX_RIGHTS: usize = 2000;
+/// The longest time for asking about all of them.
+const MAX_TIME: Span = Span::from_mins(2);
 
 /// A verb on a kind of object, or on one object of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,7 +154,7 @@ fn changed(needs: &mut Needs<'_>, workload: &Workload, action: &Action) {
             }
             if scaled {
                 // Stable's minimum is raised too, and its autoscaler may have any name.
-                let made = ["create", "update", "patch", "delete"];
+                let made = ["get", "create", "update", "patch", "delete"];
                 needs.on(&Resource::autoscalers(), "", &made);
             }
         }
@@ -201,15 +205,37 @@ impl KubeCluster {
     /// Those of the rights that the engine's user doesn't have.
     ///
     /// # Errors
-    /// Where the cluster doesn't say.
+    /// Where the cluster doesn't say, or not in time, and where there are more than can be asked about.
     pub async fn missing(&self, rights: &BTreeSet<Right>) -> Result<Vec<Right>, Failure> {
-        let mut missing = Vec::new();
-        for right in rights.iter().take(MAX_RIGHTS) {
-            if !self.allows(right).await? {
-                missing.push(right.clone());
-            }
+        if rights.len() > MAX_RIGHTS {
+            return Err(Failure::new(
+                Kind::Permanent,
+                codes::TOO_MANY,
+                format!(
+                    "the plan needs {} rights, more than the {MAX_RIGHTS} that are asked about",
+                    rights.len()
+                ),
+            ));
         }
-        Ok(missing)
+        let deadline = self.transport.clock.now().plus(MAX_TIME);
+        let asked = async {
+            let mut missing = Vec::new();
+            for right in rights {
+                if !self.allows(right).await? {
+                    missing.push(right.clone());
+                }
+            }
+            Ok(missing)
+        };
+        tokio::select! {
+            biased;
+            missing = asked => missing,
+            () = self.transport.clock.sleep_until(deadline) => Err(Failure::new(
+                Kind::Timeout,
+                codes::CLUSTER_UNREACHABLE,
+                format!("the cluster has not said within {MAX_TIME} which of {} rights there are", rights.len()),
+            )),
+        }
     }
 
     async fn allows(&self, right: &Right) -> Result<bool, Failure> {

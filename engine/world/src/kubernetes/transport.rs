@@ -13,13 +13,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fault::{Fault, Refusal, Subject};
+use crate::connect::unspoken::{about_credentials, causes, instead};
 
 /// Most bytes of an answer that are read. A page of 500 pods is about 4 MiB.
 pub const MAX_ANSWER: usize = 16 << 20;
 /// Most bytes of the remark in the `User-Agent` header.
 const MAX_REMARK: usize = 256;
-/// How many errors beneath an error are looked at.
-const MAX_CAUSES: usize = 16;
 /// The longest time that `Retry-After` is believed.
 const MAX_RETRY_AFTER: Span = Span::from_mins(5);
 
@@ -172,29 +171,31 @@ fn refusal(status: StatusCode, retry_after: Option<Span>, body: &[u8]) -> Refusa
     }
 }
 
-/// Tells a request that never left from one that may have arrived.
+/// Tells a request that never left from one that may have arrived. One whose credentials can't be had never did.
 fn broken(error: &kube::Error) -> Fault {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    for _ in 0..MAX_CAUSES {
-        let Some(current) = cause else { break };
-        let refused = current
+    let unsent = |cause: &(dyn Error + 'static)| {
+        let refused = cause
             .downcast_ref::<std::io::Error>()
             .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
-        let unconnected = current
+        let unconnected = cause
             .downcast_ref::<hyper_util::client::legacy::Error>()
             .is_some_and(hyper_util::client::legacy::Error::is_connect);
-        if refused || unconnected {
-            return Fault::NotSent(chain(error));
-        }
-        cause = current.source();
+        refused || unconnected
+    };
+    if about_credentials(error).is_some() || causes(error).any(unsent) {
+        Fault::NotSent(chain(error))
+    } else {
+        Fault::Lost(chain(error))
     }
-    Fault::Lost(chain(error))
 }
 
-/// The messages of an error and of those beneath it, without repetitions.
+/// The messages of an error and of those beneath it, without repetitions, and without what may be a secret.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    if let Some(told) = instead(error) {
+        return printable_long(&told);
+    }
     let mut parts: Vec<String> = Vec::new();
-    for cause in std::iter::successors(Some(error), |&e| e.source()).take(MAX_CAUSES) {
+    for cause in causes(error) {
         let text = cause.to_string();
         // Many libraries print the cause with the error; the innermost says it shortest.
         parts.retain(|earlier| !earlier.contains(&text));

@@ -106,7 +106,7 @@ pub enum SecretSource {
 }
 
 impl Credential {
-    /// The header's name, and its value with `{secret}` in it.
+    /// The header's name, and its value, which ends with `{secret}`.
     #[must_use]
     pub fn header_parts(&self) -> Option<(&str, &str)> {
         let (name, value) = self.header.split_once(':')?;
@@ -127,7 +127,7 @@ struct RawCredential {
     file: Option<String>,
     /// The authorities that it may be sent to: `prometheus.example:443`.
     hosts: Vec<String>,
-    /// The header that carries it; `{secret}` stands for the secret. Default: `Authorization: Bearer {secret}`.
+    /// The header that carries it; it ends with `{secret}`, which stands for the secret. Default: `Authorization: Bearer {secret}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header: Option<String>,
     /// Whether the secret is a whole address, as that of an incoming webhook: a request that names the credential

@@ -553,6 +553,13 @@ fn credentials_say_where_they_may_go() {
         codes::INVALID_VALUE,
         "X Token",
     );
+    // What would follow the secret has no place in what is kept of a header.
+    refused(
+        "X-Token: {secret}",
+        "X-Token: key={secret};v=1",
+        codes::INVALID_VALUE,
+        "v=1",
+    );
 }
 
 #[test]
