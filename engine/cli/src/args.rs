@@ -149,7 +149,7 @@ pub struct Validate {
 }
 
 /// What a release is planned with.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Inputs {
     /// The version to bring up, in place of the file's.
     #[arg(long = "version", value_name = "V")]
@@ -418,6 +418,9 @@ pub enum LockCommand {
 pub struct LockTarget {
     /// The target, as `status` names it (cluster/namespace/deployment), or a release file.
     pub target: String,
+    /// The environment of the release file that is meant, in place of the file's.
+    #[arg(long, value_name = "E")]
+    pub environment: Option<String>,
 }
 
 /// `phasegate lock break`
@@ -425,6 +428,9 @@ pub struct LockTarget {
 pub struct LockBreak {
     /// The target, as `status` names it (cluster/namespace/deployment), or a release file.
     pub target: String,
+    /// The environment of the release file that is meant, in place of the file's.
+    #[arg(long, value_name = "E")]
+    pub environment: Option<String>,
     /// Why; it is printed with what was broken.
     #[arg(long)]
     pub reason: String,

@@ -125,6 +125,25 @@ pub fn credentials(defined: &BTreeMap<String, Credential>) -> Result<LocalCreden
     })
 }
 
+/// Refuses where one of a release's credentials can't be read: a gate that needs it would be asked in vain.
+///
+/// # Errors
+/// The credentials that can't be read, without anything of what they hold.
+pub fn readable(defined: &BTreeMap<String, Credential>) -> Result<(), Diagnostic> {
+    let missing = credentials(defined)?.missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    Err(Diagnostic::new(
+        codes::CREDENTIAL_UNAVAILABLE,
+        "the release has credentials that can't be read",
+    )
+    .expected("what is defined under `credentials`")
+    .found(named.join("; "))
+    .hint("set the variable or bring the file to its place; nothing was changed"))
+}
+
 fn local(credential: &Credential) -> credentials::Credential {
     let source = match &credential.source {
         SecretSource::Env(variable) => credentials::Source::Env(variable.clone()),

@@ -56,13 +56,20 @@ impl Check {
     }
 
     fn bad(what: &'static str, fault: &Diagnostic) -> Self {
-        let hint = fault.hint_text().unwrap_or_default();
+        let part = |name: &str, text: Option<&str>| {
+            text.map_or_else(String::new, |text| format!("; {name}{text}"))
+        };
+        let told = format!(
+            "[{}] {}{}{}{}",
+            fault.code(),
+            fault.message(),
+            part("expected: ", fault.expected_text()),
+            part("found: ", fault.found_text()),
+            part("", fault.hint_text()),
+        );
         Self {
             health: Health::Bad,
-            ..Self::good(
-                what,
-                format!("[{}] {}; {hint}", fault.code(), fault.message()),
-            )
+            ..Self::good(what, told)
         }
     }
 }
@@ -170,9 +177,8 @@ fn real_cluster(args: &Doctor) -> Result<Option<Result<String, Diagnostic>>, Fau
         return Ok(None);
     };
     let inputs = Inputs {
-        version: None,
         environment: args.environment.clone(),
-        policy: None,
+        ..Inputs::default()
     };
     let cluster = release::load(file, &inputs)?.cluster();
     Ok(match cluster {

@@ -1,5 +1,6 @@
 //! `phasegate due`: what is owed after runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use phasegate_core::event::Command;
@@ -11,7 +12,7 @@ use super::{commanding, release};
 use crate::args::{Driving, DueDone};
 use crate::compose::World;
 use crate::console::Console;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Fault, Outcome};
 use crate::show;
 use crate::state::State;
 
@@ -25,29 +26,39 @@ struct Owed {
     /// Why it is not to be done, where the cluster was looked at and shows that.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_to_be_done: Option<String>,
+    /// Why the cluster could not be looked at, so that it is not known whether it is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_looked_at: Option<String>,
 }
+
+/// The clusters that were looked at, by their names in targets: each is connected to once.
+type Worlds<'a> = BTreeMap<&'a str, Result<World, String>>;
 
 /// Lists what is owed, the next first.
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
     let state = State::to_look(folder)?;
-    let mut owed = Vec::new();
+    let mut runs = Vec::new();
     for entry in state.runs().await? {
-        let run = state.replay(&entry.run).await?;
-        let open = |owed: &Obligation| owed.discharged.is_none() && owed.removes.is_some();
-        let world = if run.obligations().iter().any(open) {
-            // Whoever can't reach the cluster is told what the journal says.
-            release::world_of(&run, folder).await.ok()
-        } else {
-            None
-        };
+        runs.push(state.replay(&entry.run).await?);
+    }
+    let mut worlds = Worlds::new();
+    let mut owed = Vec::new();
+    for run in &runs {
         for obligation in run.obligations() {
-            if all || obligation.discharged.is_none() {
-                owed.push(Owed {
-                    run: entry.run.clone(),
-                    obligation: obligation.clone(),
-                    not_to_be_done: in_use_again(world.as_ref(), &run, obligation).await,
-                });
+            if !all && obligation.discharged.is_some() {
+                continue;
             }
+            let (not_to_be_done, not_looked_at) =
+                match in_use_again(&mut worlds, folder, run, obligation).await {
+                    Ok(why) => (why, None),
+                    Err(why) => (None, Some(why)),
+                };
+            owed.push(Owed {
+                run: run.id().to_owned(),
+                obligation: obligation.clone(),
+                not_to_be_done,
+                not_looked_at,
+            });
         }
     }
     owed.sort_by_key(|owed| owed.obligation.due);
@@ -60,12 +71,38 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
     Ok(Exit::Succeeded)
 }
 
-/// Whether what would be removed serves again, since a later release or somebody took it into use.
-async fn in_use_again(world: Option<&World>, run: &Run, owed: &Obligation) -> Option<String> {
-    let open = owed.discharged.is_none();
-    let workload = run.plan().workload(owed.removes.filter(|_| open)?)?;
-    let seen = world?.cluster.observe(&workload.target).await.ok()?;
-    run.in_use_again(owed, &seen)
+/// Whether what would be removed serves again, since a later release or somebody took it into use; or why the cluster
+/// can't be looked at.
+async fn in_use_again<'a>(
+    worlds: &mut Worlds<'a>,
+    folder: &Path,
+    run: &'a Run,
+    owed: &Obligation,
+) -> Result<Option<String>, String> {
+    let removes = owed.removes.filter(|_| owed.discharged.is_none());
+    let Some(workload) = removes.and_then(|removes| run.plan().workload(removes)) else {
+        return Ok(None);
+    };
+    let cluster = workload.target.cluster.as_str();
+    if !worlds.contains_key(cluster) {
+        let world = release::world_named(cluster, folder).await;
+        worlds.insert(cluster, world.map_err(|fault| in_short(&fault)));
+    }
+    let Some(world) = worlds.get(cluster) else {
+        return Ok(None);
+    };
+    let world = world.as_ref().map_err(Clone::clone)?;
+    match world.cluster.observe(&workload.target).await {
+        Ok(seen) => Ok(run.in_use_again(owed, &seen)),
+        Err(failure) => Err(failure.message),
+    }
+}
+
+fn in_short(fault: &Fault) -> String {
+    let first = fault.diagnostics.iter().next();
+    first.map_or_else(String::new, |fault| {
+        format!("[{}] {}", fault.code(), fault.message())
+    })
 }
 
 fn row(owed: &Owed) -> String {
@@ -80,8 +117,13 @@ fn row(owed: &Owed) -> String {
         Some((by, at)) => format!("done by {} at {}", by.name, show::moment(*at)),
         None => format!("due {}", show::moment(*due)),
     };
-    let warning = owed.not_to_be_done.as_ref();
-    let warning = warning.map_or_else(String::new, |why| format!("; NOT to be removed: {why}"));
+    let warning = match (&owed.not_to_be_done, &owed.not_looked_at) {
+        (Some(why), _) => format!("; NOT to be removed: {why}"),
+        (None, Some(why)) => {
+            format!("; look whether it is in use before it is removed: {why}")
+        }
+        (None, None) => String::new(),
+    };
     format!("{} {number}  {state}  {task}{warning}", owed.run)
 }
 

@@ -8,7 +8,7 @@ use phasegate_core::workload::Target;
 use phasegate_runtime::engine::Error as EngineError;
 use phasegate_runtime::planner;
 use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Cluster, Holder, Journal, LeaseError, Leases, Stamp,
+    ChangeError, ClaimRecord, Cluster, Holder, Journal, JournalError, LeaseError, Leases, Stamp,
 };
 use phasegate_world::entropy;
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub(super) async fn lock(args: &Lock, folder: &Path, console: &Console) -> Outco
 }
 
 /// The target that is named: as `cluster/namespace/deployment`, or by a release file.
-fn target_of(named: &str) -> Result<Target, Fault> {
+fn target_of(named: &str, environment: Option<&str>) -> Result<Target, Fault> {
     // A context's name may have slashes; the two names after it have none.
     if let [deployment, namespace, cluster] = named.rsplitn(3, '/').collect::<Vec<_>>().as_slice()
         && !cluster.is_empty()
@@ -61,9 +61,8 @@ fn target_of(named: &str) -> Result<Target, Fault> {
     }
     if Path::new(named).is_file() {
         let inputs = Inputs {
-            version: None,
-            environment: None,
-            policy: None,
+            environment: environment.map(str::to_owned),
+            ..Inputs::default()
         };
         let given = release::load(named, &inputs)?;
         let cluster = given.cluster()?;
@@ -112,7 +111,7 @@ fn failed(failure: &Failure) -> Fault {
 }
 
 async fn show(args: &LockTarget, folder: &Path, console: &Console) -> Outcome {
-    let target = target_of(&args.target)?;
+    let target = target_of(&args.target, args.environment.as_deref())?;
     let world = release::world_named(&target.cluster, folder).await?;
     let claim = world
         .cluster
@@ -166,7 +165,7 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
                 .into(),
         );
     }
-    let target = target_of(&args.target)?;
+    let target = target_of(&args.target, args.environment.as_deref())?;
     let world = release::world_named(&target.cluster, folder).await?;
     let state = State::open(folder)?;
     let Some(claim) = world
@@ -175,15 +174,17 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
         .await
         .map_err(|f| failed(&f))?
     else {
-        console.note(&format!("{target} is free"));
+        let told = serde_json::json!({"target": target.to_string(), "run": null});
+        console.either(&told, || format!("{target} is free"))?;
         return Ok(Exit::Succeeded);
     };
     // A run of this state directory is not taken away from the process that drives it.
     // Nor is one that a process of this state directory is about to begin.
     let kept = claim.handed_over_by.is_some();
     let _guard = match state.journal.read(&claim.run).await {
-        Err(_) if !kept => None,
-        _ => Some(state.journal.drive(&claim.run).await?),
+        Err(JournalError::NotFound(_)) if !kept => None,
+        // A journal that can't be believed doesn't say either that nothing drives the run.
+        Ok(_) | Err(_) => Some(state.journal.drive(&claim.run).await?),
     };
     let engine = entropy::engine_id()
         .map_err(|e| internal("this engine can't be given a name").caused_by(&e))?;

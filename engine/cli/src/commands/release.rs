@@ -26,6 +26,9 @@ use crate::plugins::Kept;
 use crate::simulated::{self, Wanted};
 use crate::{builtin, files, plugins};
 
+/// Most missing rights that are named in a message.
+const MAX_NAMED: usize = 40;
+
 /// How the simulated cluster is called in targets; every other name is one of a context.
 pub(super) const SIMULATED: &str = connect::SIMULATED;
 
@@ -251,7 +254,12 @@ pub(super) async fn allowed(ready: &Ready, world: &World, plan: &Plan) -> Result
     if missing.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let mut named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let more = named.len().saturating_sub(MAX_NAMED);
+    named.truncate(MAX_NAMED);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
     Err(Diagnostic::new(
         codes::RIGHTS_MISSING,
         "the run would need rights that you don't have, so that it could not finish or not go back",

@@ -118,6 +118,7 @@ impl Setting {
         )
         .await?;
         release::allowed(&self.ready, &self.world, &prepared.plan).await?;
+        plugins::readable(&self.ready.kept.credentials)?;
         match &self.saved {
             Some(saved) => unchanged(saved.clone(), prepared.plan),
             None => Ok(prepared.plan),

@@ -90,3 +90,20 @@ fn what_is_in_use_again_is_not_to_be_removed() {
     let list = desk.run(&["due"]).expect(0);
     assert!(list.stdout.contains("NOT to be removed"), "{}", list.stdout);
 }
+
+/// A cluster that can't be looked at leaves the question open, and the list says so.
+#[test]
+fn what_can_not_be_looked_at_is_not_taken_for_safe_to_remove() {
+    let desk = released("24h");
+    desk.end_cluster();
+    let owed = desk.json(&["due"]);
+    let why = owed[0]["notLookedAt"].as_str().unwrap_or_default();
+    assert!(why.contains("[PG"), "{owed}");
+    assert!(owed[0]["notToBeDone"].is_null(), "{owed}");
+    let list = desk.run(&["due"]).expect(0);
+    assert!(
+        list.stdout.contains("look whether it is in use"),
+        "{}",
+        list.stdout
+    );
+}

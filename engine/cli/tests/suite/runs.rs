@@ -220,6 +220,17 @@ fn a_second_run_on_the_target_is_refused_and_leaves_nothing() {
     assert!(broken.expect(0).stdout.contains("it is dead"));
     let held = desk.json(&["lock", "show", "release.yaml"]);
     assert_eq!(held["claim"], Value::Null);
+    // One that is free already is told as such, to programs as well.
+    let free = desk.json(&["lock", "break", "release.yaml", "--reason", "twice"]);
+    assert_eq!(free["run"], Value::Null);
+    assert_eq!(free["target"], "simulated/hello/hello");
+    desk.edit(
+        "release.yaml",
+        "namespace: hello\n",
+        "environments: {staging: {namespace: other}, production: {}}\nenvironment: production\nnamespace: hello\n",
+    );
+    let staging = ["lock", "show", "release.yaml", "--environment", "staging"];
+    assert_eq!(desk.json(&staging)["target"], "simulated/other/hello");
 }
 
 #[test]

@@ -131,3 +131,16 @@ fn an_address_and_a_header_at_once_are_refused() {
         refused.stderr
     );
 }
+
+#[test]
+fn a_credential_that_is_not_there_keeps_a_run_from_beginning() {
+    let desk = desk();
+    let refused = desk.run(&["run", "release.yaml"]).refused(3, "PG0415");
+    for part in ["`hook`", "HOOK is not set"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    let runs = desk.json(&["history"]);
+    assert_eq!(runs.as_array().map(Vec::len), Some(0), "{runs}");
+    let held = desk.json(&["lock", "show", "release.yaml"]);
+    assert!(held["claim"].is_null(), "{held}");
+}

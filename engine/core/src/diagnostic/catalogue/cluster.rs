@@ -85,4 +85,11 @@ codes! {
     cause: "A role that doesn't have everything that the plan needs.",
     fix: "Have the rights that are listed granted, each in the namespace that is named.",
     example: "kubectl auth can-i patch deployments -n NAMESPACE";
+    CREDENTIAL_UNAVAILABLE = 415,
+    title: "Credential can't be read",
+    means: "A credential that the release defines is not there, or is nothing that a request can carry. The run is not begun.",
+    cause: "An environment variable that isn't set, a file that is missing or can't be read, or an empty one.",
+    fix: "Set the variable, or put the file where the release says; neither its name nor its content belongs on the command line.",
+    example: "credentials:
+  metrics: {env: METRICS_TOKEN, hosts: ['prometheus.example:443']}";
 }
