@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 /// How often it is looked whether something has come about, and how long is waited in between.
 const LOOKS: u32 = 600;
 const BETWEEN: Duration = Duration::from_millis(200);
+/// How long kubectl waits for an answer: longer than any condition that a test waits for with it.
+const REQUEST_LIMIT: &str = "--request-timeout=240s";
 
 /// A namespace; it goes with the value.
 pub(crate) struct Space {
@@ -59,6 +61,7 @@ impl Space {
             .arg("--cache-dir")
             .arg(folder.join("kubectl-cache"))
             .args(["--namespace", &self.name])
+            .arg(REQUEST_LIMIT)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -170,28 +170,41 @@ fn on_kubernetes(
             return Ok(());
         }
     };
-    let folder = workspace.target.join("test-cluster");
-    let cluster = Cluster::up(workspace, &go, folder.clone())?;
-    exec::say(format!("testing {KUBERNETES}"));
     // The suite starts the program itself. It is built as for the program's own suite: a build without tests chooses
     // other features of dependencies, and takes minutes.
     let mut program = exec::cargo(&workspace.root);
     program.args(["test", "--workspace", "--no-run", "--test", "cli"]);
     exec::run(&mut program)?;
+    let mut list = on_cluster(workspace);
+    list.args(["--", "--list"]).args(filter);
+    if !exec::output(&mut list)?.lines().any(is_listed) {
+        return Ok(());
+    }
+    let folder = workspace.target.join("test-cluster");
+    let cluster = Cluster::up(workspace, &go, folder.clone())?;
+    exec::say(format!("testing {KUBERNETES}"));
+    let mut command = on_cluster(workspace);
+    command.env("PHASEGATE_CLUSTER", cluster.folder());
+    let result = report.run(KUBERNETES, command, filter);
+    // Neither of two failures hides the other.
+    match (result, cluster::down(&folder)) {
+        (Err(error), Err(more)) => Err(error.context(format!("and then: {more:#}"))),
+        (result, down) => result.and(down),
+    }
+}
+
+fn on_cluster(workspace: &Workspace) -> Command {
     let mut command = exec::cargo(&workspace.root);
     command
-        .args([
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--test",
-            KUBERNETES,
-        ])
-        .args(["--features", "phasegate-tests/kubernetes"])
-        .env("PHASEGATE_CLUSTER", cluster.folder());
-    let result = report.run(KUBERNETES, command, filter);
-    cluster::down(&folder)?;
-    result
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["--test", KUBERNETES])
+        .args(["--features", "phasegate-tests/kubernetes"]);
+    command
+}
+
+/// Whether a line of a test binary's list is a test.
+fn is_listed(line: &str) -> bool {
+    line.ends_with(": test")
 }
 
 /// Says which tests are left out; where everything is to be shown, nothing is.
