@@ -22,9 +22,15 @@ mod definitions;
 mod desk;
 #[path = "kubernetes/engine.rs"]
 mod engine;
+#[path = "kubernetes/faults.rs"]
+mod faults;
 #[path = "kubernetes/logs.rs"]
 mod logs;
+#[path = "kubernetes/plane.rs"]
+mod plane;
 #[path = "kubernetes/pods.rs"]
 mod pods;
 #[path = "kubernetes/space.rs"]
 mod space;
+#[path = "kubernetes/traffic.rs"]
+mod traffic;

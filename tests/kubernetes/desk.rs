@@ -1,8 +1,10 @@
 //! The program at work on the cluster: a folder with a release, and the account by which the cluster is reached.
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -32,6 +34,14 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// It ended with this exit code; else both streams are shown.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
@@ -91,6 +101,21 @@ impl Desk {
         Self { folder, kubeconfig }
     }
 
+    /// A desk of whoever may do everything.
+    pub(crate) fn admin(space: &Space) -> Self {
+        let desk = Self::with_token(space, "");
+        let text = space.kubectl(&["config", "view", "--raw", "-o", "json"]);
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["contexts"][0]["name"] = json!("test");
+        config["current-context"] = json!("test");
+        fs::write(&desk.kubeconfig, config.to_string()).unwrap();
+        desk
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// Where the API server is.
     pub(crate) fn server(&self) -> String {
         let config = self.config();
@@ -117,8 +142,28 @@ impl Desk {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
+    /// Starts the program.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        let mut child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Started {
+            child,
+            lines: RefCell::new(lines),
+            said: RefCell::default(),
+        }
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.command(arguments).output().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../debug/phasegate");
         assert!(
             program.is_file(),
@@ -127,20 +172,56 @@ impl Desk {
         );
         // For the gate that asks the API server: the machine's authorities are those of the cluster.
         let trusted = cluster().join("certificates/apiserver.crt");
-        let output = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .current_dir(self.folder.path())
             .env("KUBECONFIG", &self.kubeconfig)
             .env("PHASEGATE_STATE", self.folder.path().join("state"))
             .env("SSL_CERT_FILE", trusted)
             .env_remove("HTTPS_PROXY")
-            .env_remove("https_proxy")
-            .output()
-            .unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            .env_remove("https_proxy");
+        command
+    }
+}
+
+/// A program that runs.
+pub(crate) struct Started {
+    child: Child,
+    lines: RefCell<Lines<BufReader<ChildStdout>>>,
+    said: RefCell<String>,
+}
+
+impl Started {
+    /// Reads what it says until a line has this in it.
+    #[track_caller]
+    pub(crate) fn until(&self, part: &str) {
+        for line in self.lines.borrow_mut().by_ref() {
+            let line = line.unwrap();
+            let is_it = line.contains(part);
+            self.said.borrow_mut().push_str(&format!("{line}\n"));
+            if is_it {
+                return;
+            }
         }
+        panic!("it never said `{part}`:\n{}", self.said.borrow());
+    }
+
+    /// Reads so many lines, and kills it, as a crash would. False if it has ended before that.
+    pub(crate) fn kill_after(mut self, lines: usize) -> bool {
+        let read = self.lines.get_mut().take(lines).count();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        read == lines
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(self) -> Ended {
+        let mut stdout = self.said.into_inner();
+        for line in self.lines.into_inner() {
+            stdout.push_str(&format!("{}\n", line.unwrap()));
+        }
+        let ended = Ended::of(self.child.wait_with_output().unwrap());
+        Ended { stdout, ..ended }
     }
 }

@@ -104,6 +104,29 @@ impl Space {
         serde_json::from_str(&self.kubectl(&arguments)).unwrap()
     }
 
+    /// The image of a Deployment's first container.
+    pub(crate) fn image(&self, deployment: &str) -> String {
+        let found = self.get(&["deployment", deployment]);
+        let image = &found["spec"]["template"]["spec"]["containers"][0]["image"];
+        image.as_str().unwrap().to_owned()
+    }
+
+    /// These are the Deployments and Services that there are, but for the candidate's Service nothing is left behind.
+    #[track_caller]
+    pub(crate) fn only(&self, deployments: &[&str]) {
+        let names = |kind: &str| -> Vec<String> {
+            let list = self.get(&[kind]);
+            let items = list["items"].as_array().unwrap().iter();
+            items
+                .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(names("deployments"), deployments);
+        assert_eq!(names("services"), ["shop"]);
+        let claims = names("configmaps").join(" ");
+        assert!(!claims.contains("phasegate-claim"), "{claims}");
+    }
+
     /// The pods there are, those that are being deleted too.
     pub(crate) fn pods(&self) -> Vec<Value> {
         let list = self.get(&["pods"]);
