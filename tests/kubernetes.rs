@@ -26,6 +26,8 @@ mod engine;
 mod faults;
 #[path = "kubernetes/logs.rs"]
 mod logs;
+#[path = "kubernetes/others.rs"]
+mod others;
 #[path = "kubernetes/plane.rs"]
 mod plane;
 #[path = "kubernetes/pods.rs"]

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -104,4 +107,71 @@ fn an_engine_that_is_killed_twenty_times_comes_back_from_its_canary() {
     assert_eq!(space.get(&["httproute", "shop"])["spec"], before);
     space.only(&["shop"]);
     each_once(&space);
+}
+
+/// A program of the cluster, which this test takes in hand.
+struct Program(&'static str);
+
+impl Program {
+    fn process(&self) -> String {
+        let record = fs::read_to_string(cluster().join("cluster.json")).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let processes = record["processes"].as_array().unwrap();
+        let found = processes.iter().find(|process| process["name"] == self.0);
+        found.unwrap()["pid"].to_string()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.process()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Starts it again as it was.
+    fn again(&self) {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let restarted = Command::new(cargo)
+            .args(["xtask", "cluster", "--folder"])
+            .arg(cluster())
+            .args(["restart", self.0])
+            .status();
+        assert!(restarted.unwrap().success());
+    }
+}
+
+/// A canary during whose soak something befalls the cluster, and which succeeds all the same.
+fn canary_during(name: &str, befalls: impl FnOnce()) {
+    let space = Space::alone(name);
+    workload(&space, "shop", None);
+    route(&space);
+    let desk = desk(&space, CANARY, "5s");
+    let plane = Plane::new(desk.kubeconfig(), &space.name, Door::Route("shop"));
+    let run = desk.start(&["run", "release.yaml", "--output", "json"]);
+    run.until("soak for 5s");
+    befalls();
+    run.end().expect(0);
+    plane.end().served_by(&["1", "2"]);
+    assert_eq!(space.image("shop"), "registry.test/shop:2");
+    space.only(&["shop"]);
+}
+
+#[test]
+fn an_api_server_that_is_killed_and_comes_back_holds_up_a_canary_and_no_customer() {
+    canary_during("api-server", || {
+        let server = Program("kube-apiserver");
+        server.signal("-KILL");
+        thread::sleep(Duration::from_secs(5));
+        server.again();
+    });
+}
+
+#[test]
+fn a_storage_that_stands_still_holds_up_a_canary_and_no_customer() {
+    canary_during("etcd", || {
+        let storage = Program("etcd");
+        storage.signal("-STOP");
+        thread::sleep(Duration::from_secs(8));
+        storage.signal("-CONT");
+    });
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -14,9 +15,23 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// How long kubectl waits for an answer: longer than any condition that a test waits for with it.
 const REQUEST_LIMIT: &str = "--request-timeout=240s";
 
+/// Tests share the cluster; one that takes it apart has it for itself.
+static SHARED: RwLock<()> = RwLock::new(());
+
+/// What a test holds of the cluster.
+enum Part {
+    Some {
+        _held: RwLockReadGuard<'static, ()>,
+    },
+    All {
+        _held: RwLockWriteGuard<'static, ()>,
+    },
+}
+
 /// A namespace; it goes with the value.
 pub(crate) struct Space {
     pub(crate) name: String,
+    _part: Part,
 }
 
 impl Drop for Space {
@@ -37,8 +52,20 @@ pub(crate) fn cluster() -> PathBuf {
 impl Space {
     /// Makes the namespace and waits until pods may be made in it.
     pub(crate) fn new(name: &str) -> Self {
+        // A test that failed with the lock leaves no state behind it.
+        let held = SHARED.read().unwrap_or_else(PoisonError::into_inner);
+        Self::with(name, Part::Some { _held: held })
+    }
+
+    /// A namespace on a cluster that no other test uses meanwhile.
+    pub(crate) fn alone(name: &str) -> Self {
+        let held = SHARED.write().unwrap_or_else(PoisonError::into_inner);
+        Self::with(name, Part::All { _held: held })
+    }
+
+    fn with(name: &str, part: Part) -> Self {
         let name = format!("{name}-{}", std::process::id());
-        let space = Self { name };
+        let space = Self { name, _part: part };
         space.kubectl(&["create", "namespace", &space.name]);
         space.until("the namespace has its service account", || {
             space.run(&["get", "serviceaccount", "default"], None).ok()

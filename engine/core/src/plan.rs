@@ -209,6 +209,21 @@ impl Action {
         )
     }
 
+    /// Whether it writes the settings of stable's Deployment.
+    #[must_use]
+    pub const fn writes_stable(&self) -> bool {
+        matches!(
+            self,
+            Self::Deploy {
+                placement: Placement::InPlace,
+                ..
+            } | Self::Scale {
+                slot: Slot::Stable,
+                ..
+            }
+        )
+    }
+
     /// A word for it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

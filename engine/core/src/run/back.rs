@@ -253,18 +253,40 @@ impl Run {
         let Mode::Back(back) = &self.mode else {
             return Ok(());
         };
-        let (left, before) = (&self.known.image, &self.hand.baseline.settings.image);
+        let left = self.known.image.clone();
+        let before = &self.hand.baseline.settings.image;
         let image = &seen.settings.image;
         if seen.uid != self.hand.baseline.uid {
             let reason = "the Deployment was deleted and made anew by somebody else";
             return self.restores_over_others(reason.to_owned());
         }
-        if image != left && (back.after_success || image != before) {
+        let other = *image != left && (back.after_success || image != before);
+        if other && !self.keeps_others_image(seen) {
             let reason = format!("the image is {image}, somebody else changed it from {left}");
             return self.restores_over_others(reason);
         }
         self.stop_asking();
         self.restore()
+    }
+
+    /// Whether another image of stable stays as it is: where the run has never written it, it is somebody's own way
+    /// back and keeps nobody from aborting.
+    fn keeps_others_image(&mut self, seen: &Observation) -> bool {
+        let Mode::Back(back) = &self.mode else {
+            return false;
+        };
+        if back.after_success || self.known.owned.image.is_some() {
+            return false;
+        }
+        let image = &seen.settings.image;
+        let words = format!(
+            "the image is {image}, somebody else changed it from {}; this run has not written it, and leaves it as it is",
+            self.known.image
+        );
+        self.known.image.clone_from(image);
+        let words = self.about(words);
+        self.say("drift-adopted", Level::Warn, words, json!({"image": image}));
+        true
     }
 
     pub(super) fn restore(&mut self) -> Result<(), Illegal> {
@@ -446,20 +468,18 @@ impl Run {
             let reason = "the Deployment was deleted and made anew by somebody else";
             return self.stuck("restore", reason.to_owned(), true);
         }
-        let kept = owned
-            .image
-            .as_ref()
-            .map_or(&self.known.image, |_| &wanted.image);
+        let kept = match owned.image {
+            Some(_) => &wanted.image,
+            None => &self.known.image,
+        };
         if seen.settings.image != *kept {
-            return self.stuck(
-                "restore",
-                format!(
-                    "the image is {}, somebody else changed it from {}",
-                    seen.settings.image, kept
-                ),
-                true,
-            );
+            let (image, kept) = (&seen.settings.image, kept.clone());
+            if !self.keeps_others_image(seen) {
+                let reason = format!("the image is {image}, somebody else changed it from {kept}");
+                return self.stuck("restore", reason, true);
+            }
         }
+        let wanted = &self.hand.baseline.settings;
         let served = seen.settings.replicas > 0 || wanted.replicas == 0;
         if seen.settled() && served {
             // While a candidate is there, traffic may still go to it.

@@ -317,8 +317,9 @@ impl Run {
                 self.settle(then);
                 Ok(())
             }
-            // What both sides carry is looked at again, and that must not find the drift once more.
-            DriftAnswer::Force if own && self.proves(&step) => {
+            // What both sides carry is looked at again, and that must not find the drift once more. Nor is stable
+            // written by a step that is about the candidate.
+            DriftAnswer::Force if own && (self.proves(&step) || !step.action.writes_stable()) => {
                 self.change(&step, Fields::default(), true, Then::Begin)
             }
             DriftAnswer::Force if own => self.begin_step(&step, true),

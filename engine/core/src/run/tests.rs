@@ -14,5 +14,6 @@ mod props;
 mod rollback;
 mod scenarios;
 pub(super) mod sim;
+mod stable;
 mod supersede;
 mod unclaimed;
