@@ -32,6 +32,8 @@ mod others;
 mod plane;
 #[path = "kubernetes/pods.rs"]
 mod pods;
+#[path = "kubernetes/rights.rs"]
+mod rights;
 #[path = "kubernetes/space.rs"]
 mod space;
 #[path = "kubernetes/traffic.rs"]

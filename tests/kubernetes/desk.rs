@@ -10,21 +10,8 @@ use serde_json::{Value, json};
 
 use crate::space::{Space, cluster};
 
-/// What the engine needs to be allowed for a release in place, as `docs/kubernetes.md` lists it.
-pub(crate) const RULES: [(&str, &str, &[&str]); 8] = [
-    ("apps", "deployments", &["get", "patch"]),
-    ("apps", "replicasets", &["list"]),
-    ("", "pods", &["list"]),
-    ("", "services", &["get"]),
-    ("autoscaling", "horizontalpodautoscalers", &["list"]),
-    ("", "configmaps", &["get", "create", "update", "delete"]),
-    (
-        "coordination.k8s.io",
-        "leases",
-        &["get", "create", "update"],
-    ),
-    ("", "events", &["list"]),
-];
+/// The roles that are published with the engine, by the names of their files.
+pub(crate) const IN_PLACE: &[&str] = &["in-place", "diagnosis"];
 
 /// What a command left behind.
 pub(crate) struct Ended {
@@ -62,27 +49,17 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A desk whose account may do in the space what the rules say, and nothing else.
-    pub(crate) fn of(space: &Space, rules: &[(&str, &str, &[&str])]) -> Self {
-        let rules: Vec<Value> = rules
-            .iter()
-            .map(|(group, resource, verbs)| {
-                json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
-            })
-            .collect();
-        let api = "rbac.authorization.k8s.io";
-        for object in [
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}),
-            json!({"apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": {"name": "deployer"}, "rules": rules}),
-            json!({
-                "apiVersion": format!("{api}/v1"),
-                "kind": "RoleBinding",
-                "metadata": {"name": "deployer"},
-                "roleRef": {"apiGroup": api, "kind": "Role", "name": "deployer"},
-                "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": space.name}],
-            }),
-        ] {
-            space.apply(&object).unwrap();
+    /// A desk whose account may do in the space what these published roles say, and nothing else.
+    pub(crate) fn of(space: &Space, roles: &[&str]) -> Self {
+        space.kubectl(&["create", "serviceaccount", "deployer"]);
+        let account = format!("--serviceaccount={}:deployer", space.name);
+        for role in roles {
+            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rbac");
+            let manifest = manifest.join(format!("{role}.yaml")).display().to_string();
+            space.kubectl(&["apply", "-f", &manifest]);
+            let role = format!("phasegate-{role}");
+            let bound = format!("--role={role}");
+            space.kubectl(&["create", "rolebinding", &role, &bound, &account]);
         }
         let token = space.kubectl(&["create", "token", "deployer"]);
         Self::with_token(space, token.trim())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, RULES};
+use crate::desk::{Desk, IN_PLACE};
 use crate::space::{Space, deployment};
 
 /// A release in place. `SERVER` is the API server, which a gate asks through TLS.
@@ -69,7 +69,7 @@ fn settled(space: &Space, image: &str) {
 fn a_release_succeeds_with_the_rights_that_are_documented_and_no_others() {
     let space = Space::new("engine");
     workload(&space, &json!({}));
-    let desk = Desk::of(&space, &RULES);
+    let desk = Desk::of(&space, IN_PLACE);
     release(&space, &desk, "test");
     desk.run(&["validate", "release.yaml"]).expect(0);
     let well = desk.run(&["doctor", "release.yaml"]).expect(0).stdout;
@@ -90,7 +90,7 @@ fn a_release_succeeds_with_the_rights_that_are_documented_and_no_others() {
 fn a_version_that_can_not_be_pulled_is_taken_back() {
     let space = Space::new("unpullable");
     workload(&space, &json!({"test.phasegate.dev/fate.2": "image-pull"}));
-    let desk = Desk::of(&space, &RULES);
+    let desk = Desk::of(&space, IN_PLACE);
     release(&space, &desk, "test");
     let back = desk.run(&["run", "release.yaml"]).expect(1);
     assert!(
@@ -105,9 +105,16 @@ fn a_version_that_can_not_be_pulled_is_taken_back() {
 fn who_may_not_patch_deployments_is_told_so_before_anything_is_changed() {
     let space = Space::new("needed-rights");
     workload(&space, &json!({}));
-    let mut rules = RULES;
-    rules[0].2 = &["get"];
-    let desk = Desk::of(&space, &rules);
+    let desk = Desk::of(&space, IN_PLACE);
+    let less = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get"]}]"#;
+    space.kubectl(&[
+        "patch",
+        "role",
+        "phasegate-in-place",
+        "--type=json",
+        "-p",
+        less,
+    ]);
     release(&space, &desk, "test");
     let before = space.get(&["deployment", "hello"])["metadata"].clone();
     for command in ["plan", "run"] {

@@ -18,26 +18,19 @@ const KILLS: usize = 20;
 
 /// Each change of the cluster that this namespace's engines made, by effect: how often it was made.
 fn changes(space: &Space) -> BTreeMap<String, u32> {
-    let log = fs::read_to_string(cluster().join("logs/audit.log")).unwrap();
     let mut changes = BTreeMap::new();
-    for line in log.lines().filter(|line| line.contains(&space.name)) {
-        let Ok(entry) = serde_json::from_str::<Value>(line) else {
-            // The server is writing it.
-            continue;
-        };
+    for entry in space.audited() {
         let agent = entry["userAgent"].as_str().unwrap_or_default();
         let done = entry["responseStatus"]["code"].as_u64() < Some(300);
         let object = &entry["objectRef"];
-        let here = object["namespace"] == space.name && object["resource"] != "leases";
         let changed = matches!(
             entry["verb"].as_str(),
             Some("create" | "update" | "patch" | "delete")
         );
         if let Some((_, effect)) = agent.split_once("(effect ")
-            && here
+            && object["resource"] != "leases"
             && changed
             && done
-            && entry["stage"] == "ResponseComplete"
         {
             let what = format!("{effect} {} {}", entry["verb"], object["resource"]);
             *changes.entry(what).or_default() += 1;

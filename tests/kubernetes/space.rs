@@ -1,5 +1,6 @@
 //! A namespace of its own for a test, reached with kubectl.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -152,6 +153,25 @@ impl Space {
         assert_eq!(names("services"), ["shop"]);
         let claims = names("configmaps").join(" ");
         assert!(!claims.contains("phasegate-claim"), "{claims}");
+    }
+
+    /// What the server was asked about this namespace, and answered.
+    pub(crate) fn audited(&self) -> Vec<Value> {
+        // A long one is put aside, and goes on in a new file.
+        let mut log = String::new();
+        for entry in fs::read_dir(cluster().join("logs")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("audit") {
+                log.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+        let mine = log.lines().filter(|line| line.contains(&self.name));
+        // One that isn't whole is being written.
+        mine.filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|entry| entry["stage"] == "ResponseComplete")
+            .filter(|entry| entry["objectRef"]["namespace"] == self.name.as_str())
+            .collect()
     }
 
     /// The pods there are, those that are being deleted too.

@@ -19,7 +19,7 @@ gates:
   pods: {plugin: workload, policy: {interval: 1s, timeout: 10s}}
 ";
 
-const ROLLING: &str = "\
+pub(crate) const ROLLING: &str = "\
 workload: {deployment: shop, container: main, image: 'registry.test/shop:{version}', service: shop}
 phases:
   - name: deploy
@@ -28,7 +28,7 @@ phases:
     steps: [{soak: {for: SOAK, every: 1s, gates: [pods]}}]
 ";
 
-const BLUE_GREEN: &str = "\
+pub(crate) const BLUE_GREEN: &str = "\
 workload:
   deployment: shop
   colours: {label: colour, values: [blue, green]}
@@ -41,7 +41,7 @@ phases:
     strategy:
       plugin: blue-green
       gates: [pods]
-      config: {previewGates: [pods], stableFor: SOAK, every: 1s, keep: 1h}
+      config: {previewGates: [pods], settle: 1s, stableFor: SOAK, every: 1s, keep: 1h}
 ";
 
 pub(crate) const CANARY: &str = "\
@@ -57,6 +57,7 @@ phases:
       plugin: canary
       gates: [pods]
       config:
+        settle: 1s
         steps:
           - check: [pods]
           - setWeight: 10
@@ -108,9 +109,14 @@ pub(crate) fn route(space: &Space) {
 
 pub(crate) fn desk(space: &Space, body: &str, soak: &str) -> Desk {
     let desk = Desk::admin(space);
+    write(&desk, space, body, soak);
+    desk
+}
+
+/// Writes the release.
+pub(crate) fn write(desk: &Desk, space: &Space, body: &str, soak: &str) {
     let text = format!("{HEAD}{body}").replace("NAMESPACE", &space.name);
     desk.write("release.yaml", &text.replace("SOAK", soak));
-    desk
 }
 
 /// The release runs to its end.

@@ -184,7 +184,10 @@ fn on_kubernetes(
     let cluster = Cluster::up(workspace, &go, folder.clone())?;
     exec::say(format!("testing {KUBERNETES}"));
     let mut command = on_cluster(workspace);
-    command.env("PHASEGATE_CLUSTER", cluster.folder());
+    command
+        .env("PHASEGATE_CLUSTER", cluster.folder())
+        // The tests wait for pods and soaks most of the time.
+        .env("RUST_TEST_THREADS", "6");
     let result = report.run(KUBERNETES, command, filter);
     // Neither of two failures hides the other.
     match (result, cluster::down(&folder)) {

@@ -16,12 +16,14 @@ const USERS: [&str; 4] = ["admin", "controllers", "scheduler", "kubelet"];
 /// The controllers that would act on nodes for which nobody answers, or that need what isn't there.
 const CONTROLLERS: &str = "*,-node-lifecycle-controller,-taint-eviction-controller,-node-ipam-controller,-node-route-controller";
 
-/// Everything by its metadata once it is answered: who asked for what, and what came of it.
+/// Everything by its metadata once it is answered: who asked for what, and what came of it. What these users read
+/// themselves would be most of it, and fill the disk.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- {level: None, users: [admin, controllers, scheduler, kubelet], verbs: [get, list, watch]}
 - level: Metadata
 ";
 

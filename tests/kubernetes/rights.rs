@@ -1,0 +1,152 @@
+//! The published roles are enough, and nothing in them is for nothing: each right is used, or its reason is here.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::desk::Desk;
+use crate::plane::{Door, Plane};
+use crate::space::Space;
+use crate::traffic::{BLUE_GREEN, CANARY, ROLLING, route, workload, write};
+
+/// Rights that only rare ways need.
+const RARE: [&str; 3] = [
+    // A Deployment or Service of the candidate's name, without pods, that an earlier run left.
+    "update deployments.apps",
+    "update services.",
+    // A claim that a later run takes over, `run --supersede`.
+    "update configmaps.",
+];
+
+fn granted(space: &Space, role: &str) -> BTreeSet<String> {
+    let role = space.get(&["role", &format!("phasegate-{role}")]);
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule[field].as_array().unwrap().iter();
+        list.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for resource in words(rule, "resources") {
+            for verb in words(rule, "verbs") {
+                let group = words(rule, "apiGroups").concat();
+                rights.insert(format!("{verb} {resource}.{group}"));
+            }
+        }
+    }
+    rights
+}
+
+fn used(space: &Space) -> BTreeSet<String> {
+    let account = format!("system:serviceaccount:{}:deployer", space.name);
+    let entries = space.audited().into_iter();
+    let own = entries.filter(|entry| entry["user"]["username"] == account.as_str());
+    own.map(|entry| {
+        let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+        let object = &entry["objectRef"];
+        let (verb, group) = (text(&entry["verb"]), text(&object["apiGroup"]));
+        format!("{verb} {}.{group}", text(&object["resource"]))
+    })
+    .collect()
+}
+
+/// A release that succeeds and one that is aborted, by an account that has these roles; some rights are needed later.
+fn forward_and_back(space: &Space, roles: &[&str], body: &str, door: Door, later: &[&str]) {
+    let desk = Desk::of(space, roles);
+    let plane = Plane::new(Desk::admin(space).kubeconfig(), &space.name, door);
+    write(&desk, space, body, "2s");
+    desk.run(&["run", "release.yaml"]).expect(0);
+    write(&desk, space, body, "5m");
+    let run = desk.start(&["run", "release.yaml", "--version", "3", "--output", "json"]);
+    run.until("soak for 5m");
+    desk.run(&["abort", "--reason", "it doesn't look right"])
+        .expect(0);
+    run.end().expect(1);
+    plane.end().served_by(&["1", "2", "3"]);
+    let granted: BTreeSet<String> = roles.iter().flat_map(|role| granted(space, role)).collect();
+    let used = used(space);
+    let unused: Vec<&String> = granted.difference(&used).collect();
+    let unexplained: Vec<_> = unused
+        .iter()
+        .filter(|right| !RARE.iter().chain(later).any(|rare| *rare == right.as_str()))
+        .collect();
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
+}
+
+#[test]
+fn a_release_in_place_uses_all_of_its_role() {
+    let space = Space::new("rights-in-place");
+    workload(&space, "shop", None);
+    let roles = ["in-place"];
+    forward_and_back(&space, &roles, ROLLING, Door::Service("shop"), &[]);
+}
+
+#[test]
+fn a_canary_uses_all_of_its_roles() {
+    let space = Space::new("rights-canary");
+    workload(&space, "shop", None);
+    route(&space);
+    let roles = ["in-place", "beside", "gateway-api"];
+    forward_and_back(&space, &roles, CANARY, Door::Route("shop"), &[]);
+}
+
+#[test]
+fn blue_green_uses_all_of_its_roles() {
+    let space = Space::new("rights-blue-green");
+    workload(&space, "shop-blue", Some("blue"));
+    let roles = ["in-place", "beside", "service-selector"];
+    // The side that served before is kept for an hour, and deleted then.
+    let later = ["delete deployments.apps"];
+    forward_and_back(&space, &roles, BLUE_GREEN, Door::Service("shop"), &later);
+}
+
+/// Whichever right is taken away, the run is refused before anything is changed, and the right is named.
+#[test]
+fn without_any_one_of_its_rights_a_canary_is_refused() {
+    let space = Space::new("rights-each");
+    workload(&space, "shop", None);
+    route(&space);
+    let roles = ["in-place", "beside", "gateway-api"];
+    let desk = Desk::of(&space, &roles);
+    let admin = Desk::admin(&space);
+    let plane = Plane::new(admin.kubeconfig(), &space.name, Door::Route("shop"));
+    write(&desk, &space, CANARY, "2s");
+    desk.run(&["plan", "release.yaml"]).expect(0);
+    let mut all = BTreeSet::new();
+    for role in roles {
+        all.extend(granted(&space, role));
+    }
+    // Rights that two roles give are taken from both.
+    for right in all {
+        let (verb, resource) = right.split_once(' ').unwrap();
+        for role in roles {
+            take(&space, role, verb, resource);
+        }
+        let refused = desk.run(&["plan", "release.yaml"]).expect(3);
+        let named = format!("{verb} {}", resource.trim_end_matches('.'));
+        let told = refused.stderr.contains(&named) || refused.stderr.contains("PG0408");
+        assert!(told, "{right}: {}", refused.stderr);
+        for role in roles {
+            let manifest = format!("{}/../deploy/rbac/{role}.yaml", env!("CARGO_MANIFEST_DIR"));
+            space.kubectl(&["apply", "-f", &manifest]);
+        }
+    }
+    plane.end();
+    assert_eq!(space.image("shop"), "registry.test/shop:1");
+}
+
+/// Takes a verb on a resource out of a role.
+fn take(space: &Space, role: &str, verb: &str, resource: &str) {
+    let name = format!("phasegate-{role}");
+    let mut role = space.get(&["role", &name]);
+    for rule in role["rules"].as_array_mut().unwrap() {
+        let group = rule["apiGroups"][0].as_str().unwrap();
+        if format!("{}.{group}", rule["resources"][0].as_str().unwrap()) == resource {
+            rule["verbs"].as_array_mut().unwrap().retain(|v| v != verb);
+        }
+    }
+    let rules = role["rules"].as_array_mut().unwrap();
+    // A rule without verbs is none.
+    rules.retain(|rule| rule["verbs"] != serde_json::json!([]));
+    let patch = serde_json::json!({"rules": role["rules"]}).to_string();
+    space.kubectl(&["patch", "role", &name, "--type=merge", "-p", &patch]);
+}
