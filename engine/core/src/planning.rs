@@ -135,6 +135,32 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
     checked(plan)
 }
 
+/// The fault of a plan that deploys what serves already: gates that pass on what has served all along prove nothing,
+/// and there would be nothing to go back to.
+#[must_use]
+pub fn changes_nothing(plan: &Plan) -> Option<Diagnostic> {
+    let mut steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let deploys = steps.any(|step| matches!(step.action, Action::Deploy { .. }));
+    let serves = |workload: &Workload| workload.image == workload.baseline.settings.image;
+    if !deploys || !plan.workloads.iter().all(serves) {
+        return None;
+    }
+    let mut images: Vec<&str> = plan.workloads.iter().map(|w| w.image.as_str()).collect();
+    images.dedup();
+    let fault = Diagnostic::new(
+        codes::ALREADY_SERVES,
+        format!(
+            "version {} serves already: there is nothing to deploy",
+            plan.subject.version
+        ),
+    );
+    let fault = fault
+        .expected("an image that does not serve yet, of one workload at least")
+        .found(images.join(", "))
+        .hint("give another version, for example with `--version`");
+    Some(fault)
+}
+
 /// The version that serves; where several workloads have different ones, each of them.
 fn previous_version(workloads: &[Workload]) -> String {
     let versions = workloads.iter().map(|workload| &workload.baseline.version);

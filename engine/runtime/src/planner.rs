@@ -268,7 +268,24 @@ pub async fn prepare(
 ) -> Result<Prepared, Diagnostics> {
     let prepared = plan(world, loaded, policy, cluster, who).await?;
     approval::can_be_given(prepared.plan.requirements(), who)?;
+    if let Some(fault) = planning::changes_nothing(&prepared.plan)
+        && is_free(world, &prepared.plan).await?
+    {
+        return Err(fault.into());
+    }
     Ok(prepared)
+}
+
+/// Whether no run holds a target of the plan. What serves there while one does isn't what will be served.
+async fn is_free(world: &World, plan: &Plan) -> Result<bool, Diagnostics> {
+    for workload in &plan.workloads {
+        let claimed = world.cluster.claimed(&workload.target).await;
+        let about = format!("the target {}", workload.target);
+        if claimed.map_err(|f| diagnostic(&f, &about))?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Makes the plan for somebody who looks at it. Whoever looks need not be who starts the run, so that the only

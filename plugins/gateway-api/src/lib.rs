@@ -88,8 +88,16 @@ impl Router for GatewayApi {
     }
 
     fn snapshot(&self, call: &Call, target: &RouterTarget) -> Result<Value> {
-        let rules = self.route(call, target)?.spec.rules;
-        // A route that doesn't lead to the workload can't share its traffic; better said before anything changes.
+        let route = self.route(call, target)?;
+        // One that no gateway has taken, and one that doesn't lead to the workload, can't share its traffic; better
+        // said before anything changes.
+        if route.status.parents.is_empty() {
+            return Err(Error::retryable(format!(
+                "no gateway has taken HTTPRoute {}: its status names none; is its controller there, and are its parentRefs right?",
+                self.name(target)
+            )));
+        }
+        let rules = route.spec.rules;
         rules::read(&rules, &sides(target))?;
         Ok(json!(Snapshot { rules }))
     }

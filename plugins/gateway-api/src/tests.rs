@@ -57,6 +57,20 @@ fn rules(world: &Fake) -> Value {
 }
 
 #[test]
+fn a_route_that_no_gateway_has_taken_is_refused_before_anything_changes() {
+    let mut orphan = route(&plain(), 3);
+    orphan["status"] = json!({});
+    let mut world = Fake::new().kubernetes(orphan);
+    let refused = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+    let why = format!("{:?}", refused.unwrap_err());
+    assert!(why.starts_with("Retryable"), "{why}");
+    assert!(
+        why.contains("no gateway has taken HTTPRoute shop"),
+        "{why}"
+    );
+}
+
+#[test]
 fn weights_are_divided_and_put_back() {
     let mut world = Fake::new().kubernetes(route(&plain(), 3));
     let snapshot = world

@@ -446,3 +446,16 @@ fn a_version_that_does_not_come_up_is_taken_back() {
         ended.stderr
     );
 }
+
+/// A run that would change nothing would prove nothing, and `plan` may look all the same.
+#[test]
+fn a_version_that_serves_already_is_not_released_again() {
+    let desk = Desk::quick();
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let refused = desk.run(&["run", "release.yaml"]).refused(3, "PG0616");
+    assert!(refused.stderr.contains("1.1.0"), "{}", refused.stderr);
+    desk.only_run();
+    desk.run(&["plan", "release.yaml"]).expect(0);
+    desk.run(&["run", "release.yaml", "--version", "1.0.0"])
+        .expect(0);
+}

@@ -91,4 +91,10 @@ codes! {
     cause: "The cluster refuses what the way back needs, or somebody changed the target meanwhile.",
     fix: "Help the old run first with `retry`, `skip` or `hand-over`; `resume` of the new run goes on from there.",
     example: "phasegate retry OLD\nphasegate resume NEW";
+    ALREADY_SERVES = 616,
+    title: "That version serves already",
+    means: "Every workload of the release runs the image that would be deployed, so that the run would change nothing. It is not begun.",
+    cause: "The release was done before, or its version was not raised.",
+    fix: "Give another version. Where a tag was pushed anew, release it by its digest or under a tag of its own: what a cluster runs under one name can't be told apart.",
+    example: "phasegate run release.yaml --version 1.5.1";
 }
