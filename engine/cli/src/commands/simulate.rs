@@ -37,9 +37,7 @@ pub(super) fn schema() -> Value {
 
 /// What is wrong with a scenario file, the objects in it included.
 pub(super) fn check(file: &str, bytes: &[u8]) -> Result<(), Diagnostics> {
-    let loaded = scenario::load(file, bytes)?;
-    loaded.scenario.cluster(loaded.scenario.seed)?;
-    Ok(())
+    scenario::load(file, bytes).map(drop)
 }
 
 /// Loads a scenario file.
