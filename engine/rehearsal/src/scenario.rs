@@ -180,15 +180,24 @@ pub fn load(file: &str, bytes: &[u8]) -> Result<Loaded, Diagnostics> {
     } = yaml::fit::<Scenario>(document)?;
     let mut faults = Diagnostics::new();
     check(&scenario, &document, &mut faults);
-    // What the cluster itself refuses is known only by making it, which takes sizes that were checked.
-    if faults.is_empty()
-        && let Err(refused) = scenario.made(scenario.seed)
-    {
-        let place = document.place(&refused.pointer);
-        faults.push(refused.fault.at(place));
-    }
     faults.sort_by_place();
     faults.into_result(Loaded { scenario, document })
+}
+
+/// Reads a scenario file that stands by itself: what the cluster refuses of it, which is known only by
+/// making one, is told at its place as well.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub fn load_whole(file: &str, bytes: &[u8]) -> Result<Loaded, Diagnostics> {
+    let loaded = load(file, bytes)?;
+    match loaded.scenario.made(loaded.scenario.seed) {
+        Ok(_) => Ok(loaded),
+        Err(refused) => {
+            let place = loaded.document.place(&refused.pointer);
+            Err(refused.fault.at(place).into())
+        }
+    }
 }
 
 /// A cluster that can't be made as a scenario says, and where in it that is.

@@ -12,6 +12,14 @@ fn faults(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
 
+/// What is told of a scenario that no cluster can be made of.
+fn unmade(text: &str) -> String {
+    let head = "apiVersion: phasegate.dev/v1alpha1\nkind: Scenario\n";
+    read(text).expect("nothing else is wrong with it");
+    let refused = load_whole("s.yaml", format!("{head}{text}").as_bytes());
+    refused.unwrap_err().to_string()
+}
+
 /// The committed file holds what the types say.
 #[test]
 #[expect(
@@ -208,7 +216,7 @@ fn too_many_entries_and_other_kinds_are_refused() {
 
 #[test]
 fn traffic_that_comes_in_at_nothing_is_a_fault_of_the_scenario() {
-    let told = faults("traffic: [{service: shop, perSecond: 4}]\n");
+    let told = unmade("traffic: [{service: shop, perSecond: 4}]\n");
     assert!(told.contains("error[PG0701]"), "{told}");
     assert!(told.contains("no such object"), "{told}");
     assert!(told.contains("s.yaml:3:10"), "{told}");
@@ -216,7 +224,7 @@ fn traffic_that_comes_in_at_nothing_is_a_fault_of_the_scenario() {
 
 #[test]
 fn an_object_that_the_cluster_refuses_is_a_fault_of_the_scenario() {
-    let told = faults("cluster: {objects: [{apiVersion: apps/v1, kind: Deployment}]}\n");
+    let told = unmade("cluster: {objects: [{apiVersion: apps/v1, kind: Deployment}]}\n");
     assert!(told.contains("error[PG0701]"), "{told}");
     assert!(told.contains("s.yaml:3:21"), "{told}");
 }
@@ -262,7 +270,7 @@ fn more_pods_than_a_simulated_cluster_takes_are_refused_where_they_are_asked_for
 
 #[test]
 fn an_object_that_the_cluster_refuses_is_told_with_its_line() {
-    let told = faults(
+    let told = unmade(
         "cluster:
   objects:
     - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
