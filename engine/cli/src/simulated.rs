@@ -5,6 +5,11 @@
 //! that an engine that is killed finds the cluster as it left it, and ends by itself once nobody has
 //! asked it anything for a while.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the simulated cluster is noted in files of the state directory"
+)]
+
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -196,7 +201,7 @@ fn lives(pid: u32) -> bool {
     let numbered = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
-    if !numbered.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) {
+    if numbered.is_none_or(|pid| rustix::process::test_kill_process(pid).is_err()) {
         return false;
     }
     // A process that has ended has no arguments any more. Where there is no such file, the number decides.
