@@ -626,7 +626,7 @@ mod tests {
     )]
     fn the_committed_reference_is_that_of_the_command_line() {
         let mut text = String::from(
-            "# The command line\n\nGenerated from the program; a test compares. Data goes to standard output, everything else to standard\nerror. `--output json` prints data as JSON, and live progress as one JSON object a line.\n\n",
+            "# The command line\n\nGenerated from the program; a test compares. Data goes to standard output, everything else to standard\nerror. `--output json` prints data as JSON, and live progress as one JSON object a line.\n\nWhat is wrong is told with a code (`phasegate explain PG0131`), and with `--output json` as JSON too, arguments that\ncan't be read among it. `rehearse` ends with 0 where the scenario's expectations held and with 1 where one didn't; where\nthe scenario doesn't say how the run ends (`expect.end`), with what `run` would have ended with.\n\n",
         );
         text.push_str("| Exit code | Means |\n|---|---|\n");
         for (exit, means) in crate::exit::ALL {

@@ -1,5 +1,10 @@
 //! Files that people write, read with a limit on their size, and files that are written whole.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the room in which the command line reads and writes files"
+)]
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod explore;
 pub mod files;
 mod live;
+mod misuse;
 pub mod plugins;
 pub mod rehearsal;
 pub mod runlog;
@@ -34,19 +35,10 @@ use crate::exit::Exit;
 /// Runs `phasegate` with these arguments, the program's name first.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are what was asked for; everything else is bad input.
-            let exit = if error.use_stderr() {
-                Exit::BadInput
-            } else {
-                Exit::Succeeded
-            };
-            // Where the message can't be printed, the exit code still says what it would.
-            let _ = error.print();
-            return exit;
-        }
+        Err(error) => return misused(&arguments, &error),
     };
     let global = &cli.global;
     let console = Console::new(global.output, global.color, global.quiet);
@@ -66,4 +58,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             fault.exit
         }
     }
+}
+
+/// Ends a process whose arguments are no command. Help and version are what was asked for; everything
+/// else is bad input.
+fn misused(arguments: &[OsString], error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Where it can't be printed, nobody can be told.
+        let _ = error.print();
+        return Exit::Succeeded;
+    }
+    let output = misuse::asked(arguments, "--output");
+    let console = Console::new(output, misuse::asked(arguments, "--color"), false);
+    if misuse::is_help(error) && !console.json() {
+        let _ = error.print();
+    }
+    console.faults(&misuse::fault(error).into());
+    Exit::BadInput
 }

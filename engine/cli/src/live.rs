@@ -296,9 +296,9 @@ fn painted(text: &str, code: &str, colour: bool) -> String {
 /// A row over as many rows as it needs, broken between words. What is wider than a column isn't known
 /// here, so that one column stays free.
 fn wrapped(row: &str, columns: usize) -> Vec<String> {
-    let room = columns
-        .saturating_sub(1)
-        .max(INDENT.len().saturating_mul(2));
+    let room = columns.saturating_sub(1).max(1);
+    // In a narrow terminal the words need the columns more.
+    let indent = INDENT.get(..INDENT.len().min(room / 3)).unwrap_or_default();
     let mut rows = Vec::new();
     let mut rest = row.to_owned();
     while rest.chars().count() > room && rows.len() < MAX_ROWS {
@@ -308,7 +308,7 @@ fn wrapped(row: &str, columns: usize) -> Vec<String> {
             _ => head.len(),
         };
         let tail = rest.get(cut..).unwrap_or_default().trim_start();
-        let tail = format!("{INDENT}{tail}");
+        let tail = format!("{indent}{tail}");
         rows.push(rest.get(..cut).unwrap_or_default().trim_end().to_owned());
         rest = tail;
     }
@@ -376,6 +376,122 @@ mod tests {
         screen.compose((40, 24));
         let frame = screen.compose((10, 24));
         assert!(frame.contains("\u{1b}[3A"), "{frame:?}");
+    }
+
+    /// A terminal as far as a frame needs one: rows that scroll, wrap, and are gone over again.
+    struct Terminal {
+        size: (usize, usize),
+        rows: Vec<String>,
+        at: (usize, usize),
+    }
+
+    impl Terminal {
+        fn new(columns: usize, rows: usize) -> Self {
+            Self {
+                size: (columns, rows),
+                rows: vec![String::new(); rows],
+                at: (0, 0),
+            }
+        }
+
+        fn feed(&mut self, frame: &str) {
+            let mut rest = frame.chars();
+            while let Some(c) = rest.next() {
+                match c {
+                    '\r' => self.at.0 = 0,
+                    '\n' => self.down(),
+                    '\u{1b}' => {
+                        assert_eq!(rest.next(), Some('['));
+                        let mut number = String::new();
+                        let last = rest.by_ref().find(|c| {
+                            number.push(*c);
+                            c.is_ascii_alphabetic()
+                        });
+                        number.pop();
+                        self.obey(last.unwrap(), &number);
+                    }
+                    c => self.put(c),
+                }
+            }
+        }
+
+        fn obey(&mut self, what: char, number: &str) {
+            match what {
+                'A' => self.at.1 = self.at.1.saturating_sub(number.parse().unwrap()),
+                'J' => {
+                    assert_eq!(self.at.0, 0);
+                    let from = self.at.1;
+                    self.rows[from..].iter_mut().for_each(String::clear);
+                }
+                // Colours, and the marks around a frame.
+                'm' | 'h' | 'l' => {}
+                other => panic!("{other}: no terminal is needed for that"),
+            }
+        }
+
+        fn down(&mut self) {
+            if self.at.1 + 1 == self.size.1 {
+                self.rows.remove(0);
+                self.rows.push(String::new());
+            } else {
+                self.at.1 += 1;
+            }
+        }
+
+        fn put(&mut self, c: char) {
+            if self.at.0 == self.size.0 {
+                self.at.0 = 0;
+                self.down();
+            }
+            let row = &mut self.rows[self.at.1];
+            let mut chars: Vec<char> = row.chars().collect();
+            chars.resize(chars.len().max(self.at.0 + 1), ' ');
+            chars[self.at.0] = c;
+            *row = chars.into_iter().collect();
+            self.at.0 += 1;
+        }
+    }
+
+    /// Whatever the window's size, the region stands once on the screen, whole rows of it, below what was said.
+    #[test]
+    fn a_small_window_is_neither_garbled_nor_overrun() {
+        let long = "abort would: bring hello 1.0.0 back in one write, about 20s, 3 of 3 pods on it";
+        for (columns, rows) in [(40, 10), (20, 6), (10, 5), (7, 4), (40, 3), (3, 2), (1, 1)] {
+            let mut terminal = Terminal::new(columns, rows);
+            let mut screen = screen(&[]);
+            for round in 0..4 {
+                screen.waiting = vec![format!(
+                    "16:00:0{round}  deploy  step {round} of the run is done"
+                )];
+                let mut region = vec![Row::plain("")];
+                region.extend(
+                    (0..=round * 3).map(|n| Row::plain(format!("  {n} of {round}: {long}"))),
+                );
+                screen.region = region;
+                terminal.feed(&screen.compose((columns, rows)));
+                let drawn = screen.drawn.len();
+                assert!(drawn <= rows.saturating_sub(2), "{columns}x{rows}: {drawn}");
+                assert!(screen.drawn.iter().all(|width| *width < columns.max(2)));
+                // The cursor is below the region, and nothing of an earlier one is above it.
+                assert_eq!(terminal.at.0, 0);
+                let all = terminal.rows.concat();
+                for before in 0..round {
+                    assert!(
+                        !all.contains(&format!("of {before}:")),
+                        "{columns}x{rows}: {:?}",
+                        terminal.rows
+                    );
+                }
+                let wanted: Vec<String> = screen
+                    .region
+                    .iter()
+                    .flat_map(|row| wrapped(&row.text, columns))
+                    .collect();
+                let wanted = &wanted[wanted.len() - drawn..];
+                let end = terminal.at.1;
+                assert_eq!(&terminal.rows[end - drawn..end], wanted, "{columns}x{rows}");
+            }
+        }
     }
 
     #[test]

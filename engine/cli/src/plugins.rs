@@ -4,6 +4,11 @@
 //! rebuilt or the engine was updated meanwhile. So the components of a run are kept in the state
 //! directory by their digests, and the sources of its credentials beside them; never a secret.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what runs were begun with is kept in files of the state directory"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

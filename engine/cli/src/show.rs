@@ -223,10 +223,19 @@ pub(crate) fn gate(gate: &GateView) -> String {
 pub(crate) fn run_end(run: &Run, awake: &Run, left: Left) -> String {
     let id = run.id();
     let subject = &run.plan().subject;
-    let took = run
-        .ended_at()
-        .map(|end| format!(" in {}", about(end.since(run.started_at()))))
-        .unwrap_or_default();
+    // Where a run went back, how long that took is what its last record says, to the millisecond.
+    let went_back = matches!(
+        run.state(),
+        State::Ended {
+            end: End::RolledBack | End::Superseded
+        }
+    );
+    let took = if went_back {
+        run.rollback_time()
+    } else {
+        run.ended_at().map(|end| about(end.since(run.started_at())))
+    };
+    let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
     let text = match (run.state(), left) {
         (
             State::Ended {

@@ -5,6 +5,11 @@
 //! that an engine that is killed finds the cluster as it left it, and ends by itself once nobody has
 //! asked it anything for a while.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the simulated cluster is noted in files of the state directory"
+)]
+
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -32,6 +37,8 @@ const READY_POLL: Span = Span::from_millis(25);
 /// Most bytes of the log and of the note that are read.
 const MAX_LOG: u64 = 64 << 10;
 
+/// The command that the process was started with.
+const COMMAND: &str = "simulate";
 const NOTE: &str = "simulated.json";
 const LOG: &str = "simulated.log";
 const SCENARIO: &str = "simulated.scenario.yaml";
@@ -97,9 +104,36 @@ pub fn noted(state: &Path) -> Result<Option<Note>, Diagnostic> {
         .map_err(|e| unreadable(&e))
 }
 
-/// Whether the simulated cluster that is noted answers.
-pub async fn alive(note: &Note) -> bool {
-    ScaledClock::read(&note.url).await.is_ok()
+/// How the simulated cluster of a state directory is. Every command asks here, so that no two of them
+/// can disagree about it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// None was ever started.
+    Never,
+    /// It answers.
+    Answers(Note),
+    /// Its process lives and doesn't answer.
+    Hangs(Note),
+    /// Its process has ended, and with it all that was deployed is gone.
+    Ended(Note),
+}
+
+/// Looks at the simulated cluster of a state directory.
+///
+/// # Errors
+/// As [`noted`].
+pub async fn standing(state: &Path) -> Result<Standing, Diagnostic> {
+    let Some(note) = noted(state)? else {
+        return Ok(Standing::Never);
+    };
+    if ScaledClock::read(&note.url).await.is_ok() {
+        return Ok(Standing::Answers(note));
+    }
+    Ok(if lives(note.pid) {
+        Standing::Hangs(note)
+    } else {
+        Standing::Ended(note)
+    })
 }
 
 /// The simulated cluster of this state directory: the one that runs, or a new one.
@@ -118,17 +152,13 @@ pub async fn ensure(
     // Two commands at once must not start two clusters.
     let _lock = locked(&state.join(LOCK)).await?;
     share(state, &state.join(LOCK));
-    let before = noted(state)?;
-    if let Some(known) = before.clone()
-        && alive(&known).await
-    {
-        if wanted.scenario.is_none() || known.digest == found {
+    match standing(state).await? {
+        Standing::Answers(known) if wanted.scenario.is_none() || known.digest == found => {
             return Ok(known);
         }
-        return Err(other_scenario(&known, wanted));
-    }
-    if let Some(known) = before.filter(|known| lives(known.pid)) {
-        return Err(hangs(&known));
+        Standing::Answers(known) => return Err(other_scenario(&known, wanted)),
+        Standing::Hangs(known) => return Err(hangs(&known)),
+        Standing::Never | Standing::Ended(_) => {}
     }
     let scenario = match (&wanted.scenario, &wanted.otherwise) {
         (None, Some(text)) => {
@@ -164,16 +194,26 @@ pub async fn ensure(
     Ok(known)
 }
 
-/// Whether there is a process of that number.
+/// Whether the process of that number is a simulated cluster still. One that was killed keeps its number
+/// until its parent has asked for its end, which nobody may ever do in a container, and another program
+/// may have the number since: neither holds anything that was deployed.
 fn lives(pid: u32) -> bool {
-    let pid = i32::try_from(pid)
+    let numbered = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    if numbered.is_none_or(|pid| rustix::process::test_kill_process(pid).is_err()) {
+        return false;
+    }
+    // A process that has ended has no arguments any more. Where there is no such file, the number decides.
+    match head_of(&PathBuf::from(format!("/proc/{pid}/cmdline"))) {
+        Ok(arguments) => arguments.split('\0').any(|argument| argument == COMMAND),
+        Err(_) => true,
+    }
 }
 
 /// A cluster that hangs still holds what was deployed: a second one beside it would hide that.
-fn hangs(known: &Note) -> Diagnostic {
+#[must_use]
+pub fn hangs(known: &Note) -> Diagnostic {
     Diagnostic::new(
         codes::CLUSTER_UNREACHABLE,
         format!("the simulated cluster at {} does not answer", known.url),
@@ -191,16 +231,17 @@ fn hangs(known: &Note) -> Diagnostic {
 /// # Errors
 /// Where it doesn't run any more: with it, all that the run knew of is gone.
 pub async fn running(state: &Path) -> Result<Note, Diagnostic> {
-    match noted(state)? {
-        Some(note) if alive(&note).await => Ok(note),
-        Some(note) => Err(Diagnostic::new(
+    match standing(state).await? {
+        Standing::Answers(note) => Ok(note),
+        Standing::Hangs(note) => Err(hangs(&note)),
+        Standing::Ended(note) => Err(Diagnostic::new(
             codes::CLUSTER_UNREACHABLE,
             format!("the simulated cluster at {} has ended", note.url),
         )
         .expected(format!("process {} to answer", note.pid))
         .found("no answer")
         .hint("what was deployed to it is gone; begin anew with another --state")),
-        None => Err(Diagnostic::new(
+        Standing::Never => Err(Diagnostic::new(
             codes::CLUSTER_UNREACHABLE,
             "this state directory knows no simulated cluster",
         )
@@ -236,7 +277,7 @@ fn other_scenario(known: &Note, wanted: &Wanted) -> Diagnostic {
 /// The arguments of the process.
 fn arguments(scenario: Option<&Path>, speed: Option<f64>) -> Vec<String> {
     let mut arguments: Vec<String> = [
-        "simulate",
+        COMMAND,
         "--listen",
         "127.0.0.1:0",
         "--output",

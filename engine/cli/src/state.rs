@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes, listed, nearest};
 use phasegate_core::event::Event;
 use phasegate_core::run::{Illegal, Run};
-use phasegate_runtime::ports::{Journal, RunEntry};
+use phasegate_runtime::ports::{Journal, JournalError, RunEntry};
 use phasegate_store::SqliteJournal;
 use phasegate_store::rights::Rights;
 
@@ -72,19 +72,30 @@ impl State {
         }
     }
 
-    /// A state directory to begin a run in: none whose journal has lost runs.
+    /// A state directory to begin a run in: none whose journal has lost runs, or isn't what the engine
+    /// wrote. What a damaged run holds can't be told, and more records would bury what happened to it.
     ///
     /// # Errors
-    /// Where it has.
+    /// Where it has, or isn't.
     pub async fn to_begin(folder: &Path) -> Result<(), Fault> {
         if !SqliteJournal::exists(folder)? {
             return Ok(());
         }
         none_gone(folder)?;
-        match Self::open(folder)?.lost().await? {
-            Some(lost) => Err(lost.into()),
-            None => Ok(()),
+        let state = Self::open(folder)?;
+        if let Some(lost) = state.lost().await? {
+            return Err(lost.into());
         }
+        let mut faults = Diagnostics::new();
+        for entry in state.runs().await? {
+            if let Err(error) = state.journal.verify(&entry.run).await {
+                faults.push(damage(&error, &entry.run));
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(faults.into())
     }
 
     /// That runs are anchored and not in the journal, where that is so.
@@ -217,7 +228,8 @@ fn none_gone(folder: &Path) -> Result<(), Fault> {
 }
 
 /// Runs that are known to have been there and that the journal doesn't have.
-fn missing(runs: &[String]) -> Diagnostic {
+#[must_use]
+pub fn missing(runs: &[String]) -> Diagnostic {
     let names: Vec<&str> = runs.iter().map(String::as_str).take(MAX_NAMED).collect();
     let more = match runs.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
@@ -230,6 +242,12 @@ fn missing(runs: &[String]) -> Diagnostic {
     .expected(format!("{}{more} in journal.db", names.join(", ")))
     .found("no record of them")
     .hint("restore the state directory from a backup before anything else: one of them may hold a target still; nothing was changed here")
+}
+
+/// What is wrong with the journal of a run that was checked among others.
+#[must_use]
+pub fn damage(error: &JournalError, run: &str) -> Diagnostic {
+    exit::journal(error).because(format!("while the journal of {run} was checked"))
 }
 
 /// A journal whose chain is whole and whose records make no sense.

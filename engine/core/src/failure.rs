@@ -53,9 +53,12 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A request that gave no answer.
+/// Most faults of a configuration that are told in one line.
+const MAX_TOLD: usize = 3;
+
+/// A request that gave no answer. Shown with the faults of a configuration, where that is why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", told(.problems))]
 pub struct Failure {
     /// What kind of failure it was.
     pub kind: Kind,
@@ -69,6 +72,21 @@ pub struct Failure {
     /// The faults of a configuration, for `Misconfigured`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+}
+
+fn told(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for (index, problem) in problems.iter().take(MAX_TOLD).enumerate() {
+        text.push_str(if index == 0 { ": " } else { "; " });
+        if !problem.pointer.is_empty() {
+            text.push_str(&format!("at `{}`: ", problem.pointer));
+        }
+        text.push_str(&problem.message);
+    }
+    match problems.len().saturating_sub(MAX_TOLD) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
 }
 
 impl Failure {
@@ -89,5 +107,35 @@ impl Failure {
     pub fn again_after(mut self, after: Option<Span>) -> Self {
         self.after = after;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::codes;
+
+    #[test]
+    fn a_config_that_is_at_fault_is_told_with_what_is_wrong() {
+        let mut failure = Failure::new(
+            Kind::Misconfigured,
+            codes::PLUGIN_MISCONFIGURED,
+            "plugin `slack`: its config is at fault",
+        );
+        assert_eq!(
+            failure.to_string(),
+            "plugin `slack`: its config is at fault"
+        );
+        let problem = |pointer: &str, message: &str| Problem {
+            pointer: pointer.to_owned(),
+            message: message.to_owned(),
+        };
+        failure.problems = vec![problem("/url", "not a URL"), problem("", "no channel")];
+        assert_eq!(
+            failure.to_string(),
+            "plugin `slack`: its config is at fault: at `/url`: not a URL; no channel"
+        );
+        failure.problems.extend(vec![problem("/x", "y"); 7]);
+        assert!(failure.to_string().ends_with("at `/x`: y; and 6 more"));
     }
 }

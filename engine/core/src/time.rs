@@ -117,6 +117,9 @@ impl Span {
     }
 }
 
+/// The longest length that any field of a release or a policy takes: a year, and a day.
+pub const LONGEST: Span = Span::from_mins(366 * 24 * 60);
+
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -152,6 +155,11 @@ impl FromStr for Span {
                 "`{text}` is not a duration; write a number and a unit, for example 90s, 5m, 1h30m or 250ms"
             )
         };
+        let too_long = || {
+            format!(
+                "`{text}` is too long for a duration; the longest that a file may give is {LONGEST}"
+            )
+        };
         let mut rest = text.trim();
         let mut total: u64 = 0;
         if rest.is_empty() {
@@ -169,11 +177,14 @@ impl FromStr for Span {
                 .find(|(name, _)| *name == unit)
                 .map(|(_, size)| *size)
                 .ok_or_else(fault)?;
-            let number: u64 = number.parse().map_err(|_| fault())?;
+            if number.is_empty() {
+                return Err(fault());
+            }
+            let number: u64 = number.parse().map_err(|_| too_long())?;
             total = number
                 .checked_mul(size)
                 .and_then(|ms| total.checked_add(ms))
-                .ok_or_else(fault)?;
+                .ok_or_else(too_long)?;
             rest = tail;
         }
         Ok(Self(total))
@@ -232,7 +243,14 @@ mod tests {
             "99999999999999999999h",
             "18446744073709551615s",
         ] {
-            assert!(text.parse::<Span>().is_err(), "{text}");
+            let fault = text.parse::<Span>().unwrap_err();
+            let long = text.len() > 10;
+            assert_eq!(
+                fault.contains("the longest that a file may give is 8784h"),
+                long,
+                "{fault}"
+            );
+            assert_eq!(fault.contains("is not a duration"), !long, "{fault}");
         }
     }
 

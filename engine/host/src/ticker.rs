@@ -1,5 +1,10 @@
 //! Real time for the epochs that interrupt a plugin's computing.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "epochs tick by the clock on the wall, on a thread of their own"
+)]
+
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

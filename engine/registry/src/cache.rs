@@ -4,6 +4,11 @@
 //! else, and so must each entry; the host checks a checksum besides. An entry needs no flush to
 //! disk: one that a power cut damaged is compiled again.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "compiled plugins are kept in files"
+)]
+
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};

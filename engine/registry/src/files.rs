@@ -1,5 +1,7 @@
 //! Reading files with a limit on their size.
 
+#![expect(clippy::disallowed_methods, reason = "plugins are read from files")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;

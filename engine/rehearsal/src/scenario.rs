@@ -29,6 +29,11 @@ pub use web::HttpRule;
 /// Most objects, rules, faults or acts of one kind that a scenario may have.
 pub const MAX_ENTRIES: usize = 1_000;
 
+/// Most pods that one object of a scenario may want.
+pub const MAX_PODS_EACH: u32 = 1_000;
+/// Most pods that its objects may want together.
+pub const MAX_PODS: u64 = 5_000;
+
 /// When a scenario begins if it doesn't say: a Tuesday morning in New York.
 const DEFAULT_START: Timestamp = Timestamp::from_millis(1_794_931_200_000);
 
@@ -179,6 +184,28 @@ pub fn load(file: &str, bytes: &[u8]) -> Result<Loaded, Diagnostics> {
     faults.into_result(Loaded { scenario, document })
 }
 
+/// Reads a scenario file that stands by itself: what the cluster refuses of it, which is known only by
+/// making one, is told at its place as well.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub fn load_whole(file: &str, bytes: &[u8]) -> Result<Loaded, Diagnostics> {
+    let loaded = load(file, bytes)?;
+    match loaded.scenario.made(loaded.scenario.seed) {
+        Ok(_) => Ok(loaded),
+        Err(refused) => {
+            let place = loaded.document.place(&refused.pointer);
+            Err(refused.fault.at(place).into())
+        }
+    }
+}
+
+/// A cluster that can't be made as a scenario says, and where in it that is.
+struct Refused {
+    fault: Diagnostic,
+    pointer: String,
+}
+
 fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
     let mut fault = |pointer: &str, message: String| {
         faults.push(Diagnostic::new(codes::SCENARIO_INVALID, message).at(document.place(pointer)));
@@ -232,6 +259,44 @@ fn check(scenario: &Scenario, document: &Document, faults: &mut Diagnostics) {
         if let Err(message) = act.check() {
             fault(&format!("/acts/{index}"), message);
         }
+    }
+    check_sizes(scenario, &mut fault);
+}
+
+/// Where an object says how many pods it wants, or may come to want.
+const SIZES: [(&str, &str); 5] = [
+    ("Deployment", "/spec/replicas"),
+    ("ReplicaSet", "/spec/replicas"),
+    ("HorizontalPodAutoscaler", "/spec/maxReplicas"),
+    ("Job", "/spec/parallelism"),
+    ("Job", "/spec/completions"),
+];
+
+/// Every pod is an object that is scheduled, started and watched, so that their number is what a
+/// simulated cluster costs.
+fn check_sizes(scenario: &Scenario, fault: &mut dyn FnMut(&str, String)) {
+    let mut all = 0_u64;
+    for (index, object) in scenario.cluster.objects.iter().enumerate() {
+        let kind = object.get("kind").and_then(Value::as_str);
+        for (of, field) in SIZES.iter().filter(|(of, _)| kind == Some(of)) {
+            // What is no number is for the cluster to refuse.
+            let Some(size) = object.pointer(field).and_then(Value::as_f64) else {
+                continue;
+            };
+            if size > MAX_PODS_EACH as f64 {
+                let message = format!("{of} of {size} pods; at most {MAX_PODS_EACH} are taken");
+                fault(&format!("/cluster/objects/{index}{field}"), message);
+            } else if *of == "Deployment" || *of == "ReplicaSet" {
+                all =
+                    all.saturating_add(object.pointer(field).and_then(Value::as_u64).unwrap_or(1));
+            }
+        }
+    }
+    if all > MAX_PODS {
+        fault(
+            "/cluster/objects",
+            format!("objects of {all} pods in all; at most {MAX_PODS} are taken"),
+        );
     }
 }
 
@@ -294,6 +359,10 @@ impl Scenario {
     /// # Errors
     /// A manifest that the cluster refuses.
     pub fn cluster(&self, seed: u64) -> Result<Cluster, Diagnostic> {
+        self.made(seed).map_err(|refused| refused.fault)
+    }
+
+    fn made(&self, seed: u64) -> Result<Cluster, Refused> {
         let defaults = Config::default();
         let part = &self.cluster;
         let config = Config {
@@ -313,15 +382,18 @@ impl Scenario {
             ..defaults
         };
         let mut cluster = Cluster::new(config);
+        let refused = |pointer: String, message: String| Refused {
+            fault: Diagnostic::new(codes::SCENARIO_INVALID, message),
+            pointer,
+        };
         cluster.seed(&part.objects).map_err(|error| {
-            Diagnostic::new(
-                codes::SCENARIO_INVALID,
-                format!("the simulated cluster refuses an object: {error}"),
-            )
+            let pointer = format!("/cluster/objects/{}", error.index);
+            let message = format!("the simulated cluster refuses an object: {error}");
+            refused(pointer, message)
         })?;
         cluster
             .begin_traffic(&self.traffic)
-            .map_err(|message| Diagnostic::new(codes::SCENARIO_INVALID, message))?;
+            .map_err(|message| refused("/traffic".to_owned(), message))?;
         for fault in &self.faults {
             cluster.add_fault(fault.clone());
         }

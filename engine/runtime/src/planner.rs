@@ -232,7 +232,7 @@ fn resolve(
 /// A failure of the outside world as a diagnostic.
 #[must_use]
 pub fn diagnostic(failure: &Failure, about: &str) -> Diagnostic {
-    let told = failure.to_string();
+    let told = failure.message.clone();
     // What a plugin's failure begins with is its name already.
     let message = if told.starts_with(about) {
         told

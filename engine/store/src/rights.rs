@@ -4,6 +4,11 @@
 //! the same rights, whatever the umask says. With the set-group-ID bit (`chmod 2770`) the group is the
 //! directory's as well for the files that SQLite makes beside the database.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the files of a state directory are shared as it is"
+)]
+
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -15,6 +15,9 @@ use phasegate_store::limits::{MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, MAX_RECORD_BYTE
 use phasegate_store::{MemoryJournal, SqliteJournal, chain, format};
 use proptest::prelude::*;
 
+#[path = "contract/inbox.rs"]
+mod inbox;
+
 const RUN: &str = "shop-1.4.2";
 
 /// Somewhere to keep a journal, and a way to damage what is kept.

@@ -16,8 +16,9 @@ use super::release::{self, SIMULATED, cache_folder, host};
 use crate::args::{Doctor, Inputs};
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
+use crate::simulated::{self, Standing};
 use crate::state::State;
-use crate::{builtin, compose, files, plugins, simulated};
+use crate::{builtin, compose, files, plugins};
 
 /// A clock that shows an earlier time than this was never set: 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -204,13 +205,20 @@ async fn kubernetes(context: Result<String, Diagnostic>) -> Check {
 
 async fn cluster(folder: &Path) -> Check {
     let what = "simulated cluster";
-    match simulated::noted(folder) {
+    match simulated::standing(folder).await {
         Err(fault) => Check::bad(what, &fault),
-        Ok(None) => Check::note(what, "none yet; `phasegate run` starts one"),
-        Ok(Some(note)) if simulated::alive(&note).await => {
+        Ok(Standing::Never) => Check::note(what, "none yet; `phasegate run` starts one"),
+        Ok(Standing::Answers(note)) => {
             Check::good(what, format!("{}, process {}", note.url, note.pid))
         }
-        Ok(Some(note)) => Check::note(what, format!("{} has ended", note.url)),
+        Ok(Standing::Hangs(note)) => Check::bad(what, &simulated::hangs(&note)),
+        Ok(Standing::Ended(note)) => Check::note(
+            what,
+            format!(
+                "{} has ended, and what was deployed to it is gone; `phasegate run` starts a new one",
+                note.url
+            ),
+        ),
     }
 }
 

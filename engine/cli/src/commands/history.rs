@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use phasegate_core::diagnostic::{Diagnostics, codes};
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::run::Run;
 use phasegate_runtime::plugin_ports::Level;
-use phasegate_runtime::ports::{Journal, JournalError};
+use phasegate_runtime::ports::Journal;
 use serde::Serialize;
 
 use crate::args::Verified;
 use crate::console::Console;
-use crate::exit::{self, Exit, Fault, Outcome, internal};
+use crate::exit::{Exit, Fault, Outcome, internal};
 use crate::files;
 use crate::live;
 use crate::runlog::{self, Logged};
 use crate::show;
-use crate::state::{State, senseless};
+use crate::state::{State, damage, missing, senseless};
 use crate::stream::{Replay, StreamLine, lines};
 
 /// A run in the list.
@@ -112,14 +113,18 @@ const fn word(level: Level) -> &'static str {
     }
 }
 
+/// Lists every run, those that are damaged too. What is wrong with them is told after the list, and is
+/// what the command ends with.
 async fn list(state: &State, console: &Console) -> Outcome {
     let mut rows = Vec::new();
+    let mut faults = Diagnostics::new();
     for entry in state.runs().await? {
-        let (at, damaged) = match state.replay(&entry.run).await {
-            Ok(run) => (Some(run.state().to_string()), None),
+        let (at, damaged) = match at(state, &entry.run).await {
+            Ok(at) => (Some(at), None),
             Err(fault) => {
-                let code = fault.diagnostics.iter().next().map(|first| first.code());
-                (None, code.map(|code| code.to_string()))
+                let code = fault.code().to_string();
+                faults.push(fault);
+                (None, Some(code))
             }
         };
         rows.push(Row {
@@ -133,6 +138,9 @@ async fn list(state: &State, console: &Console) -> Outcome {
         });
     }
     let lost = state.journal.lost().await?;
+    if !lost.is_empty() {
+        faults.push(missing(&lost));
+    }
     rows.extend(lost.into_iter().map(|run| Row {
         run,
         release: None,
@@ -142,29 +150,44 @@ async fn list(state: &State, console: &Console) -> Outcome {
         state: None,
         damaged: Some(codes::JOURNAL_TAIL_CUT.to_string()),
     }));
-    console.either(&rows, || {
-        if rows.is_empty() {
-            return "no runs".to_owned();
-        }
-        let widest = rows.iter().map(|row| row.run.len()).max().unwrap_or(0);
-        rows.iter()
-            .map(|row| {
-                let at = match (&row.state, &row.damaged) {
-                    (Some(state), _) => state.clone(),
-                    (None, Some(code)) => format!("damaged ({code})"),
-                    (None, None) => "damaged".to_owned(),
-                };
-                match (&row.created, &row.target) {
-                    (Some(created), Some(target)) => {
-                        format!("{:<widest$}  {created}  {target}  {at}", row.run)
-                    }
-                    _ => format!("{:<widest$}  lost: only its anchor is there  {at}", row.run),
+    console.either(&rows, || in_words(&rows))?;
+    if faults.is_empty() {
+        return Ok(Exit::Succeeded);
+    }
+    Err(faults.into())
+}
+
+/// Where a run is, or what is wrong with its journal.
+async fn at(state: &State, run: &str) -> Result<String, Diagnostic> {
+    let read = state.journal.read(run).await;
+    let (records, _) = read.map_err(|error| damage(&error, run))?;
+    match Run::replay(run, &records) {
+        Ok(run) => Ok(run.state().to_string()),
+        Err(illegal) => Err(senseless(run, &illegal)),
+    }
+}
+
+fn in_words(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no runs".to_owned();
+    }
+    let widest = rows.iter().map(|row| row.run.len()).max().unwrap_or(0);
+    rows.iter()
+        .map(|row| {
+            let at = match (&row.state, &row.damaged) {
+                (Some(state), _) => state.clone(),
+                (None, Some(code)) => format!("damaged ({code})"),
+                (None, None) => "damaged".to_owned(),
+            };
+            match (&row.created, &row.target) {
+                (Some(created), Some(target)) => {
+                    format!("{:<widest$}  {created}  {target}  {at}", row.run)
                 }
-            })
-            .collect::<Vec<_>>()
-            .join("\n")
-    })?;
-    Ok(Exit::Succeeded)
+                _ => format!("{:<widest$}  lost: only its anchor is there  {at}", row.run),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A journal that is whole.
@@ -201,7 +224,7 @@ pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) ->
             Ok(report) => {
                 let (records, _) = state.journal.read(&run).await?;
                 // A chain can be whole around records that make no sense.
-                match phasegate_core::run::Run::replay(&run, &records) {
+                match Run::replay(&run, &records) {
                     Ok(_) => whole.push(Whole {
                         run,
                         records: report.records,
@@ -210,7 +233,7 @@ pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) ->
                     Err(illegal) => faults.push(senseless(&run, &illegal)),
                 }
             }
-            Err(error) => faults.push(of_run(&error, &run)),
+            Err(error) => faults.push(damage(&error, &run)),
         }
     }
     if !faults.is_empty() {
@@ -234,8 +257,4 @@ pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) ->
             .join("\n")
     })?;
     Ok(Exit::Succeeded)
-}
-
-fn of_run(error: &JournalError, run: &str) -> phasegate_core::diagnostic::Diagnostic {
-    exit::journal(error).because(format!("while the journal of {run} was checked"))
 }

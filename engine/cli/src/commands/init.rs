@@ -1,5 +1,10 @@
 //! `phasegate init`: files to begin with.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command makes a folder and files"
+)]
+
 use std::path::Path;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};

@@ -121,13 +121,17 @@ fn show(
     })
 }
 
-/// A rehearsal in which everything was as the scenario expects succeeds, however the run ended. A
-/// release that can't even begin is a fault, unless the scenario says how it ends.
+/// A rehearsal in which everything was as the scenario expects succeeds, however the run ended, if the
+/// scenario says how it ends. Else nobody asked for another end than success, and a script that rehearses
+/// before it runs must not take a rollback for one: it ends as `phasegate run` would.
 fn conclude(rehearsal: Rehearsal, end_expected: bool) -> Outcome {
     if rehearsal.faults.is_empty() {
-        return match rehearsal.refused {
-            Some(refused) if !end_expected => Err(refused.into()),
-            _ => Ok(Exit::Succeeded),
+        return match (rehearsal.refused, rehearsal.run) {
+            _ if end_expected => Ok(Exit::Succeeded),
+            (Some(refused), _) => Err(refused.into()),
+            (None, Some(run)) => Ok(Exit::of_state(&run.state())),
+            (None, None) if rehearsal.planned.is_some() => Ok(Exit::Succeeded),
+            (None, None) => Ok(Exit::Refused),
         };
     }
     let mut faults = Diagnostics::new();

@@ -1,5 +1,10 @@
 //! What several commands do with a release file: load it, find its world, plan it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is made for the simulated cluster"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

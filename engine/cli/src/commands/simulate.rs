@@ -37,14 +37,12 @@ pub(super) fn schema() -> Value {
 
 /// What is wrong with a scenario file, the objects in it included.
 pub(super) fn check(file: &str, bytes: &[u8]) -> Result<(), Diagnostics> {
-    let loaded = scenario::load(file, bytes)?;
-    loaded.scenario.cluster(loaded.scenario.seed)?;
-    Ok(())
+    scenario::load_whole(file, bytes).map(drop)
 }
 
 /// Loads a scenario file.
 pub(super) fn load(file: &str) -> Result<Scenario, Diagnostics> {
-    Ok(scenario::load(file, &files::read(file)?)?.scenario)
+    Ok(scenario::load_whole(file, &files::read(file)?)?.scenario)
 }
 
 /// Serves a simulated cluster until it is told to stop or nobody asks anything for a while.

@@ -1,6 +1,11 @@
 //! What is kept of a run that is to take another's place, from before it asks for the place until it begins:
 //! if its process dies in between, `phasegate resume` begins it with the same files.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what a successor begins with is kept in a file"
+)]
+
 use std::path::Path;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};

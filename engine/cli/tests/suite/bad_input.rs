@@ -265,11 +265,51 @@ fn what_the_command_line_does_not_take_exits_2() {
         &["skip"],
         &["rehearse", "release.yaml", "--seed", "x"],
     ] {
-        let ended = desk.run(arguments).expect(2);
-        assert_eq!(ended.stdout, "", "{arguments:?}");
+        let ended = desk.run(arguments).refused(2, "PG0131");
+        assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
+        let json = desk
+            .run(&[&["--output", "json"], arguments].concat())
+            .expect(2);
+        assert_eq!(json.stdout, "", "{arguments:?}");
+        let told: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!(told["diagnostics"][0]["code"], "PG0131", "{arguments:?}");
     }
+    // Whoever gives no command at all gets the help too, as far as people read it.
+    let helped = desk.run(&[]).refused(2, "PG0131");
+    assert!(helped.stderr.contains("rehearse"), "{}", helped.stderr);
+    desk.run(&["explain", "PG0131"]).expect(0);
     let ended = desk.run(&["abrot"]).expect(2);
     assert!(ended.stderr.contains("'abort'"), "{}", ended.stderr);
     desk.run(&["--help"]).expect(0);
     desk.run(&["--version"]).expect(0);
+}
+
+/// Who validates, rehearses or simulates is told the same.
+#[test]
+fn a_scenario_that_cant_be_made_is_told_alike_by_every_command() {
+    let desk = Desk::quick();
+    for (from, to, part) in [
+        (
+            "replicas: 3",
+            "replicas: 100000000",
+            "at most 1000 are taken",
+        ),
+        ("kind: Service\n", "kind: Servise\n", "Servise"),
+    ] {
+        let scenario = std::fs::read_to_string(desk.path("scenario.yaml")).unwrap();
+        desk.edit("scenario.yaml", from, to);
+        let told: Vec<String> = [
+            &["validate", "scenario.yaml"][..],
+            &["rehearse", "release.yaml", "--scenario", "scenario.yaml"],
+            &["simulate", "--scenario", "scenario.yaml"],
+        ]
+        .into_iter()
+        .map(|arguments| desk.run(arguments).refused(2, "PG0701").stderr)
+        .collect();
+        assert!(told[0].contains(part), "{}", told[0]);
+        assert!(told[0].contains("--> scenario.yaml:"), "{}", told[0]);
+        assert_eq!(told[0], told[1]);
+        assert_eq!(told[0], told[2]);
+        desk.write("scenario.yaml", &scenario);
+    }
 }

@@ -1,9 +1,12 @@
 //! Commands that need no run.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use phasegate_core::diagnostic::pages;
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::desk::Desk;
 
@@ -218,4 +221,54 @@ fn a_lock_is_not_broken_without_a_reason_nor_an_empty_policy_taken_for_none() {
         "{}",
         ended.stderr
     );
+}
+
+/// A process that was killed keeps its number until its parent has asked for its end.
+#[test]
+fn the_doctor_and_a_run_agree_about_the_simulated_cluster() {
+    let desk = Desk::quick();
+    let mut cluster = desk
+        .command(&["simulate", "--listen", "127.0.0.1:0", "--output", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(cluster.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let mut note: Value = serde_json::from_str(&line).unwrap();
+    note["started"] = json!(1_794_931_200_000_u64);
+    fs::create_dir(desk.state()).unwrap();
+    fs::write(desk.state().join("simulated.json"), note.to_string()).unwrap();
+    let found = |health: &str, part: &str, exit: i32| {
+        let told = desk.run(&["doctor", "--output", "json"]).expect(exit);
+        let checks: Value = serde_json::from_str(&told.stdout).unwrap();
+        let mut checks = checks.as_array().unwrap().iter();
+        let check = checks.find(|check| check["what"] == "simulated cluster");
+        let check = check.unwrap();
+        assert_eq!(check["health"], health, "{check}");
+        assert!(check["found"].as_str().unwrap().contains(part), "{check}");
+    };
+    found("good", "http://", 0);
+    // It hangs.
+    let pid = Pid::from_child(&cluster);
+    kill_process(pid, Signal::STOP).unwrap();
+    found("bad", "does not answer", 3);
+    let run = desk.run(&["run", "release.yaml"]).refused(3, "PG0403");
+    assert!(run.stderr.contains("does not answer"), "{}", run.stderr);
+    // It was killed, and nobody has asked for its end.
+    kill_process(pid, Signal::KILL).unwrap();
+    while !is_dead(pid) {
+        std::thread::yield_now();
+    }
+    found("note", "has ended", 0);
+    desk.run(&["run", "release.yaml"]).expect(0);
+    cluster.wait().unwrap();
+}
+
+/// Whether a process is one that only its number is left of.
+fn is_dead(pid: Pid) -> bool {
+    let about = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    let (_, state) = about.rsplit_once(") ").unwrap();
+    state.starts_with('Z')
 }

@@ -71,8 +71,24 @@ fn a_damaged_journal_is_refused_by_every_command_and_left_alone() {
                 ended.stderr
             );
         }
-        let list = desk.run(&["history", "--state", state]).expect(0);
+        let list = desk.run(&["history", "--state", state]).expect(2);
         assert!(list.stdout.contains(code), "{}", list.stdout);
+        let told = format!("error[{code}]");
+        assert!(
+            list.stderr.contains(&told) && list.stderr.contains(&run),
+            "{}",
+            list.stderr
+        );
+        let again = desk.run(&[
+            "run",
+            "release.yaml",
+            "--version",
+            "1.2.0",
+            "--state",
+            state,
+        ]);
+        let refused = again.refused(2, code);
+        assert!(refused.stderr.contains(&run), "{}", refused.stderr);
         let after = fs::read(Path::new(state).join("journal.db")).unwrap();
         assert!(before == after, "{name}: the journal was written to");
         // The copy names the cluster of the original, which is that desk's to end.
@@ -177,7 +193,7 @@ fn runs_that_were_lost_are_missed_by_every_command() {
                 ended.stderr
             );
         }
-        let list = desk.run(&[&["history"][..], &at].concat());
+        let list = desk.run(&[&["history"][..], &at].concat()).expect(2);
         let said = format!("{}{}", list.stdout, list.stderr);
         assert!(said.contains("PG0501") && said.contains(&run), "{said}");
         let doctor = desk.run(&[&["doctor"][..], &at].concat()).expect(3);

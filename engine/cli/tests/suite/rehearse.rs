@@ -39,8 +39,10 @@ const REHEARSE: [&str; 4] = [
     "worlds/sunday.yaml",
 ];
 
-fn end(desk: &Desk, more: &[&str]) -> String {
-    let told = desk.json(&[&REHEARSE[..], more].concat());
+fn end(desk: &Desk, more: &[&str], exit: i32) -> String {
+    let arguments = [&REHEARSE[..], &["--output", "json"], more].concat();
+    let told = desk.run(&arguments).expect(exit).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let transcript = told["transcript"].as_str().unwrap();
     let end = told["end"].as_str().unwrap();
     format!("{end}: {transcript}")
@@ -49,14 +51,14 @@ fn end(desk: &Desk, more: &[&str]) -> String {
 #[test]
 fn a_scenario_names_its_policy_and_its_environment() {
     let desk = desk("policy: policy.yaml\nenvironment: production\n");
-    let closed = end(&desk, &[]);
+    let closed = end(&desk, &[], 3);
     assert!(closed.starts_with("not-started"), "{closed}");
     assert!(closed.contains("on quiet Sundays"), "{closed}");
     // The command line knows better, about each by itself.
-    let open = end(&desk, &["--policy", "open.yaml"]);
+    let open = end(&desk, &["--policy", "open.yaml"], 0);
     assert!(open.starts_with("succeeded"), "{open}");
     assert!(open.contains("in production"), "{open}");
-    let staging = end(&desk, &["--environment", "staging"]);
+    let staging = end(&desk, &["--environment", "staging"], 0);
     assert!(staging.starts_with("succeeded"), "{staging}");
     assert!(staging.contains("in staging"), "{staging}");
     // So does a scenario that the release's own target names.
@@ -71,7 +73,7 @@ fn a_scenario_names_its_policy_and_its_environment() {
         "",
     );
     let own = ["rehearse", "release.yaml", "--output", "json"];
-    let own = desk.run(&own).expect(0).stdout;
+    let own = desk.run(&own).expect(3).stdout;
     assert!(own.contains("not-started"), "{own}");
 }
 
@@ -106,4 +108,26 @@ fn a_dry_run_plans_and_touches_nothing() {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(!told.contains("POST") && !told.contains("PATCH"), "{told}");
+}
+
+/// A script that rehearses before it runs must not take a rollback for a success.
+#[test]
+fn a_rehearsal_without_an_expected_end_ends_as_the_run_would() {
+    let desk = desk("environment: staging\n");
+    desk.run(&REHEARSE).expect(0);
+    let fails = "acts: [{at: 5s, do: {abort: not today}}]\n";
+    let world = desk.path("worlds/sunday.yaml");
+    let scenario = fs::read_to_string(&world).unwrap();
+    fs::write(&world, format!("{scenario}{fails}")).unwrap();
+    let ended = desk.run(&REHEARSE).expect(1);
+    assert!(
+        ended.stdout.contains("end: rolled-back"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stderr.contains("error["), "{}", ended.stderr);
+    // Where that is what is expected, it is as it must be.
+    let expects = format!("{scenario}{fails}expect: {{end: rolled-back}}\n");
+    fs::write(&world, expects).unwrap();
+    desk.run(&REHEARSE).expect(0);
 }

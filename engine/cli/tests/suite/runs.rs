@@ -98,8 +98,14 @@ fn a_release_succeeds_and_its_stream_is_its_history() {
     assert_eq!(desk.json(&["due"]), Value::Array(Vec::new()));
     assert_eq!(desk.json(&["due", "--all"]).as_array().unwrap().len(), 1);
     desk.run(&["abort", &id]).refused(3, "PG0601");
-    desk.run(&["rollback", &id]).expect(1);
+    let back = desk.run(&["rollback", &id]).expect(1);
     assert_eq!(desk.image(), OLD);
+    // How long it took is said twice, and is the same.
+    let took = |said: &str| {
+        let (_, rest) = said.rsplit_once("rolled back in ").unwrap();
+        rest.split([',', ':']).next().unwrap().to_owned()
+    };
+    assert_eq!(took(&back.stdout), took(&back.stderr), "{}", back.stderr);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | Range | About |
 //! |---|---|
-//! | PG01xx | files, YAML and the release |
+//! | PG01xx | the command line, files, YAML and the release |
 //! | PG02xx | policy, approvals and windows |
 //! | PG03xx | plugins and their host |
 //! | PG04xx | cluster, target, claim and lease |

@@ -40,6 +40,7 @@ impl Run {
             if let Some(succession) = &back.succession
                 && end == End::Superseded
             {
+                self.rollback_took = Some(took);
                 words = format!("{words} by {}", succession.to.run);
                 data = json!({"end": end, "by": succession.to.run, "rollbackMs": took.as_millis()});
             }

@@ -428,6 +428,9 @@ impl Run {
             ));
         }
         let Cursor { stage, .. } = self.cursor()?;
+        if self.waits_for_gates() {
+            return None;
+        }
         match stage {
             Stage::Waiting {
                 on:

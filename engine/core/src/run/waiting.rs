@@ -19,7 +19,7 @@ impl Run {
         until: Timestamp,
     ) -> Result<bool, Illegal> {
         let Some(wait) = self.blocked_by(cursor, step) else {
-            if self.stopped() {
+            if self.stopped() || self.unsure(on) {
                 return Ok(false);
             }
             self.begin_step(step, false)?;
@@ -53,6 +53,24 @@ impl Run {
     /// Whether forward steps are stopped: by a person, or by a gate that can't tell.
     pub(super) fn stopped(&self) -> bool {
         self.paused.is_some() || self.held_by().is_some()
+    }
+
+    /// Whether people came while a gate of what was done before can't say that it is well still. They may
+    /// agree then, to the plan; what they were waited for begins once the gate has told.
+    pub(super) fn unsure(&self, on: Option<&Wait>) -> bool {
+        let people = matches!(on, Some(Wait::Approval { .. } | Wait::Attestation { .. }));
+        let mut gates = self.gates.values();
+        people && gates.any(|asked| *asked.judge.decision() != Decision::Passing)
+    }
+
+    /// Whether the run waits at a step for nobody any more but a gate.
+    pub(super) fn waits_for_gates(&self) -> bool {
+        self.cursor().is_some_and(|cursor| {
+            let Stage::Waiting { on, .. } = &cursor.stage else {
+                return false;
+            };
+            self.unsure(on.as_ref()) && self.may_begin(cursor)
+        })
     }
 
     /// Whether the gates of a step that is done still say so: they go on while the run is paused.
@@ -123,6 +141,7 @@ impl Run {
             // Stopped by a pause or a gate, which have their own times.
             Stage::Waiting { on: None, .. } => None,
             Stage::Waiting { .. } if self.stopped() && self.may_begin(cursor) => None,
+            Stage::Waiting { .. } if self.waits_for_gates() => None,
             Stage::Waiting {
                 on: Some(Wait::Window { opens, .. }),
                 until,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::validate::MAX_RETRIES;
 use super::{ApiVersion, Change};
 use crate::time::Span;
 
@@ -265,7 +266,18 @@ pub struct Rollback {
     /// How long one step of it may take before people are called.
     pub step_timeout: Span,
     /// How often a write that is refused is tried again, after 1, 2, 4 … seconds, before people are called.
+    #[serde(deserialize_with = "few")]
     pub retries: u32,
+}
+
+/// A number of retries. What is no number of that size at all is told with the limit that holds for it,
+/// and not with that of its type.
+fn few<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    u32::try_from(number).map_err(|_| {
+        let expected = format!("a whole number from 0 to {MAX_RETRIES}");
+        serde::de::Error::invalid_value(serde::de::Unexpected::Unsigned(number), &expected.as_str())
+    })
 }
 
 impl Default for Rollback {

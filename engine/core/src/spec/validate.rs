@@ -4,7 +4,7 @@ use crate::diagnostic::{Diagnostics, codes, listed};
 use crate::spec::check::{Checker, MAX_DURATION};
 use crate::spec::name;
 use crate::spec::release::{Credential, Overrides, PluginSource, Release, SecretSource, Target};
-use crate::time::Span;
+use crate::time::{LONGEST, Span};
 use crate::yaml::{Document, escape};
 
 mod config;
@@ -19,9 +19,9 @@ const MAX_SCALE: f64 = 100_000.0;
 /// Slowest time.
 const MIN_SCALE: f64 = 0.001;
 /// Most times that a step of the way back is tried again by itself.
-const MAX_RETRIES: u32 = 100;
+pub(super) const MAX_RETRIES: u32 = 100;
 /// How far ahead a task may be due.
-const MAX_DUE: Span = Span::from_mins(366 * 24 * 60);
+const MAX_DUE: Span = LONGEST;
 
 /// Checks a release to which the overrides were applied.
 pub(super) fn release(

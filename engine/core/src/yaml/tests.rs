@@ -116,7 +116,7 @@ fn wrong_types_say_what_was_expected_and_found() {
     insta::assert_snapshot!(faults("name: x\ncount: -1\n"), @r"
     error[PG0118]: `count` has a value that does not fit
       --> f.yaml:2:8
-      expected: a whole number, 0 or more
+      expected: a whole number from 0 to 4294967295
          found: the number `-1`
           hint: Write a value that fits; the error says which do.
     ");

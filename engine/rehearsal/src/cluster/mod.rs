@@ -122,6 +122,8 @@ pub struct ManifestError {
     pub message: String,
     /// The HTTP status it would answer with.
     pub code: u16,
+    /// Which of several manifests it is, from 0.
+    pub index: usize,
 }
 
 impl Cluster {
@@ -248,6 +250,7 @@ impl Cluster {
             .map_err(|failure| ManifestError {
                 message: failure.message,
                 code: failure.code,
+                index: 0,
             })
     }
 
@@ -261,17 +264,20 @@ impl Cluster {
         let early = start.as_millis().saturating_sub(SEEDED_BEFORE.as_millis());
         self.now = Timestamp::from_millis(early);
         let mut outcome = Ok(());
-        for manifest in manifests {
-            outcome = self.write_manifest(manifest);
+        for (index, manifest) in manifests.iter().enumerate() {
+            outcome = self
+                .write_manifest(manifest)
+                .map_err(|failure| ManifestError {
+                    message: failure.message,
+                    code: failure.code,
+                    index,
+                });
             if outcome.is_err() {
                 break;
             }
         }
         self.advance(start);
-        outcome.map_err(|failure| ManifestError {
-            message: failure.message,
-            code: failure.code,
-        })
+        outcome
     }
 
     /// An object as it is stored.

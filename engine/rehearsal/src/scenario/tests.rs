@@ -12,6 +12,14 @@ fn faults(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
 
+/// What is told of a scenario that no cluster can be made of.
+fn unmade(text: &str) -> String {
+    let head = "apiVersion: phasegate.dev/v1alpha1\nkind: Scenario\n";
+    read(text).expect("nothing else is wrong with it");
+    let refused = load_whole("s.yaml", format!("{head}{text}").as_bytes());
+    refused.unwrap_err().to_string()
+}
+
 /// The committed file holds what the types say.
 #[test]
 #[expect(
@@ -208,15 +216,69 @@ fn too_many_entries_and_other_kinds_are_refused() {
 
 #[test]
 fn traffic_that_comes_in_at_nothing_is_a_fault_of_the_scenario() {
-    let loaded = read("traffic: [{service: shop, perSecond: 4}]\n").unwrap();
-    let refused = loaded.scenario.cluster(1).unwrap_err();
-    assert_eq!(refused.code(), codes::SCENARIO_INVALID);
-    assert!(refused.message().contains("no such object"), "{refused}");
+    let told = unmade("traffic: [{service: shop, perSecond: 4}]\n");
+    assert!(told.contains("error[PG0701]"), "{told}");
+    assert!(told.contains("no such object"), "{told}");
+    assert!(told.contains("s.yaml:3:10"), "{told}");
 }
 
 #[test]
 fn an_object_that_the_cluster_refuses_is_a_fault_of_the_scenario() {
-    let loaded = read("cluster: {objects: [{apiVersion: apps/v1, kind: Deployment}]}\n").unwrap();
-    let refused = loaded.scenario.cluster(1).unwrap_err();
-    assert_eq!(refused.code(), codes::SCENARIO_INVALID);
+    let told = unmade("cluster: {objects: [{apiVersion: apps/v1, kind: Deployment}]}\n");
+    assert!(told.contains("error[PG0701]"), "{told}");
+    assert!(told.contains("s.yaml:3:21"), "{told}");
+}
+
+#[test]
+fn more_pods_than_a_simulated_cluster_takes_are_refused_where_they_are_asked_for() {
+    let deployment = |replicas: &str| {
+        faults(&format!(
+            "cluster:
+  objects:
+    - {{apiVersion: v1, kind: Namespace, metadata: {{name: shop}}}}
+    - apiVersion: apps/v1
+      kind: Deployment
+      metadata: {{name: shop}}
+      spec:
+        replicas: {replicas}
+"
+        ))
+    };
+    for (found, shown) in [
+        ("100000000", "100000000"),
+        ("1001", "1001"),
+        ("1e18", "1000000000000000000"),
+    ] {
+        let told = deployment(found);
+        assert!(told.contains("error[PG0701]"), "{told}");
+        let message = format!("Deployment of {shown} pods; at most 1000 are taken");
+        assert!(told.contains(&message), "{told}");
+        assert!(told.contains("s.yaml:10:19"), "{told}");
+    }
+    let autoscaler = "cluster:
+  objects:
+    - {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: {maxReplicas: 2000}}
+";
+    assert!(faults(autoscaler).contains("at most 1000"));
+    let many = "    - {apiVersion: apps/v1, kind: Deployment, metadata: {name: N}, spec: {replicas: 1000}}\n";
+    let all: String = (0..6)
+        .map(|n| many.replace('N', &format!("n{n}")))
+        .collect();
+    let told = faults(&format!("cluster:\n  objects:\n{all}"));
+    assert!(told.contains("6000 pods in all; at most 5000"), "{told}");
+}
+
+#[test]
+fn an_object_that_the_cluster_refuses_is_told_with_its_line() {
+    let told = unmade(
+        "cluster:
+  objects:
+    - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+    - apiVersion: v1
+      kind: Servise
+      metadata: {name: shop}
+",
+    );
+    assert!(told.contains("no matches for kind"), "{told}");
+    assert!(told.contains("s.yaml:6:"), "{told}");
 }

@@ -540,6 +540,61 @@ async fn a_fault_of_the_engine_found_by_a_command_is_told_to_whoever_gave_it() {
     assert!(why.contains("did not take the command"), "{why}");
 }
 
+/// A plan that no planner would let pass: the key of its step is that of a write on the way back, by which
+/// the second workload is let go of.
+fn repeats_itself() -> Plan {
+    let mut deploy = deploy(100);
+    deploy.id = "rollback/release/0".to_owned();
+    let mut plan = plan(vec![deploy, soak(600)]);
+    let mut other = plan.workloads[0].clone();
+    other.name = "change/1".to_owned();
+    other.target.workload = other.name.clone();
+    other.target.deployment = "web".to_owned();
+    plan.workloads.push(other);
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_engine_on_the_way_back_calls_people_and_takes_their_help() {
+    let mut test = Test::new();
+    let (clock, journal) = (test.fakes.clock.clone(), test.journal.clone());
+    let meanwhile = async {
+        clock.second(60).await;
+        journal.put(Command::Abort { reason: None });
+    };
+    let driven = test.start(repeats_itself(), meanwhile).await;
+    let (run, _) = driven.as_ref().unwrap();
+    let reason = run.stuck_now().unwrap().reason.clone();
+    assert!(reason.contains("invariant 3 would be broken"), "{reason}");
+    assert_eq!(end(driven), End::RollbackStuck);
+    let faults = |test: &Test| {
+        let events = test.journal.events().into_iter();
+        let faults = events.filter(|event| matches!(event, Event::Faulted { .. }));
+        faults.count()
+    };
+    assert_eq!(faults(&test), 1);
+    assert_eq!(test.fakes.image(), OLD, "what came before it was done");
+    assert!(test.fakes.claim().is_some(), "nothing was let go of");
+    assert_eq!(test.requests("release"), 0);
+
+    // Help that would break the same is left out, and whoever gave it is told.
+    let reason = "by hand".to_owned();
+    let hand_over = test.journal.put(Command::HandOver { reason });
+    let (run, _) = test.resume().await.unwrap();
+    assert!(run.stuck_now().is_some());
+    let why = test.journal.answer_to(hand_over).unwrap().unwrap_err();
+    assert!(why.contains("did not take the command"), "{why}");
+    assert_eq!((faults(&test), test.requests("release")), (1, 0));
+
+    let retry = test.journal.put(Command::Retry);
+    assert_eq!(end(test.resume().await), End::RolledBack);
+    assert_eq!(test.journal.answer_to(retry), Some(Ok(())));
+    assert_eq!((faults(&test), test.requests("release")), (1, 2));
+    assert_eq!(test.without_lease(), Vec::<String>::new());
+    let outside = test.fakes.outside();
+    assert!(outside.written.values().all(|times| *times == 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_that_writes_too_much_turns_back_while_there_is_room_for_that() {
     let mut test = Test::new();

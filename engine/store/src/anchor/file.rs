@@ -1,5 +1,7 @@
 //! The file of an anchor.
 
+#![expect(clippy::disallowed_methods, reason = "an anchor is a file")]
+
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};

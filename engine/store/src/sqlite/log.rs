@@ -4,6 +4,11 @@
 //! a transaction of its own. So the first append of a process lets the log be as long as it
 //! becomes before a checkpoint. What is added is zeros, which SQLite reads as the end of the log.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "room is made in a file of the journal"
+)]
+
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;

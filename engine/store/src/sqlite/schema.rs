@@ -1,5 +1,10 @@
 //! The tables, and opening them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a database that another process holds is waited for, on a thread for blocking work"
+)]
+
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 

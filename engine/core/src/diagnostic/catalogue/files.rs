@@ -1,4 +1,4 @@
-//! PG01xx: files, YAML and the release.
+//! PG01xx: the command line, files, YAML and the release.
 
 codes! {
     FILE_UNREADABLE = 101,
@@ -175,4 +175,10 @@ codes! {
     cause: "A generated file.",
     fix: "Shorten it to the limit named in the message.",
     example: "a release takes at most 64 phases";
+    COMMAND_LINE = 131,
+    title: "Command line can't be read",
+    means: "The arguments that phasegate was started with are not those of one of its commands, so that nothing was done.",
+    cause: "A typing error in a command or an option, an option of another command, or an argument that was left out.",
+    fix: "Use what is expected; `phasegate COMMAND --help` prints what a command takes.",
+    example: "wrong: phasegate run --dryrun release.yaml\nright: phasegate plan release.yaml";
 }

@@ -1,11 +1,15 @@
 //! Approvals, attestations, obligations.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::plans::*;
 use super::sim::*;
 use crate::diagnostic::codes;
 use crate::event::Command;
 use crate::plan::{Action, PhaseApproval, Plan};
 use crate::run::{End, Illegal, State};
+use crate::verdict::Status;
 
 fn approve(sim: &Sim) -> Command {
     Command::Approve {
@@ -173,6 +177,51 @@ fn an_approval_in_the_middle_rolls_back_when_nobody_comes() {
     sim.rest();
     assert_eq!(sim.end(), End::RolledBack);
     sim.check_end();
+}
+
+/// An approval is to the plan. What it lets begin waits for what was done before to be well.
+#[test]
+fn who_approves_while_a_gate_cannot_tell_is_heard_and_nothing_begins() {
+    let mut plan = rolling();
+    let action = Action::Approve {
+        prompt: "does it look well?".to_owned(),
+        requirement: requirement("look", &["bob"], 1),
+    };
+    plan.phases[1].steps.push(step("deploy/look", action));
+    for (end, then) in [
+        (End::Succeeded, Status::Pass),
+        (End::RolledBack, Status::Inconclusive),
+    ] {
+        let says = Rc::new(Cell::new(Status::Pass));
+        let said = Rc::clone(&says);
+        let mut sim = Sim::new(plan.clone()).judged(move |_, gate, _| {
+            Ok(if gate == "errors" {
+                said.get()
+            } else {
+                Status::Pass
+            })
+        });
+        sim.until(|sim| matches!(sim.run.state(), State::AwaitingPeople { .. }));
+        says.set(Status::Inconclusive);
+        sim.pass(secs(15));
+        sim.command("bob", approve(&sim)).unwrap();
+        assert_eq!(sim.run.approvals().len(), 1);
+        let waits = sim.run.state();
+        assert!(
+            matches!(waits, State::Running { .. }),
+            "nobody is awaited: {waits}"
+        );
+        assert!(
+            sim.run
+                .current()
+                .is_some_and(|(_, step)| step.id == "deploy/look")
+        );
+        says.set(then);
+        sim.rest();
+        assert_eq!(sim.end(), end, "{}", sim.story());
+        sim.check_end();
+        sim.check_replay();
+    }
 }
 
 #[test]

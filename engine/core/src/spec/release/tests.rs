@@ -316,6 +316,7 @@ fn impossible_numbers_are_refused() {
     refused("timeout: 1h", "timeout: 60d", number, "timeout: 60d");
     refused("target: 3m", "target: 0s", number, "target: 0s");
     refused("target: 3m", "retries: 1000", number, "retries: 1000");
+    refused("target: 3m", "retries: 4294967295", number, "retries:");
     refused(
         "{simulated: {}}",
         "{simulated: {scale: 0}}",
@@ -586,4 +587,27 @@ fn lists_have_limits() {
 fn image(loaded: &Loaded) -> String {
     let workloads = loaded.release.workloads();
     workloads[0].1.image_for(&loaded.version)
+}
+
+/// The limit that is told is the one that holds, not that of the type a number is kept in.
+#[test]
+fn numbers_beyond_every_type_are_told_with_their_limit() {
+    let told = |from: &str, to: &str| {
+        let text = FULL.replace(from, to);
+        assert_ne!(text, FULL);
+        load("release.yaml", text.as_bytes(), &Overrides::default(), &[])
+            .unwrap_err()
+            .to_string()
+    };
+    let retries = told("target: 3m", "retries: 4294967296");
+    assert!(
+        retries.contains("a whole number from 0 to 100\n"),
+        "{retries}"
+    );
+    assert!(retries.contains("the number `4294967296`"), "{retries}");
+    let long = told("target: 3m", "target: 99999999999999999999h");
+    assert!(
+        long.contains("the longest that a file may give is 8784h"),
+        "{long}"
+    );
 }
