@@ -26,5 +26,7 @@ mod engine;
 mod logs;
 #[path = "kubernetes/pods.rs"]
 mod pods;
+#[path = "kubernetes/routers.rs"]
+mod routers;
 #[path = "kubernetes/space.rs"]
 mod space;
