@@ -23,6 +23,9 @@ impl Cluster {
         after: Option<&Value>,
     ) {
         let object = after.or(before).unwrap_or(&Value::Null);
+        if let (None, Some(new)) = (before, after) {
+            self.wake_for_absent_owner(key, new);
+        }
         match kind {
             Kind::Deployment => {
                 let template = ["spec", "template"];

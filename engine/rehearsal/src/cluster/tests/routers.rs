@@ -110,6 +110,26 @@ fn a_canary_of_an_ingress_takes_its_weight_when_the_data_plane_has_followed() {
 }
 
 #[test]
+fn a_canary_that_comes_after_the_service_that_it_belongs_to_goes_again() {
+    let mut hand = Hand::with_sides(&ingress("web", "web", &json!({})));
+    let target = "/api/v1/namespaces/default/services/web-candidate";
+    let uid = hand.get(target)["metadata"]["uid"].clone();
+    let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "web-candidate", "uid": uid});
+    let mut owned = canary("10");
+    owned["metadata"]["ownerReferences"] = json!([owner]);
+    assert_eq!(hand.ask("POST", INGRESSES, &owned).0, 201);
+    hand.pass(Span::from_secs(1));
+    assert_eq!(hand.ask("GET", CANARY, &Value::Null).0, 200);
+    hand.ask("DELETE", target, &Value::Null);
+    hand.pass(Span::from_secs(1));
+    assert_eq!(hand.ask("GET", CANARY, &Value::Null).0, 404);
+    assert_eq!(hand.ask("POST", INGRESSES, &owned).0, 201);
+    hand.pass(Span::from_secs(2));
+    assert_eq!(hand.ask("GET", CANARY, &Value::Null).0, 404);
+    assert_eq!(hand.answered(), shared(10_000, 0));
+}
+
+#[test]
 fn a_header_of_a_canary_goes_before_its_weight() {
     let mut hand = Hand::with_sides(&ingress("web", "web", &json!({})));
     let mut marked = canary("0");
