@@ -209,6 +209,9 @@ fn a_canary_ingress_is_taken_read_back_and_removed_on_either_way() {
     for (answer, code, image) in [("abort", 1, "hello:1"), ("approve", 0, "hello:2")] {
         desk.run(&RUN).expect(5);
         let canary = space.get(&["ingress", "hello-candidate"]);
+        let side = space.get(&["service", "hello-candidate"]);
+        let owner = &canary["metadata"]["ownerReferences"][0]["uid"];
+        assert_eq!(owner, &side["metadata"]["uid"]);
         let path = &canary["spec"]["rules"][0]["http"]["paths"][0];
         assert_eq!(path["backend"]["service"]["name"], "hello-candidate");
         let noted = canary["metadata"]["annotations"].as_object().unwrap();

@@ -152,16 +152,20 @@ impl Ingress {
     /// Whether it is as wanted, whatever the server has added.
     pub(crate) fn is_like(&self, wanted: &Value) -> bool {
         let notes = Self(wanted.clone()).notes();
-        self.notes() == notes && self.0.pointer("/spec/rules") == wanted.pointer("/spec/rules")
+        let places = ["/spec/rules", "/metadata/ownerReferences"];
+        let mut places = places.into_iter();
+        self.notes() == notes && places.all(|place| self.0.pointer(place) == wanted.pointer(place))
     }
 
-    /// The Ingress that takes the candidate's part: the same hosts and paths, as far as they lead to stable.
-    pub(crate) fn beside(&self, name: &str, target: &RouterTarget, notes: &Notes) -> Result<Value> {
-        if target.candidate_service.is_empty() {
-            return Err(Error::permanent(
-                "the candidate has no Service that an Ingress could lead to",
-            ));
-        }
+    /// The Ingress that takes the candidate's part and belongs to its Service: the same hosts and paths, as far
+    /// as they lead to stable.
+    pub(crate) fn beside(
+        &self,
+        name: &str,
+        target: &RouterTarget,
+        owner: &Value,
+        notes: &Notes,
+    ) -> Value {
         let rules: Vec<Value> = rules(&self.0)
             .iter()
             .filter_map(|rule| for_candidate(rule, target))
@@ -176,7 +180,7 @@ impl Ingress {
         ) {
             spec.insert("ingressClassName".to_owned(), class.clone());
         }
-        Ok(json!({
+        json!({
             "apiVersion": super::API_VERSION,
             "kind": super::KIND,
             "metadata": {
@@ -184,9 +188,10 @@ impl Ingress {
                 "namespace": self.0.pointer("/metadata/namespace"),
                 "labels": {MADE_BY: US},
                 "annotations": annotations,
+                "ownerReferences": [owner],
             },
             "spec": spec,
-        }))
+        })
     }
 }
 

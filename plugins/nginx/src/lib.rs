@@ -63,7 +63,8 @@ impl Router for Nginx {
             Some(_) if spares_candidate(split) => self.remove(call, target),
             None if spares_candidate(split) => Ok(()),
             found => {
-                let wanted = own.beside(&self.canary_name(target), target, &notes)?;
+                let side = candidate(call, target)?;
+                let wanted = own.beside(&self.canary_name(target), target, &side, &notes);
                 let same = |found: &Ingress| found.is_like(&wanted);
                 if found.as_ref().is_some_and(same) {
                     return Ok(());
@@ -106,6 +107,20 @@ impl Router for Nginx {
             ))),
         }
     }
+}
+
+/// The candidate's Service, which the canary Ingress belongs to: one that arrives when the candidate is gone
+/// already must not take traffic, and goes by itself.
+fn candidate(call: &Call, target: &RouterTarget) -> Result<Value> {
+    let name = &target.candidate_service;
+    if name.is_empty() {
+        return Err(Error::permanent(
+            "the candidate has no Service that an Ingress could lead to",
+        ));
+    }
+    let service: Value = kubernetes::get("v1", "Service", &call.namespace, name)?;
+    let uid = service.pointer("/metadata/uid");
+    Ok(json!({"apiVersion": "v1", "kind": "Service", "name": name, "uid": uid}))
 }
 
 /// Whether the candidate gets nothing at all.
@@ -209,6 +224,7 @@ phasegate_plugin::export! {
             kind: "Ingress",
             verbs: &["get", "apply", "patch", "remove"],
         },
+        Ask::Kubernetes { group: "", kind: "Service", verbs: &["get"] },
     ],
 }
 

@@ -58,6 +58,13 @@ fn own() -> Value {
     )
 }
 
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "shop-candidate", "namespace": "shop", "uid": "5e"},
+    })
+}
+
 fn canary(world: &Fake) -> Option<Value> {
     let cluster = world.cluster();
     cluster.object("Ingress", "shop", "shop-candidate").cloned()
@@ -70,7 +77,7 @@ fn note<'a>(ingress: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written() {
-    let mut world = Fake::new().kubernetes(own());
+    let mut world = Fake::new().kubernetes(own()).kubernetes(service());
     let snapshot = world
         .run(|| PLUGIN.snapshot(&router_call(), &target()))
         .unwrap();
@@ -87,6 +94,10 @@ fn a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written() {
     let made = canary(&world).unwrap();
     assert_eq!(note(&made, "canary"), "true");
     assert_eq!(note(&made, "canary-weight"), "100");
+    // It goes with the candidate's Service, whatever becomes of the run.
+    let owner =
+        json!({"apiVersion": "v1", "kind": "Service", "name": "shop-candidate", "uid": "5e"});
+    assert_eq!(made["metadata"]["ownerReferences"], json!([owner]));
     // Only what leads to stable, in the same class, without what the own Ingress says of its requests.
     assert_eq!(
         made["spec"],
@@ -108,7 +119,7 @@ fn a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written() {
 
 #[test]
 fn nothing_for_the_candidate_is_no_canary_ingress() {
-    let mut world = Fake::new().kubernetes(own());
+    let mut world = Fake::new().kubernetes(own()).kubernetes(service());
     for weight in [0, 5_000, 0, 0] {
         world
             .run(|| PLUGIN.set(&router_call(), &target(), &split(weight)))
