@@ -34,6 +34,8 @@ mod plane;
 mod pods;
 #[path = "kubernetes/rights.rs"]
 mod rights;
+#[path = "kubernetes/routers.rs"]
+mod routers;
 #[path = "kubernetes/space.rs"]
 mod space;
 #[path = "kubernetes/traffic.rs"]

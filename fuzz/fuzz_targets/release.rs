@@ -11,6 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
         "canary",
         "gateway-api",
         "http",
+        "istio",
+        "nginx",
         "prometheus",
         "recreate",
         "rolling",

@@ -75,7 +75,7 @@ pub enum Placement {
 pub const WHOLE: u32 = 10_000;
 
 /// How traffic is shared between stable and candidate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Split {
     /// Out of 10,000.
@@ -86,6 +86,24 @@ pub struct Split {
     /// Out of 10,000; copies of requests, answers thrown away.
     #[serde(default)]
     pub mirror_weight: u32,
+}
+
+/// Headers are the same in any order, and their names in upper and lower case: routers read them back as the
+/// data plane keeps them.
+impl PartialEq for Split {
+    fn eq(&self, other: &Self) -> bool {
+        let named = |split: &Self| {
+            let headers = split.headers.iter();
+            let mut headers: Vec<_> = headers
+                .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
+                .collect();
+            headers.sort();
+            headers
+        };
+        self.candidate_weight == other.candidate_weight
+            && self.mirror_weight == other.mirror_weight
+            && (self.headers == other.headers || named(self) == named(other))
+    }
 }
 
 impl Split {
@@ -320,5 +338,22 @@ mod tests {
         assert_eq!(Amount::Percent(0).of(3), 0);
         assert_eq!(Amount::Percent(100).of(7), 7);
         assert_eq!(Amount::Count(4).of(9), 4);
+    }
+
+    #[test]
+    fn headers_are_the_same_however_a_data_plane_keeps_them() {
+        use crate::verdict::Pair;
+        let by = |headers: &[(&str, &str)]| Split {
+            headers: headers
+                .iter()
+                .map(|(name, value)| Pair::new(*name, *value))
+                .collect(),
+            ..Split::weight(10)
+        };
+        let asked = by(&[("X-Team", "a"), ("X-Canary", "Yes")]);
+        assert_eq!(asked, by(&[("x-canary", "Yes"), ("x-team", "a")]));
+        assert_ne!(asked, by(&[("x-canary", "yes"), ("x-team", "a")]));
+        assert_ne!(asked, by(&[("x-canary", "Yes")]));
+        assert_ne!(by(&[]), Split::weight(11));
     }
 }

@@ -131,7 +131,7 @@ pub struct ClusterPart {
     /// How long the status of a changed HTTPRoute takes to follow. Default: 200 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_status_lag: Option<Span>,
-    /// How long a changed HTTPRoute takes to reach the data plane. Default: 1 s.
+    /// How long a changed HTTPRoute, Ingress or VirtualService takes to reach the data plane. Default: 1 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_delay: Option<Span>,
     /// What the metrics of autoscalers call for; the first rule that fits counts. An autoscaler that none

@@ -343,6 +343,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "tests::other_rules_and_the_part_of_other_backends_are_kept",
     ),
     plugin(
+        "phasegate-istio",
+        "plugins/istio/src/lib.rs",
+        "lets the candidate be talked to in another way than stable",
+        [
+            "policies::check(call, &http, &sides)?;",
+            "let _ = policies::check(call, &http, &sides);",
+        ],
+        "tests::a_candidate_is_talked_to_as_stable_is_or_gets_no_traffic",
+    ),
+    plugin(
+        "phasegate-nginx",
+        "plugins/nginx/src/lib.rs",
+        "leaves its Ingress behind",
+        [
+            "(Some(canary), None) if canary.is_ours() => self.remove(call, target),",
+            "(Some(canary), None) if canary.is_ours() => Ok(()),",
+        ],
+        "tests::a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written",
+    ),
+    plugin(
         "phasegate-blue-green",
         "plugins/blue-green/src/lib.rs",
         "switches to a preview that was never scaled up",

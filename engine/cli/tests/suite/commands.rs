@@ -125,6 +125,8 @@ fn plugins_tell_what_they_are() {
             "canary",
             "gateway-api",
             "http",
+            "istio",
+            "nginx",
             "prometheus",
             "recreate",
             "rolling",

@@ -114,6 +114,8 @@ async fn every_plugin_says_what_it_is() {
         "canary",
         "service-selector",
         "gateway-api",
+        "istio",
+        "nginx",
         "workload",
         "http",
         "prometheus",

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::autoscaler::AutoscalerRule;
-use super::gateway;
+use super::{gateway, plane};
 
 /// How a simulated cluster behaves. The same configuration and the same calls give the same bytes.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Config {
     pub termination: Span,
     /// How long after a change of its spec the status of an HTTPRoute follows.
     pub route_status_lag: Span,
-    /// How long after a change of its spec the data plane does what an HTTPRoute says.
+    /// How long after a change the data plane does what an HTTPRoute, an Ingress or a VirtualService says.
     pub route_delay: Span,
     /// How often an autoscaler looks at its target.
     pub autoscaler_sync: Span,
@@ -65,7 +65,7 @@ impl Default for Config {
             default_completion: Span::from_secs(2),
             termination: Span::from_secs(3),
             route_status_lag: gateway::STATUS_LAG,
-            route_delay: gateway::TABLE_DELAY,
+            route_delay: plane::TABLE_DELAY,
             autoscaler_sync: Span::from_secs(15),
             autoscalers: Vec::new(),
             watch_history: 2_000,

@@ -1,5 +1,6 @@
 //! The fields that the API server fills in, and what it refuses.
 
+mod ingress;
 mod routing;
 mod scaling;
 
@@ -249,6 +250,7 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
         Kind::PodDisruptionBudget => scaling::check_budget(new, &mut causes),
         Kind::HttpRoute => routing::check_route(new, &mut causes),
         Kind::Gateway => routing::check_gateway(new, &mut causes),
+        Kind::Ingress => ingress::check(new, &mut causes),
         _ => {}
     }
     if causes.is_empty() {

@@ -212,6 +212,19 @@ impl Cluster {
         }
     }
 
+    /// What is made for an owner that is gone already goes as well. An owner of a kind that isn't known here may live.
+    pub(super) fn wake_for_absent_owner(&mut self, key: &Key, object: &Value) {
+        let owners = list(object, &["metadata", "ownerReferences"]);
+        if let Some(first) = owners.first()
+            && owners.iter().all(|owner| {
+                Kind::of(text(owner, &["apiVersion"]), text(owner, &["kind"])).is_some()
+                    && !self.owner_lives(key, owner)
+            })
+        {
+            self.react(Work::Orphans(text(first, &["uid"]).to_owned()));
+        }
+    }
+
     fn owner_lives(&self, key: &Key, owner: &Value) -> bool {
         Kind::of(text(owner, &["apiVersion"]), text(owner, &["kind"]))
             .and_then(|kind| {

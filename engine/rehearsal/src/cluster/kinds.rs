@@ -2,6 +2,11 @@
 
 /// The group of the Gateway API.
 pub(super) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// The group of Istio's traffic.
+const MESH_GROUP: &str = "networking.istio.io";
+
+/// The kinds that say where requests go.
+pub(super) const ROUTES: [Kind; 3] = [Kind::HttpRoute, Kind::Ingress, Kind::VirtualService];
 
 /// One kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +31,9 @@ pub enum Kind {
     PodDisruptionBudget,
     Gateway,
     HttpRoute,
+    Ingress,
+    VirtualService,
+    DestinationRule,
 }
 
 /// What the API says about a kind.
@@ -183,6 +191,44 @@ pub const KINDS: &[Info] = &[
             "v1",
             "httproutes",
             "HTTPRoute",
+        )
+    },
+    Info {
+        short: &["ing"],
+        subresources: &["status"],
+        generation: true,
+        ..info(
+            Kind::Ingress,
+            "networking.k8s.io",
+            "v1",
+            "ingresses",
+            "Ingress",
+        )
+    },
+    Info {
+        short: &["vs"],
+        subresources: &["status"],
+        generation: true,
+        custom: true,
+        ..info(
+            Kind::VirtualService,
+            MESH_GROUP,
+            "v1",
+            "virtualservices",
+            "VirtualService",
+        )
+    },
+    Info {
+        short: &["dr"],
+        subresources: &["status"],
+        generation: true,
+        custom: true,
+        ..info(
+            Kind::DestinationRule,
+            MESH_GROUP,
+            "v1",
+            "destinationrules",
+            "DestinationRule",
         )
     },
 ];

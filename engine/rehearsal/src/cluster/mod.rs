@@ -33,6 +33,7 @@ mod managers;
 mod merge;
 mod observe;
 mod picture;
+mod plane;
 mod pods;
 mod queue;
 mod replicaset;
@@ -69,7 +70,7 @@ pub use self::kinds::{Info, KINDS, Kind};
 pub use self::observe::{
     MAX_HISTORY, Observation, ObservedDeployment, ObservedRoute, ObservedService,
 };
-pub use self::picture::{MAX_MOVES, Move, Picture, Reach, Shares, Strength};
+pub use self::picture::{MAX_MOVES, Move, Picture, Reach, Shares, Strength, route_name};
 pub(crate) use self::request::parse_query;
 pub use self::request::{Answer, Body, Reply, Request};
 pub use self::request_log::LoggedRequest;
@@ -97,7 +98,7 @@ pub struct Cluster {
     kubelet: kubelet::Kubelet,
     rollouts: BTreeMap<String, deployment::Memo>,
     routes: endpoints::Routes,
-    routing: gateway::Routing,
+    routing: plane::Routing,
     /// Counts the changes of what the data plane does, or of the pods that it sends to.
     plane: u64,
     /// The version of what is shown and the count of the plane when somebody last looked around.
@@ -138,7 +139,7 @@ impl Cluster {
             kubelet: kubelet::Kubelet::new(&config.pods),
             rollouts: BTreeMap::new(),
             routes: endpoints::Routes::default(),
-            routing: gateway::Routing::default(),
+            routing: plane::Routing::default(),
             plane: 0,
             seen: (0, 0),
             traffic: traffic::Traffic::default(),
@@ -202,7 +203,7 @@ impl Cluster {
             Work::Autoscaler(key) => self.sync_autoscaler(&key),
             Work::Gateway(key) => self.sync_gateway(&key),
             Work::RouteStatus(key) => self.sync_route_status(&key),
-            Work::RouteTable(key) => self.sync_route_table(&key),
+            Work::RouteTable(kind, key) => self.sync_route_table((kind, key)),
             Work::Orphans(uid) => self.collect_orphans(&uid),
             Work::Foreground(kind, key) => self.delete_dependents(kind, &key),
             Work::Namespace(name) => self.empty_namespace(&name),

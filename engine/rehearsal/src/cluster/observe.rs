@@ -67,7 +67,7 @@ pub struct ObservedService {
     pub gone: usize,
 }
 
-/// An HTTPRoute as the data plane treats it.
+/// An HTTPRoute, an Ingress or a VirtualService as the data plane treats it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedRoute {
@@ -125,22 +125,21 @@ impl Cluster {
     }
 
     fn observed_routes(&self) -> Vec<ObservedRoute> {
-        let routes = self.store.list(Kind::HttpRoute, "").map(|(key, route)| {
-            let flow = self.flow_of_route(key);
-            let backends = list(route, &["spec", "rules"])
-                .iter()
-                .flat_map(|rule| list(rule, &["backendRefs"]))
-                .map(|backend| text(backend, &["name"]).to_owned());
+        let routes = self.all_routes("").into_iter().map(|route| {
+            let flow = self.flow_of_route(&route);
+            let said = self.said_by(&route, |_| true);
+            let rules = said.iter().flat_map(|table| &table.rules);
+            let backends = rules.flat_map(|rule| &rule.backends);
             ObservedRoute {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
+                backends: backends.map(|backend| backend.service.clone()).collect(),
+                namespace: route.1.namespace,
+                name: route.1.name,
                 versions: flow
                     .versions
                     .iter()
                     .map(|(version, share)| (version.clone(), parts(*share)))
                     .collect(),
                 failed: parts(flow.failed),
-                backends: backends.collect(),
             }
         });
         routes.collect()

@@ -26,7 +26,7 @@ pub struct Picture {
     pub deployments: BTreeMap<String, Strength>,
     /// Services by name.
     pub services: BTreeMap<String, Reach>,
-    /// What the specs of routes say, by name.
+    /// What the specs of routes say, by [`route_name`].
     pub wanted: BTreeMap<String, Vec<Shares>>,
     /// What the data plane makes of them.
     pub live: BTreeMap<String, Vec<Shares>>,
@@ -100,10 +100,12 @@ pub(super) struct Moves {
     scene: Option<Arc<Picture>>,
 }
 
-const WATCHED: [Kind; 4] = [
+const WATCHED: [Kind; 6] = [
     Kind::Deployment,
     Kind::Service,
     Kind::HttpRoute,
+    Kind::Ingress,
+    Kind::VirtualService,
     Kind::HorizontalPodAutoscaler,
 ];
 
@@ -166,7 +168,7 @@ impl Cluster {
             .collect();
         let deployments = self.store.list(Kind::Deployment, namespace);
         let services = self.store.list(Kind::Service, namespace);
-        let routes = self.store.list(Kind::HttpRoute, namespace);
+        let routes = self.all_routes(namespace).into_iter();
         Picture {
             deployments: deployments
                 .filter(|(_, deployment)| !is_leaving(deployment))
@@ -176,13 +178,16 @@ impl Cluster {
                 .map(|(key, service)| (key.name.clone(), self.reach(key, service, &owners)))
                 .collect(),
             wanted: routes
-                .map(|(key, route)| (key.name.clone(), shares(&Table::of(route, |_| true))))
+                .filter_map(|route| {
+                    let table = self.said_by(&route, |_| true)?;
+                    Some((route_name(route.0, &route.1.name), shares(&table)))
+                })
                 .collect(),
             live: self
                 .routing
                 .tables()
-                .filter(|(key, _)| key.namespace == namespace)
-                .map(|(key, table)| (key.name.clone(), shares(table)))
+                .filter(|((_, key), _)| key.namespace == namespace)
+                .map(|((kind, key), table)| (route_name(*kind, &key.name), shares(table)))
                 .collect(),
         }
     }
@@ -217,6 +222,15 @@ impl Cluster {
             .and_then(|set| controller_of(set))
             .map_or(name, |owner| text(owner, &["name"]))
             .to_owned()
+    }
+}
+
+/// What a route is called among others: an HTTPRoute by its name, others by their kind too.
+#[must_use]
+pub fn route_name(kind: Kind, name: &str) -> String {
+    match kind {
+        Kind::HttpRoute => name.to_owned(),
+        other => format!("{} {name}", other.info().name),
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) enum Work {
     Gateway(Key),
     /// The status of an HTTPRoute follows its spec.
     RouteStatus(Key),
-    /// The data plane takes over what an HTTPRoute says.
-    RouteTable(Key),
+    /// The data plane takes over what a route of a kind says.
+    RouteTable(Kind, Key),
     /// Dependents of an object that is gone, by its uid.
     Orphans(String),
     /// An object that waits for its dependents to go.

@@ -1,6 +1,9 @@
 //! What the data plane does with the requests of a route: which rule fits a request, and where it
 //! sends them.
 
+mod ingress;
+mod mesh;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -8,11 +11,15 @@ use serde_json::Value;
 use super::json::{at, int, list, text};
 use super::store::Key;
 
+pub(super) use self::ingress::is_canary;
+
 /// A route as the data plane has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Table {
-    pub(super) hostnames: Vec<String>,
+    hostnames: Vec<String>,
     pub(super) rules: Vec<Rule>,
+    /// Whether the first rule that fits is taken, and not the one that says most.
+    ordered: bool,
 }
 
 /// One rule of a route.
@@ -47,13 +54,29 @@ type Rank = (bool, usize, bool, usize, usize);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Match {
-    exact: bool,
-    path: String,
+    path: Path,
     method: Option<String>,
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
     /// What this data plane can't do (regular expressions): it never fits.
     foreign: bool,
+}
+
+/// What a match says of the path.
+#[derive(Clone, Debug, PartialEq)]
+enum Path {
+    /// It is all of it.
+    Exact(String),
+    /// The path begins with these whole elements: `/a` is no prefix of `/ab`.
+    Elements(String),
+    /// The path begins with these letters.
+    Letters(String),
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self::Elements("/".to_owned())
+    }
 }
 
 /// A request, as far as routes look at it.
@@ -100,7 +123,18 @@ impl Table {
                 .iter()
                 .map(|rule| Rule::of(rule, namespace, &exists))
                 .collect(),
+            ordered: false,
         }
+    }
+
+    /// Whether a Service is among the backends or gets copies.
+    pub(super) fn leads_to(&self, service: &str) -> bool {
+        self.rules.iter().any(|rule| {
+            let mut backends = rule.backends.iter();
+            let mut mirrors = rule.mirrors.iter();
+            backends.any(|backend| backend.service == service)
+                || mirrors.any(|mirror| mirror.service == service)
+        })
     }
 
     /// How much of a host a name of the route is: all of it, or as many letters after the star.
@@ -113,8 +147,13 @@ impl Table {
     }
 
     /// The rule that fits a request best, as the Gateway API ranks them: an exact path, then the longest
-    /// one, then a method, then the most headers, then the most query parameters, then the first. With its place.
+    /// one, then a method, then the most headers, then the most query parameters, then the first; or just the
+    /// first where the order counts. With its place.
     pub(super) fn rule_at(&self, asked: &Asked) -> Option<(usize, &Rule)> {
+        if self.ordered {
+            let fits = |rule: &Rule| rule.matches.iter().any(|wanted| wanted.fits(asked));
+            return self.rules.iter().enumerate().find(|(_, rule)| fits(rule));
+        }
         let mut best: Option<(Rank, (usize, &Rule))> = None;
         for (index, rule) in self.rules.iter().enumerate() {
             for wanted in rule.matches.iter().filter(|wanted| wanted.fits(asked)) {
@@ -199,9 +238,12 @@ impl Match {
             out
         };
         let (headers, query) = (pairs("headers"), pairs("queryParams"));
+        let path = text(wanted, &["path", "value"]).to_owned();
         Self {
-            exact: text(wanted, &["path", "type"]) == "Exact",
-            path: text(wanted, &["path", "value"]).to_owned(),
+            path: match text(wanted, &["path", "type"]) {
+                "Exact" => Path::Exact(path),
+                _ => Path::Elements(path),
+            },
             method: at(wanted, &["method"]).as_str().map(str::to_owned),
             headers,
             query,
@@ -210,16 +252,6 @@ impl Match {
     }
 
     fn fits(&self, asked: &Asked) -> bool {
-        let path = if self.exact {
-            asked.path == self.path
-        } else {
-            // A prefix counts by whole elements of the path: `/a` is no prefix of `/ab`.
-            let prefix = self.path.trim_end_matches('/');
-            asked
-                .path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let has = |(name, value): &(String, String)| {
             asked
                 .headers
@@ -227,7 +259,7 @@ impl Match {
                 .any(|(known, held)| known.eq_ignore_ascii_case(name) && held == value)
         };
         !self.foreign
-            && path
+            && self.path.fits(&asked.path)
             && self
                 .method
                 .as_ref()
@@ -238,12 +270,30 @@ impl Match {
 
     fn rank(&self) -> Rank {
         (
-            self.exact,
-            self.path.len(),
+            matches!(self.path, Path::Exact(_)),
+            self.path.text().len(),
             self.method.is_some(),
             self.headers.len(),
             self.query.len(),
         )
+    }
+}
+
+impl Path {
+    fn text(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Elements(path) | Self::Letters(path) => path,
+        }
+    }
+
+    fn fits(&self, asked: &str) -> bool {
+        match self {
+            Self::Exact(path) => asked == path,
+            Self::Letters(prefix) => asked.starts_with(prefix.as_str()),
+            Self::Elements(prefix) => asked
+                .strip_prefix(prefix.trim_end_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
     }
 }
 

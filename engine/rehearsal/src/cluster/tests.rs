@@ -7,6 +7,7 @@ mod picture;
 mod pods;
 mod requests;
 mod rollouts;
+mod routers;
 mod traffic;
 mod writes;
 

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use self::flow::Entry;
 pub use self::stream::{Flow, MAX_STRETCHES, Stream, Stretch};
 use super::Cluster;
-use super::kinds::Kind;
+use super::kinds::{Kind, ROUTES};
+use super::plane::RouteKey;
 use super::routing::Asked;
 use super::store::Key;
 
@@ -27,7 +28,7 @@ pub struct Source {
     /// The Service that they come in at. Either this or `route`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The HTTPRoute that they come in at.
+    /// The HTTPRoute, Ingress or VirtualService that they come in at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// Its namespace; none is that of the only one of this name.
@@ -147,37 +148,41 @@ impl Cluster {
     }
 
     fn entry(&self, source: &Source) -> Result<Entry, String> {
-        let (kind, name) = match (&source.service, &source.route) {
-            (Some(service), _) => (Kind::Service, service.as_str()),
-            (None, route) => (Kind::HttpRoute, route.as_deref().unwrap_or_default()),
+        let (kinds, name) = match (&source.service, &source.route) {
+            (Some(service), _) => (&[Kind::Service][..], service.as_str()),
+            (None, route) => (&ROUTES[..], route.as_deref().unwrap_or_default()),
         };
-        let namespace = match &source.namespace {
-            Some(namespace) => namespace.clone(),
-            None => {
-                let mut found = self
-                    .store
-                    .list(kind, "")
-                    .filter(|(key, _)| key.name == name);
-                match (found.next(), found.next()) {
-                    (Some((key, _)), None) => key.namespace.clone(),
-                    (first, _) => {
-                        let many = if first.is_some() {
-                            "more than one"
-                        } else {
-                            "no"
-                        };
-                        return Err(format!(
-                            "traffic comes in at {} `{name}`, and there is {many} such object; give its `namespace`",
-                            kind.info().name
-                        ));
-                    }
-                }
+        let named = |kind: &Kind| {
+            let namespace = source.namespace.as_deref().unwrap_or_default();
+            let objects = self.store.list(*kind, namespace);
+            let objects = objects.filter(|(key, _)| key.name == name);
+            let found: Vec<_> = objects.map(|(key, _)| (*kind, key.clone())).collect();
+            found
+        };
+        let found: Vec<RouteKey> = kinds.iter().flat_map(named).collect();
+        let (kind, key) = match (found.as_slice(), &source.namespace) {
+            ([one], _) => one.clone(),
+            // It may come about later.
+            ([], Some(namespace)) => {
+                let first = kinds.first().copied().unwrap_or(Kind::Service);
+                (first, Key::new(namespace.as_str(), name))
+            }
+            (found, _) => {
+                let many = if found.is_empty() {
+                    "no"
+                } else {
+                    "more than one"
+                };
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.info().name).collect();
+                return Err(format!(
+                    "traffic comes in at {} `{name}`, and there is {many} such object; give its `namespace`",
+                    names.join(" or ")
+                ));
             }
         };
-        let key = Key::new(namespace, name);
         Ok(match kind {
             Kind::Service => Entry::Service(key),
-            _ => Entry::Route(key),
+            kind => Entry::Route((kind, key)),
         })
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Cluster;
-use super::gateway::{leads_to, names_parent};
+use super::gateway::names_parent;
 use super::json::{at, int, text};
 use super::kinds::Kind;
 use super::queue::Work;
@@ -23,6 +23,9 @@ impl Cluster {
         after: Option<&Value>,
     ) {
         let object = after.or(before).unwrap_or(&Value::Null);
+        if let (None, Some(new)) = (before, after) {
+            self.wake_for_absent_owner(key, new);
+        }
         match kind {
             Kind::Deployment => {
                 let template = ["spec", "template"];
@@ -59,13 +62,16 @@ impl Cluster {
             Kind::Service => {
                 self.react(Work::Endpoints(key.clone()));
                 if before.is_none() || after.is_none() {
-                    self.wake_routes(&key.namespace, |route| leads_to(route, &key.name));
+                    self.wake_routes_to(key);
                 }
             }
-            Kind::HttpRoute if other_generation(before, after) => self.route_changed(key),
+            Kind::HttpRoute | Kind::VirtualService if other_generation(before, after) => {
+                self.route_changed((kind, key.clone()));
+            }
+            Kind::Ingress => self.ingress_changed(key, before, after),
             Kind::Gateway if other_generation(before, after) => {
                 self.react(Work::Gateway(key.clone()));
-                self.wake_routes("", |route| names_parent(route, &key.name));
+                self.wake_http_routes(|route| names_parent(route, &key.name));
             }
             Kind::HorizontalPodAutoscaler => {
                 self.after(self.config.autoscaler_sync, Work::Autoscaler(key.clone()));

@@ -12,7 +12,7 @@ use phasegate_core::time::Timestamp;
 use serde_json::Value;
 
 use super::{Evidence, changes};
-use crate::cluster::{Kind, LoggedRequest, Move, Picture, Shares};
+use crate::cluster::{Kind, LoggedRequest, Move, Picture, Shares, route_name};
 
 /// Judges the engine's writes. Empty: each left what serves as strong as it must be.
 pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
@@ -140,7 +140,7 @@ impl Needs {
     fn judge(&self, step: &Move) -> Vec<String> {
         let mut faults = match step.kind {
             Kind::Service => self.of_service(step),
-            Kind::HttpRoute => self.of_route(step),
+            Kind::HttpRoute | Kind::Ingress | Kind::VirtualService => self.of_routes(step),
             _ => Vec::new(),
         };
         if let Some((deployment, left)) = taken(step) {
@@ -197,39 +197,20 @@ impl Needs {
         }
     }
 
-    fn of_route(&self, step: &Move) -> Vec<String> {
-        let Some(whole) = self.routes.get(&step.name).copied().filter(|n| *n > 0) else {
-            return Vec::new();
-        };
-        if step.after.is_none() {
-            return vec!["the route is gone, and traffic comes in at it".to_owned()];
-        }
-        let of = |scene: &Picture| scene.wanted.get(&step.name).cloned().unwrap_or_default();
-        let (before, after) = (of(&step.scene_before), of(&step.scene_after));
-        let mut faults = Vec::new();
-        let services: BTreeSet<&String> = after.iter().flat_map(|s| s.weights.keys()).collect();
-        for service in services {
-            let needed = |rules: &[Shares]| {
-                let needed = rules.iter().map(|rule| share_of(rule, service, whole));
-                needed.max().unwrap_or_default()
-            };
-            let share = |rules: &[Shares]| {
-                let shares = rules.iter().map(|rule| share_of(rule, service, u32::MAX));
-                shares.max().unwrap_or_default()
-            };
-            let ready = step
-                .scene_after
-                .services
-                .get(service)
-                .map_or(0, |reach| reach.strength());
-            if share(&after) > share(&before) && ready < needed(&after) {
-                faults.push(format!(
-                    "its share for service {service} is raised, which has {ready} ready pods and needs {}",
-                    needed(&after)
-                ));
+    /// Every route is looked at, since an Ingress may share the traffic of another one.
+    fn of_routes(&self, step: &Move) -> Vec<String> {
+        let gone = step
+            .after
+            .is_none()
+            .then(|| route_name(step.kind, &step.name));
+        let routes = self.routes.iter().filter(|(_, whole)| **whole > 0);
+        let judged = routes.flat_map(|(route, whole)| {
+            if gone.as_ref() == Some(route) {
+                return vec!["the route is gone, and traffic comes in at it".to_owned()];
             }
-        }
-        faults
+            raised(step, route, *whole)
+        });
+        judged.collect()
     }
 
     /// A Deployment is left with so many pods at most.
@@ -257,6 +238,36 @@ impl Needs {
         }
         faults
     }
+}
+
+/// The shares of a route that a write raises, and for which too little is ready.
+fn raised(step: &Move, route: &str, whole: u32) -> Vec<String> {
+    let of = |scene: &Picture| scene.wanted.get(route).cloned().unwrap_or_default();
+    let (before, after) = (of(&step.scene_before), of(&step.scene_after));
+    let mut faults = Vec::new();
+    let services: BTreeSet<&String> = after.iter().flat_map(|s| s.weights.keys()).collect();
+    for service in services {
+        let needed = |rules: &[Shares]| {
+            let needed = rules.iter().map(|rule| share_of(rule, service, whole));
+            needed.max().unwrap_or_default()
+        };
+        let share = |rules: &[Shares]| {
+            let shares = rules.iter().map(|rule| share_of(rule, service, u32::MAX));
+            shares.max().unwrap_or_default()
+        };
+        let ready = step
+            .scene_after
+            .services
+            .get(service)
+            .map_or(0, |reach| reach.strength());
+        if share(&after) > share(&before) && ready < needed(&after) {
+            faults.push(format!(
+                "its share for service {service} is raised, which has {ready} ready pods and needs {}",
+                needed(&after)
+            ));
+        }
+    }
+    faults
 }
 
 /// The pods that a service's share of so many is, rounded up; one at least for requests that carry something special.

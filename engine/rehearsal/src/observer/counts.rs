@@ -103,7 +103,7 @@ pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
     counts
 }
 
-const PLURALS: [&str; 12] = [
+const PLURALS: [&str; 15] = [
     "deployments",
     "configmaps",
     "secrets",
@@ -114,6 +114,9 @@ const PLURALS: [&str; 12] = [
     "events",
     "httproutes",
     "gateways",
+    "ingresses",
+    "virtualservices",
+    "destinationrules",
     "horizontalpodautoscalers",
     "poddisruptionbudgets",
 ];

@@ -7,17 +7,21 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Kind};
 
 /// The kinds of which a run may touch objects, and leaves none behind.
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 7] = [
     Kind::Deployment,
     Kind::Service,
     Kind::HttpRoute,
     Kind::HorizontalPodAutoscaler,
+    Kind::Ingress,
+    Kind::VirtualService,
+    Kind::DestinationRule,
 ];
 /// Most places that are named where two snapshots differ.
 const MAX_PLACES: usize = 8;
 
 /// The objects of the target's namespace at one time, as far as a rollback must bring them back: its
-/// Deployments, Services, HTTPRoutes and autoscalers.
+/// Deployments, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
+/// DestinationRules).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub(super) objects: BTreeMap<(Kind, String), Kept>,

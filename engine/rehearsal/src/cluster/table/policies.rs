@@ -23,6 +23,13 @@ pub(super) fn columns(kind: Kind) -> &'static [Column] {
             AGE,
         ],
         Kind::HttpRoute => &[("Hostnames", "string", false), AGE],
+        Kind::Ingress => &[("Class", "string", false), ("Hosts", "string", false), AGE],
+        Kind::VirtualService => &[
+            ("Gateways", "string", false),
+            ("Hosts", "string", false),
+            AGE,
+        ],
+        Kind::DestinationRule => &[("Host", "string", false), AGE],
         Kind::Gateway => &[
             ("Class", "string", false),
             ("Address", "string", false),
@@ -39,6 +46,12 @@ pub(super) fn cells(kind: Kind, name: Value, age: Value, object: &Value) -> Vec<
         Value::Null => json!("N/A"),
         Value::String(text) => json!(text),
         other => json!(other.to_string()),
+    };
+    let names = |path: &[&str]| {
+        json!(match at(object, path) {
+            Value::Null => String::new(),
+            names => names.to_string(),
+        })
     };
     match kind {
         Kind::HorizontalPodAutoscaler => {
@@ -60,14 +73,26 @@ pub(super) fn cells(kind: Kind, name: Value, age: Value, object: &Value) -> Vec<
             json!(int(object, &["status", "disruptionsAllowed"]).unwrap_or_default()),
             age,
         ],
-        Kind::HttpRoute => vec![
-            name,
-            json!(match at(object, &["spec", "hostnames"]) {
-                Value::Null => String::new(),
-                names => names.to_string(),
-            }),
-            age,
-        ],
+        Kind::HttpRoute => vec![name, names(&["spec", "hostnames"]), age],
+        Kind::VirtualService => {
+            let gateways = names(&["spec", "gateways"]);
+            vec![name, gateways, names(&["spec", "hosts"]), age]
+        }
+        Kind::DestinationRule => vec![name, json!(text(object, &["spec", "host"])), age],
+        Kind::Ingress => {
+            let class = match text(object, &["spec", "ingressClassName"]) {
+                "" => "<none>",
+                class => class,
+            };
+            let rules = list(object, &["spec", "rules"]).iter();
+            let hosts = rules.map(|rule| text(rule, &["host"]));
+            let hosts: Vec<&str> = hosts.filter(|host| !host.is_empty()).collect();
+            let hosts = match hosts.join(",") {
+                none if none.is_empty() => "*".to_owned(),
+                hosts => hosts,
+            };
+            vec![name, json!(class), json!(hosts), age]
+        }
         Kind::Gateway => {
             let programmed = list(object, &["status", "conditions"])
                 .iter()

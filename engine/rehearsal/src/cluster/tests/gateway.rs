@@ -61,7 +61,7 @@ impl Hand {
         let table = self
             .cluster
             .routing
-            .table(&store::Key::new("default", "web"))?;
+            .table(&(Kind::HttpRoute, store::Key::new("default", "web")))?;
         let backends = table.rule_at(&asked)?.1.backends.iter();
         Some(
             backends
@@ -203,7 +203,7 @@ fn backends_that_are_not_there_are_told_and_get_nothing_through() {
     let table = hand
         .cluster
         .routing
-        .table(&store::Key::new("default", "web"));
+        .table(&(Kind::HttpRoute, store::Key::new("default", "web")));
     let backends = &table.unwrap().rule_at(&Asked::plain()).unwrap().1.backends;
     let valid: Vec<bool> = backends.iter().map(|backend| backend.valid).collect();
     assert_eq!(valid, [true, false]);

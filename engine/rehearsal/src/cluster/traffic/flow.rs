@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Flow, Inlet};
 use crate::cluster::Cluster;
+use crate::cluster::plane::RouteKey;
 use crate::cluster::routing::{Asked, Rule};
 use crate::cluster::store::Key;
 
@@ -12,14 +13,14 @@ use crate::cluster::store::Key;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     Service(Key),
-    Route(Key),
+    Route(RouteKey),
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(key) => write!(f, "service {}", key.name),
-            Self::Route(key) => write!(f, "route {}", key.name),
+            Self::Route((_, key)) => write!(f, "route {}", key.name),
         }
     }
 }
@@ -52,17 +53,23 @@ impl Cluster {
     }
 
     /// What the data plane does with plain requests to a route now.
-    pub(in crate::cluster) fn flow_of_route(&self, key: &Key) -> Flow {
+    pub(in crate::cluster) fn flow_of_route(&self, route: &RouteKey) -> Flow {
         let mut flow = Flow::default();
-        self.enter(&Entry::Route(key.clone()), &Asked::plain(), 1.0, &mut flow);
+        self.enter(
+            &Entry::Route(route.clone()),
+            &Asked::plain(),
+            1.0,
+            &mut flow,
+        );
         flow
     }
 
     fn enter(&self, entry: &Entry, asked: &Asked, share: f64, flow: &mut Flow) {
         match entry {
             Entry::Service(key) => self.to_service(key, share, flow),
-            Entry::Route(key) => {
-                let table = self.routing.table(key);
+            Entry::Route(route) => {
+                let (_, key) = route;
+                let table = self.routing.table(route);
                 match table.and_then(|table| table.rule_at(asked)) {
                     Some((_, rule)) => self.by_rule(rule, &key.namespace, share, flow),
                     None => flow.fail(share, || format!("no rule of route {} fits", key.name)),

@@ -300,6 +300,40 @@ fn a_share_is_raised_where_enough_pods_are_ready_for_it() {
 }
 
 #[test]
+fn an_ingress_beside_another_one_is_judged_by_the_traffic_that_it_takes() {
+    let of_ingress = |weight: u64, ready: u32| {
+        let mut scene = canary(weight, weight, 9, ready);
+        for routes in [&mut scene.wanted, &mut scene.live] {
+            let shares = routes.remove("shop").unwrap();
+            routes.insert("Ingress shop".to_owned(), shares);
+        }
+        scene
+    };
+    let start = of_ingress(0, 0);
+    for (ready, fine) in [(0, false), (1, true)] {
+        let mut case = Case::new(start.clone());
+        let made = [None, Some(json!({}))];
+        let scenes = [&of_ingress(0, ready), &of_ingress(10, ready)];
+        case.engine((Kind::Ingress, "shop-candidate"), made, scenes);
+        if fine {
+            case.holds();
+        } else {
+            case.fails("its share for service candidate is raised");
+        }
+    }
+    for (name, fine) in [("shop-candidate", true), ("shop", false)] {
+        let mut case = Case::new(start.clone());
+        let scenes = [&of_ingress(10, 1), &start];
+        case.engine((Kind::Ingress, name), [Some(json!({})), None], scenes);
+        if fine {
+            case.holds();
+        } else {
+            case.fails("the route is gone");
+        }
+    }
+}
+
+#[test]
 fn requests_that_carry_something_special_need_a_pod_at_least() {
     let with_rule = |ready: u32| {
         let mut scene = canary(0, 0, 9, ready);
