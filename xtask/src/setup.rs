@@ -4,16 +4,14 @@ use anyhow::bail;
 
 use crate::cluster;
 use crate::exec;
-use crate::kubectl;
-use crate::prometheus;
+use crate::programs;
 use crate::wasm_std::{self, Source, WasmStd};
 use crate::workspace::Workspace;
 
 /// Makes this machine able to build and test; does nothing where all is there.
 pub(crate) fn run(workspace: &Workspace, source: Source) -> anyhow::Result<WasmStd> {
     let found = ensure(workspace, source)?;
-    prometheus::ensure(workspace)?;
-    kubectl::ensure(workspace)?;
+    programs::ensure(workspace)?;
     cluster::prepare(workspace)?;
     exec::say("this machine is set up");
     Ok(found)

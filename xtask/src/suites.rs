@@ -10,9 +10,8 @@ use anyhow::{Context, bail};
 
 use crate::cluster::{self, Cluster, Go};
 use crate::exec;
-use crate::kubectl;
 use crate::plugins;
-use crate::prometheus;
+use crate::programs;
 use crate::workspace::Workspace;
 
 /// Builds what the tests need and runs them; the last line on stdout is the sum.
@@ -132,8 +131,7 @@ impl Report {
 
 /// Runs the tests of the root and of the guests' workspaces, natively.
 pub(crate) fn test(workspace: &Workspace, filter: &[String]) -> anyhow::Result<Report> {
-    prometheus::ensure(workspace)?;
-    kubectl::ensure(workspace)?;
+    programs::ensure(workspace)?;
     let mut report = Report::default();
     let mut suite = |name: &str, mut command: Command| -> anyhow::Result<()> {
         exec::say(format!("testing {name}"));
