@@ -216,10 +216,8 @@ fn scaled() -> Vec<Exchange> {
             .keep("before"),
         merge("with shares to the next", "deployments/shop", ships("2")).unseen(),
         until("with shares it is rolled out", "deployments/shop", settled),
-        watched("its bounds with shares", "before").seen_as(|answer| {
-            let all = bounds(answer);
-            json!({"most": all["most"], "least available": all["least available"]})
-        }),
+        watched("its bounds with shares", "before")
+            .seen_as(|answer| json!({"least available": bounds(answer)["least available"]})),
         merge("with shares to another", "deployments/shop", ships("3")).unseen(),
         until("another is rolled out", "deployments/shop", settled).unseen(),
         until("old ReplicaSets are cleared away", SETS, |found| {

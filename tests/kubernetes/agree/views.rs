@@ -139,21 +139,15 @@ pub(super) fn generations(answer: &Answer) -> Value {
     json!({"generations": all})
 }
 
-/// How many pods there were at most, and available at least, and what the last state was.
+/// How many pods were available at least, and the last state. How many there were at most isn't told reliably: a real
+/// Deployment adds up what its ReplicaSets said last, one of which may be late.
 pub(super) fn bounds(answer: &Answer) -> Value {
-    let count = |line: &Value, name: &str| line["object"]["status"][name].as_u64().unwrap_or(0);
-    let most = lines(answer)
-        .iter()
-        .map(|line| count(line, "replicas"))
-        .max();
-    let least = lines(answer)
-        .iter()
-        .map(|line| count(line, "availableReplicas"))
-        .min();
+    let count = |line: &Value| line["object"]["status"]["availableReplicas"].as_u64();
+    let least = lines(answer).iter().map(|line| count(line).unwrap_or(0));
     let last = lines(answer)
         .last()
         .map(|line| line["object"]["status"].clone());
-    json!({"kind": "Deployment", "most": most, "least available": least, "status": last})
+    json!({"kind": "Deployment", "least available": least.min(), "status": last})
 }
 
 /// What kinds of lines a watch had, and about what; labels tell versions apart.
