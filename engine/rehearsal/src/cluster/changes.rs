@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::api::Target;
 use super::json::{at, set, text};
-use super::kinds::Info;
+use super::kinds::{Info, Kind};
 use super::managers::{self, Writer};
 use super::request::{Answer, Request};
 use super::scale::{applied_scale, scale_of, with_scale};
-use super::status::Failure;
+use super::status::{Cause, Failure};
 use super::writes::{Ownership, Written};
 use super::{Cluster, merge, yaml};
 
@@ -44,7 +44,6 @@ impl Cluster {
         request: &Request,
         target: &Target<'_>,
     ) -> Result<Answer, Failure> {
-        let old = self.found(target)?;
         let body = if target.sub == "scale" {
             read_json(request)?
         } else {
@@ -57,6 +56,11 @@ impl Cluster {
                 target.name
             );
             return Err(Failure::bad_request(message));
+        }
+        let old = self.found(target)?;
+        let unversioned = text(&body, &["metadata", "resourceVersion"]).is_empty();
+        if unversioned && (target.info.custom || target.info.kind == Kind::Lease) {
+            return Err(Failure::unversioned(target.info, target.name));
         }
         let new = if target.sub == "scale" {
             with_scale(&old, &body)?
@@ -118,15 +122,7 @@ impl Cluster {
                 merge::strategic(&mut shown, &patch).map_err(Failure::bad_request)?;
             }
             "application/json-patch+json" => {
-                merge::json_patch(&mut shown, &patch).map_err(|why| Failure {
-                    code: 422,
-                    reason: "Invalid",
-                    message: format!(
-                        "the server rejected our request due to an error in our request: {why}"
-                    ),
-                    details: None,
-                    retry_after_s: None,
-                })?
+                merge::json_patch(&mut shown, &patch).map_err(|_| Failure::rejected())?
             }
             _ => return Err(Failure::unsupported_media(PATCHES)),
         }
@@ -140,9 +136,7 @@ impl Cluster {
 
     fn apply(&mut self, request: &Request, target: &Target<'_>) -> Result<Answer, Failure> {
         if request.param("fieldManager").is_empty() {
-            return Err(Failure::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
+            return Err(Failure::no_manager());
         }
         let mut config = yaml::read(&request.body).map_err(Failure::bad_request)?;
         if target.sub == "scale" {
@@ -164,11 +158,20 @@ impl Cluster {
         let force = request.flag("force");
         match self.store.get(target.info.kind, &target.key()).cloned() {
             Some(old) => {
-                let asked = text(&config, &["metadata", "resourceVersion"]).to_owned();
-                if !asked.is_empty() && asked != text(&old, &["metadata", "resourceVersion"]) {
+                // Who else owns the fields is said first, then that the object is another one by now.
+                let new = managers::apply(&old, &config, &writer, force)?;
+                let asked = |name: &str| at(&config, &["metadata", name]);
+                let differs = |name: &str| {
+                    asked(name).as_str().is_some_and(|it| !it.is_empty())
+                        && asked(name) != at(&old, &["metadata", name])
+                };
+                if differs("resourceVersion") {
                     return Err(Failure::modified(target.info, target.name));
                 }
-                let new = managers::apply(&old, &config, &writer, force)?;
+                if differs("uid") {
+                    let cause = Cause::invalid("metadata.uid", asked("uid"), "field is immutable");
+                    return Err(Failure::invalid(target.info, target.name, &[cause]));
+                }
                 self.write(request, target, &old, new, Ownership::Settled)
             }
             None => {
@@ -177,6 +180,13 @@ impl Cluster {
                 }
                 if !text(&config, &["metadata", "resourceVersion"]).is_empty() {
                     return Err(Failure::modified(target.info, target.name));
+                }
+                let uid = text(&config, &["metadata", "uid"]);
+                if !uid.is_empty() {
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    );
+                    return Err(Failure::conflict(target.info, target.name, &why));
                 }
                 let mut start =
                     json!({"apiVersion": target.info.api_version(), "kind": target.info.name});

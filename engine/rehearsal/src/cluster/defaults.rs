@@ -1,11 +1,15 @@
 //! The fields that the API server fills in, and what it refuses.
 
 mod ingress;
+mod lease;
 mod routing;
 mod scaling;
+mod service;
+mod template;
 
 use serde_json::{Value, json};
 
+use self::template::pod_spec;
 use super::ids::Ids;
 use super::json::{at, int, list, list_mut, map, set, set_default, slot, text};
 use super::kinds::{Info, Kind};
@@ -28,7 +32,7 @@ pub(super) fn fill(kind: Kind, object: &mut Value, ids: &mut Ids) {
             set_default(object, &["status", "phase"], "Pending");
             set_default(object, &["status", "qosClass"], "BestEffort");
         }
-        Kind::Service => service(object, ids),
+        Kind::Service => service::fill(object, ids),
         Kind::Namespace => {
             set_default(object, &["status", "phase"], "Active");
             set_default(object, &["spec", "finalizers"], json!(["kubernetes"]));
@@ -75,12 +79,20 @@ fn job(object: &mut Value) {
     set_default(object, &["spec", "completions"], 1);
     set_default(object, &["spec", "parallelism"], 1);
     set_default(object, &["spec", "suspend"], false);
+    set_default(object, &["spec", "completionMode"], "NonIndexed");
+    set_default(object, &["spec", "manualSelector"], false);
+    set_default(
+        object,
+        &["spec", "podReplacementPolicy"],
+        "TerminatingOrFailed",
+    );
     let uid = text(object, &["metadata", "uid"]).to_owned();
     if at(object, &["spec", "selector"]).is_null() && !uid.is_empty() {
         let name = text(object, &["metadata", "name"]).to_owned();
         for (label, value) in [
             ("batch.kubernetes.io/controller-uid", uid.as_str()),
             ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", uid.as_str()),
             ("job-name", &name),
         ] {
             set_default(
@@ -94,64 +106,10 @@ fn job(object: &mut Value) {
             &["spec", "selector"],
             json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
         );
+        let labels = at(object, &["spec", "template", "metadata", "labels"]).clone();
+        set_default(object, &["metadata", "labels"], labels);
     }
     pod_spec(slot(object, &["spec", "template", "spec"]), "Always");
-}
-
-fn service(object: &mut Value, ids: &mut Ids) {
-    set_default(object, &["spec", "type"], "ClusterIP");
-    set_default(object, &["spec", "sessionAffinity"], "None");
-    if text(object, &["spec", "type"]) != "ExternalName"
-        && text(object, &["spec", "clusterIP"]).is_empty()
-    {
-        let ip = ids.cluster_ip();
-        set(object, &["spec", "clusterIPs"], json!([ip]));
-        set(object, &["spec", "clusterIP"], ip);
-    }
-    for port in list_mut(object, &["spec", "ports"]) {
-        set_default(port, &["protocol"], "TCP");
-        let number = at(port, &["port"]).clone();
-        set_default(port, &["targetPort"], number);
-    }
-    set_default(object, &["status", "loadBalancer"], json!({}));
-}
-
-fn pod_spec(spec: &mut Value, restart: &str) {
-    set_default(spec, &["restartPolicy"], restart);
-    set_default(spec, &["terminationGracePeriodSeconds"], 30);
-    set_default(spec, &["dnsPolicy"], "ClusterFirst");
-    set_default(spec, &["schedulerName"], "default-scheduler");
-    set_default(spec, &["securityContext"], json!({}));
-    for field in ["containers", "initContainers"] {
-        if at(spec, &[field]).is_null() {
-            continue;
-        }
-        for container in list_mut(spec, &[field]) {
-            if !container.is_object() {
-                continue;
-            }
-            let image = text(container, &["image"]);
-            let last = image.rsplit('/').next().unwrap_or_default();
-            let moving = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
-            set_default(
-                container,
-                &["imagePullPolicy"],
-                if moving { "Always" } else { "IfNotPresent" },
-            );
-            set_default(
-                container,
-                &["terminationMessagePath"],
-                "/dev/termination-log",
-            );
-            set_default(container, &["terminationMessagePolicy"], "File");
-            set_default(container, &["resources"], json!({}));
-            if !at(container, &["ports"]).is_null() {
-                for port in list_mut(container, &["ports"]) {
-                    set_default(port, &["protocol"], "TCP");
-                }
-            }
-        }
-    }
 }
 
 fn string_data(object: &mut Value) {
@@ -189,7 +147,7 @@ fn base64(bytes: &[u8]) -> String {
 pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure> {
     let mut causes = Vec::new();
     let name = text(new, &["metadata", "name"]);
-    names(info, name, new, &mut causes);
+    names(name, new, &mut causes);
     shapes(info, new)?;
     match info.kind {
         Kind::Deployment | Kind::ReplicaSet => workload(info.kind, old, new, &mut causes),
@@ -202,12 +160,13 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
             let policy = text(new, &["spec", "template", "spec", "restartPolicy"]);
             if policy == "Always" {
                 causes.push(Cause {
-                    reason: "FieldValueNotSupported",
+                    reason: "FieldValueRequired",
                     field: "spec.template.spec.restartPolicy".to_owned(),
-                    message:
-                        "Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\""
-                            .to_owned(),
+                    message: "Required value: valid values: \"OnFailure\", \"Never\"".to_owned(),
                 });
+            }
+            for field in ["backoffLimit", "completions", "parallelism"] {
+                not_negative(new, field, &mut causes);
             }
             for field in ["template", "selector", "completions"] {
                 immutable(old, new, &["spec", field], &mut causes);
@@ -217,25 +176,8 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
             containers(at(new, &["spec"]), "spec", &mut causes);
             pod_update(old, new, &mut causes);
         }
-        Kind::Service => {
-            if list(new, &["spec", "ports"]).is_empty()
-                && text(new, &["spec", "clusterIP"]) != "None"
-                && text(new, &["spec", "type"]) != "ExternalName"
-            {
-                causes.push(Cause::required("spec.ports", ""));
-            }
-            let (before, after) = (
-                text(old, &["spec", "clusterIP"]),
-                at(new, &["spec", "clusterIP"]),
-            );
-            if !before.is_empty() && before != "None" && after.as_str() != Some(before) {
-                causes.push(Cause::invalid(
-                    "spec.clusterIP",
-                    after,
-                    "field is immutable",
-                ));
-            }
-        }
+        Kind::Service => service::check(old, new, &mut causes),
+        Kind::Lease => lease::check(new, &mut causes),
         Kind::ConfigMap | Kind::Secret if at(old, &["immutable"]) == &Value::Bool(true) => {
             for field in ["data", "binaryData", "immutable"] {
                 if at(old, &[field]) != at(new, &[field]) {
@@ -260,6 +202,14 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
     }
 }
 
+fn not_negative(new: &Value, field: &str, causes: &mut Vec<Cause>) {
+    if int(new, &["spec", field]).is_some_and(|n| n < 0) {
+        let why = "must be greater than or equal to 0";
+        let value = at(new, &["spec", field]);
+        causes.push(Cause::invalid(format!("spec.{field}"), value, why));
+    }
+}
+
 fn immutable(old: &Value, new: &Value, path: &[&str], causes: &mut Vec<Cause>) {
     let (before, after) = (at(old, path), at(new, path));
     if !before.is_null() && before != after {
@@ -270,7 +220,7 @@ fn immutable(old: &Value, new: &Value, path: &[&str], causes: &mut Vec<Cause>) {
 const NAME_LIMIT: usize = 253;
 const LABEL_LIMIT: usize = 63;
 
-fn names(info: &Info, name: &str, new: &Value, causes: &mut Vec<Cause>) {
+fn names(name: &str, new: &Value, causes: &mut Vec<Cause>) {
     let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if name.is_empty() {
@@ -283,20 +233,21 @@ fn names(info: &Info, name: &str, new: &Value, causes: &mut Vec<Cause>) {
         || !name.starts_with(edge)
         || !name.ends_with(edge)
     {
-        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
-        causes.push(Cause::invalid("metadata.name", &Value::from(name), why));
-    } else if info.kind == Kind::Service && (name.len() > LABEL_LIMIT || name.contains('.')) {
-        let why = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', and be at most 63 characters";
+        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         causes.push(Cause::invalid("metadata.name", &Value::from(name), why));
     }
     for (label, value) in map(new, &["metadata", "labels"]).into_iter().flatten() {
-        let fine = value.as_str().is_some_and(|v| {
-            v.len() <= LABEL_LIMIT
-                && v.chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-                && !v.starts_with(['-', '_', '.'])
-                && !v.ends_with(['-', '_', '.'])
-        });
+        let named = label.rsplit('/').next().unwrap_or_default();
+        if !is_label(named) || named.is_empty() {
+            let why = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+            causes.push(Cause::invalid(
+                "metadata.labels",
+                &Value::from(label.as_str()),
+                why,
+            ));
+            continue;
+        }
+        let fine = value.as_str().is_some_and(is_label);
         if !fine {
             let why = format!(
                 "a valid label must be an empty string or consist of at most 63 alphanumeric characters, '-', '_' or '.' (label `{label}`)"
@@ -304,6 +255,16 @@ fn names(info: &Info, name: &str, new: &Value, causes: &mut Vec<Cause>) {
             causes.push(Cause::invalid("metadata.labels", value, &why));
         }
     }
+}
+
+/// Whether a text may stand in a label.
+fn is_label(text: &str) -> bool {
+    text.len() <= LABEL_LIMIT
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && !text.starts_with(['-', '_', '.'])
+        && !text.ends_with(['-', '_', '.'])
 }
 
 /// What the decoder would not take: 400 instead of 422.
@@ -357,11 +318,14 @@ fn shapes(info: &Info, new: &Value) -> Result<(), Failure> {
         }
     }
     if info.kind == Kind::ConfigMap {
-        for (name, value) in map(new, &["data"]).into_iter().flatten() {
+        for (_, value) in map(new, &["data"]).into_iter().flatten() {
             if !value.is_string() {
-                return Err(wrong(&format!("ConfigMap.data.{name}"), "string", value));
+                return Err(wrong("ConfigMap.data", "string", value));
             }
         }
+    }
+    if info.kind == Kind::Lease {
+        lease::shapes(new, wrong)?;
     }
     Ok(())
 }
@@ -373,32 +337,26 @@ fn workload(kind: Kind, old: &Value, new: &Value, causes: &mut Vec<Cause>) {
         "revisionHistoryLimit",
         "progressDeadlineSeconds",
     ] {
-        if int(new, &["spec", field]).is_some_and(|n| n < 0) {
-            let why = "must be greater than or equal to 0";
-            causes.push(Cause::invalid(
-                format!("spec.{field}"),
-                at(new, &["spec", field]),
-                why,
-            ));
-        }
+        not_negative(new, field, causes);
     }
     let chosen = at(new, &["spec", "selector"]);
     let empty = map(chosen, &["matchLabels"]).is_none_or(serde_json::Map::is_empty)
         && list(chosen, &["matchExpressions"]).is_empty();
+    let labels = at(new, &["spec", "template", "metadata", "labels"]);
+    let why = "`selector` does not match template `labels`";
+    let unfit = Cause::invalid("spec.template.metadata.labels", labels, why);
     if chosen.is_null() {
         causes.push(Cause::required("spec.selector", ""));
+        causes.push(unfit);
     } else if empty {
         causes.push(Cause::invalid(
             "spec.selector",
             chosen,
             "empty selector is invalid for deployment",
         ));
-    } else if !selector::fits(chosen, at(new, &["spec", "template", "metadata", "labels"])) {
-        let labels = at(new, &["spec", "template", "metadata", "labels"]);
-        let why = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid("spec.template.metadata.labels", labels, why));
+    } else if !selector::fits(chosen, labels) {
+        causes.push(unfit);
     }
-    immutable(old, new, &["spec", "selector"], causes);
     containers(
         at(new, &["spec", "template", "spec"]),
         "spec.template.spec",
@@ -415,6 +373,7 @@ fn workload(kind: Kind, old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     if kind == Kind::Deployment {
         strategy(new, causes);
     }
+    immutable(old, new, &["spec", "selector"], causes);
 }
 
 fn strategy(new: &Value, causes: &mut Vec<Cause>) {
@@ -436,11 +395,15 @@ fn strategy(new: &Value, causes: &mut Vec<Cause>) {
                     .and_then(|n| n.parse::<u32>().ok());
                 match (value.as_i64(), percent) {
                     (Some(n), _) if n >= 0 => zero &= n == 0,
-                    (_, Some(n)) => zero &= n == 0,
-                    _ => {
-                        let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', '93%'), or a count that is not negative";
+                    (_, Some(n)) if n > 100 && field == "maxUnavailable" => {
+                        let why = "must not be greater than 100%";
                         causes.push(Cause::invalid(path, value, why));
                         zero = false;
+                    }
+                    (_, Some(n)) => zero &= n == 0,
+                    _ => {
+                        let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                        causes.push(Cause::invalid(path, value, why));
                     }
                 }
             }
@@ -501,7 +464,7 @@ fn containers(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         let image = text(container, &["image"]);
         if image.is_empty() {
             causes.push(Cause::required(format!("{here}.image"), ""));
-        } else if image.trim() != image {
+        } else if path == "spec" && image.trim() != image {
             let why = "must not have leading or trailing whitespace";
             causes.push(Cause::invalid(
                 format!("{here}.image"),

@@ -60,7 +60,8 @@ fn version(pod: &Value, image: &str) -> String {
 
 fn slice_name(service: &Key) -> String {
     let hash = short_hash(&[&service.namespace, &service.name]);
-    format!("{}-{}", service.name, hash.get(..5).unwrap_or_default())
+    let drawn = super::ids::lettered(hash.get(..5).unwrap_or_default());
+    format!("{}-{drawn}", service.name)
 }
 
 impl Cluster {

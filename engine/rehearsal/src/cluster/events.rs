@@ -17,8 +17,11 @@ pub(super) struct Recorder {
     sequence: u64,
 }
 
-fn component(reason: &str) -> &'static str {
+fn component(about: &str, reason: &str) -> &'static str {
     match reason {
+        "SuccessfulCreate" | "SuccessfulDelete" | "FailedCreate" if about == "Job" => {
+            "job-controller"
+        }
         "Scheduled" | "FailedScheduling" => "default-scheduler",
         "ScalingReplicaSet" => "deployment-controller",
         "SuccessfulCreate" | "SuccessfulDelete" | "FailedCreate" => "replicaset-controller",
@@ -73,8 +76,8 @@ impl Cluster {
             "firstTimestamp": time,
             "lastTimestamp": time,
             "eventTime": null,
-            "source": {"component": component(reason)},
-            "reportingComponent": component(reason),
+            "source": {"component": component(text(object, &["kind"]), reason)},
+            "reportingComponent": component(text(object, &["kind"]), reason),
             "reportingInstance": "",
         });
         self.insert(Kind::Event, event);

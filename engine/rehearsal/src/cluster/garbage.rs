@@ -41,14 +41,12 @@ impl Cluster {
         let Some(object) = self.store.get(target.info.kind, &key).cloned() else {
             return Err(Failure::not_found(target.info, target.name));
         };
-        for name in ["uid", "resourceVersion"] {
+        for (name, what) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
             let wanted = text(&options, &["preconditions", name]);
             let found = text(&object, &["metadata", name]);
             if !wanted.is_empty() && wanted != found {
-                let why = format!(
-                    "Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {found}"
-                );
-                return Err(Failure::conflict(target.info, target.name, &why));
+                let (info, name) = (target.info, target.name);
+                return Err(Failure::precondition(info, name, what, wanted, found));
             }
         }
         let dry = request.param("dryRun") == "All" || !list(&options, &["dryRun"]).is_empty();
@@ -65,21 +63,8 @@ impl Cluster {
                 self.log.object_after(version, changed);
                 Ok(Answer::json(200, &rest))
             }
-            _ => Ok(Answer::json(
-                200,
-                &json!({
-                    "kind": "Status",
-                    "apiVersion": "v1",
-                    "metadata": {},
-                    "status": "Success",
-                    "details": {
-                        "name": target.name,
-                        "group": target.info.group,
-                        "kind": target.info.plural,
-                        "uid": text(&object, &["metadata", "uid"]),
-                    },
-                }),
-            )),
+            _ if target.info.kind == Kind::Service => Ok(Answer::json(200, &object)),
+            _ => Ok(Answer::json(200, &removed(target.info, &object))),
         }
     }
 
@@ -170,6 +155,11 @@ impl Cluster {
         }
         let time = super::json::seconds(self.now);
         self.change(kind, key, |object| {
+            if !is_leaving(object)
+                && let Some(generation) = int(object, &["metadata", "generation"])
+            {
+                set(object, &["metadata", "generation"], generation + 1);
+            }
             super::json::set_default(object, &["metadata", "deletionTimestamp"], time);
             super::json::set_default(object, &["metadata", "deletionGracePeriodSeconds"], 0);
             let finalizers = list_mut(object, &["metadata", "finalizers"]);
@@ -328,4 +318,17 @@ impl Cluster {
             );
         }
     }
+}
+
+/// What is said of an object that is gone.
+fn removed(info: &Info, object: &Value) -> Value {
+    let mut details = json!({
+        "name": text(object, &["metadata", "name"]),
+        "kind": info.plural,
+        "uid": text(object, &["metadata", "uid"]),
+    });
+    if !info.group.is_empty() {
+        set(&mut details, &["group"], info.group);
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

@@ -92,6 +92,12 @@ fn letter(n: u64) -> char {
     char::from(ALPHABET.get(index).copied().unwrap_or(b'b'))
 }
 
+/// Hexadecimal digits in the letters of generated names.
+pub(super) fn lettered(digits: &str) -> String {
+    let letters = digits.chars().filter_map(|digit| digit.to_digit(16));
+    letters.map(|digit| letter(u64::from(digit))).collect()
+}
+
 /// The hash that names a ReplicaSet: it depends on the template alone.
 pub(super) fn template_hash(template: &Value) -> String {
     let mut hash: u32 = 0x811c_9dc5;

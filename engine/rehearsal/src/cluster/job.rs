@@ -1,5 +1,6 @@
 //! The Job controller.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use phasegate_core::time::{Span, Timestamp};
@@ -12,6 +13,7 @@ use super::pods;
 use super::queue::Work;
 use super::store::Key;
 use super::watch::is_leaving;
+use super::writes::controller_of;
 
 /// The wait after the first failed pod; it doubles.
 const BACK_OFF: Span = Span::from_secs(10);
@@ -32,6 +34,10 @@ impl Cluster {
             .owned_objects(uid, Kind::Pod)
             .map(|(key, pod)| (key.clone(), Arc::clone(pod)))
             .collect();
+        if ended(&job).is_some() {
+            self.expire_job(key, &job);
+            return;
+        }
         let phase = |wanted: &str| {
             owned
                 .iter()
@@ -46,11 +52,13 @@ impl Cluster {
         // Pods that were deleted stay counted.
         let count = |field: &str| int(&job, &["status", field]).unwrap_or_default();
         let succeeded = phase("Succeeded").max(count("succeeded"));
-        let failed = phase("Failed").max(count("failed"));
-        if ended(&job).is_some() {
-            self.expire_job(key, &job);
-            return;
+        for (_, pod) in &owned {
+            if is_leaving(pod) || text(pod, &["status", "phase"]) == "Failed" {
+                self.count_failure(pod);
+            }
         }
+        let failures = self.job_failures.get(uid).map_or(0, BTreeSet::len);
+        let mut failed = i64::try_from(failures).unwrap_or(i64::MAX);
         let started = match text(&job, &["status", "startTime"]).parse::<Timestamp>() {
             Ok(at) => at,
             Err(_) => self.now,
@@ -66,23 +74,28 @@ impl Cluster {
         let mut conditions = list(&job, &["status", "conditions"]).to_vec();
         let mut running = active.len() as i64;
         let time = seconds(self.now);
-        let mut end = |kind: &str, reason: &str, message: &str| {
-            conditions.push(json!({
-                "type": kind, "status": "True", "reason": reason, "message": message,
-                "lastProbeTime": time, "lastTransitionTime": time,
+        // The first says that it will end so, the second that it has.
+        let end = |conditions: &mut Vec<Value>, kinds: [&str; 2], reason: &str, message: &str| {
+            conditions.extend(kinds.map(|kind| {
+                json!({
+                    "type": kind, "status": "True", "reason": reason, "message": message,
+                    "lastProbeTime": time, "lastTransitionTime": time,
+                })
             }));
         };
         let mut over = true;
         if succeeded >= wanted {
             end(
-                "Complete",
+                &mut conditions,
+                ["SuccessCriteriaMet", "Complete"],
                 "CompletionsReached",
                 "Reached expected number of succeeded pods",
             );
             self.tell(&job, false, "Completed", "Job completed");
         } else if failed > limit || retries > limit {
             end(
-                "Failed",
+                &mut conditions,
+                ["FailureTarget", "Failed"],
                 "BackoffLimitExceeded",
                 "Job has reached the specified backoff limit",
             );
@@ -94,7 +107,8 @@ impl Cluster {
             );
         } else if deadline.is_some_and(|deadline| deadline <= self.now) {
             end(
-                "Failed",
+                &mut conditions,
+                ["FailureTarget", "Failed"],
                 "DeadlineExceeded",
                 "Job was active longer than specified deadline",
             );
@@ -106,9 +120,13 @@ impl Cluster {
             );
         } else {
             over = false;
+            note_suspension(&mut conditions, &job, &time);
             running = self.start_job_pods(key, &job, wanted - succeeded, failed, active.len());
         }
         if over {
+            if succeeded < wanted {
+                failed += running;
+            }
             for key in active {
                 self.delete_pod(key, None);
             }
@@ -118,7 +136,13 @@ impl Cluster {
             self.queue.schedule(deadline, Work::Job(key.clone()));
         }
         let ready = owned.iter().filter(|(_, pod)| pods::is_ready(pod)).count();
-        let mut status = json!({"startTime": seconds(started), "ready": ready});
+        let terminating = owned.iter().filter(|(_, pod)| is_leaving(pod)).count();
+        let mut status = json!({
+            "ready": ready, "terminating": terminating, "uncountedTerminatedPods": {},
+        });
+        if at(&job, &["spec", "suspend"]) != &Value::Bool(true) {
+            super::json::set(&mut status, &["startTime"], seconds(started));
+        }
         for (field, number) in [
             ("active", running),
             ("succeeded", succeeded),
@@ -170,6 +194,26 @@ impl Cluster {
         active + start
     }
 
+    /// Counts a pod that failed, or goes before it has succeeded, against its Job.
+    pub(super) fn count_failure(&mut self, pod: &Value) {
+        let Some(owner) = controller_of(pod).filter(|owner| text(owner, &["kind"]) == "Job") else {
+            return;
+        };
+        let job = Key::new(
+            text(pod, &["metadata", "namespace"]),
+            text(owner, &["name"]),
+        );
+        let is_there = self
+            .store
+            .get(Kind::Job, &job)
+            .is_some_and(|job| at(job, &["metadata", "uid"]) == at(owner, &["uid"]));
+        if is_there && text(pod, &["status", "phase"]) != "Succeeded" {
+            let failures = self.job_failures.entry(text(owner, &["uid"]).to_owned());
+            let uid = text(pod, &["metadata", "uid"]);
+            failures.or_default().insert(uid.to_owned());
+        }
+    }
+
     fn last_failure(&self, job: &Value) -> Timestamp {
         self.store
             .owned_objects(text(job, &["metadata", "uid"]), Kind::Pod)
@@ -191,6 +235,28 @@ impl Cluster {
         } else {
             self.queue.schedule(due, Work::Job(key.clone()));
         }
+    }
+}
+
+/// Says that a Job is suspended, or no longer.
+fn note_suspension(conditions: &mut Vec<Value>, job: &Value, time: &str) {
+    let suspended = at(job, &["spec", "suspend"]) == &Value::Bool(true);
+    let said = conditions
+        .iter()
+        .position(|c| text(c, &["type"]) == "Suspended");
+    let (status, reason, message) = match (suspended, said) {
+        (false, None) => return,
+        (true, _) => ("True", "JobSuspended", "Job suspended"),
+        (false, Some(_)) => ("False", "JobResumed", "Job resumed"),
+    };
+    let now = json!({
+        "type": "Suspended", "status": status, "reason": reason, "message": message,
+        "lastProbeTime": time, "lastTransitionTime": time,
+    });
+    match said.and_then(|place| conditions.get_mut(place)) {
+        Some(condition) if text(condition, &["status"]) == status => {}
+        Some(condition) => *condition = now,
+        None => conditions.push(now),
     }
 }
 

@@ -54,7 +54,7 @@ mod watch;
 mod writes;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use phasegate_core::time::{Span, Timestamp};
@@ -113,6 +113,8 @@ pub struct Cluster {
     /// What was to be seen from outside, whenever it changed; none where nobody asked for it.
     history: Option<Vec<Observation>>,
     template_changes: Vec<Timestamp>,
+    /// The pods of each Job that failed or were deleted before they succeeded, by uid.
+    job_failures: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Why a manifest could not be put into the cluster directly.
@@ -151,6 +153,7 @@ impl Cluster {
             faults: Vec::new(),
             history: None,
             template_changes: Vec::new(),
+            job_failures: BTreeMap::new(),
             config,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {

@@ -51,8 +51,9 @@ pub(super) fn applied_scale(scale: &Value) -> Result<Value, Failure> {
 pub(super) fn with_scale(old: &Value, scale: &Value) -> Result<Value, Failure> {
     let replicas = int(scale, &["spec", "replicas"]).unwrap_or_default();
     if replicas < 0 {
-        return Err(Failure::bad_request(
-            "spec.replicas: Invalid value: must be greater than or equal to 0",
+        return Err(Failure::negative_scale(
+            text(old, &["metadata", "name"]),
+            replicas,
         ));
     }
     let mut new = old.clone();

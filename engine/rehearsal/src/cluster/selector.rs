@@ -37,6 +37,12 @@ impl Selector {
     pub(super) fn parse(labels: &str, fields: &str) -> Result<Self, String> {
         let mut out = Self::default();
         for part in split_terms(labels) {
+            if part.starts_with('=') {
+                let sign = if part.starts_with("==") { "==" } else { "=" };
+                return Err(format!(
+                    "found '{sign}', expected: !, identifier, or 'end of string'"
+                ));
+            }
             out.labels.push(requirement(part)?);
         }
         for part in fields.split(',').map(str::trim).filter(|p| !p.is_empty()) {

@@ -73,7 +73,10 @@ impl Failure {
     }
 
     fn about(code: u16, reason: &'static str, info: &Info, name: &str, message: String) -> Self {
-        let mut details = json!({"name": name, "kind": info.plural});
+        let mut details = json!({"kind": info.plural});
+        if !name.is_empty() {
+            super::json::set(&mut details, &["name"], name);
+        }
         if !info.group.is_empty() {
             super::json::set(&mut details, &["group"], info.group);
         }
@@ -124,6 +127,83 @@ impl Failure {
         Self::about(409, "Conflict", info, name, message)
     }
 
+    /// A create under a name that is taken by an object which is being deleted.
+    pub(super) fn still_leaving(info: &Info, name: &str) -> Self {
+        let failure = Self::already_exists(info, name);
+        let message = format!("object is being deleted: {}", failure.message);
+        Self { message, ..failure }
+    }
+
+    /// An update that doesn't say of which version, where that has to be said.
+    pub(super) fn unversioned(info: &Info, name: &str) -> Self {
+        let (field, why) = (
+            "metadata.resourceVersion",
+            "Invalid value: 0: must be specified for an update",
+        );
+        let message = format!("{} \"{name}\" is invalid: {field}: {why}", info.qualified());
+        let mut failure = Self::about(422, "Invalid", info, name, message);
+        if let Some(details) = failure.details.as_mut() {
+            let cause = json!({"reason": "FieldValueInvalid", "message": why, "field": field});
+            super::json::set(details, &["causes"], json!([cause]));
+        }
+        failure
+    }
+
+    /// A Scale below nothing.
+    pub(super) fn negative_scale(name: &str, replicas: i64) -> Self {
+        let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        let message = format!("Scale.autoscaling \"{name}\" is invalid: spec.replicas: {why}");
+        let mut failure = Self::plain(422, "Invalid", message);
+        let cause =
+            json!({"reason": "FieldValueInvalid", "message": why, "field": "spec.replicas"});
+        failure.details =
+            Some(json!({"name": name, "group": "autoscaling", "kind": "Scale", "causes": [cause]}));
+        failure
+    }
+
+    /// Operations that don't fit the object.
+    pub(super) fn rejected() -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        let mut failure = Self::plain(422, "Invalid", message);
+        failure.details = Some(json!({}));
+        failure
+    }
+
+    /// Server-side apply by nobody.
+    pub(super) fn no_manager() -> Self {
+        let why = "Required value: is required for apply patch";
+        let message = format!("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: {why}");
+        let mut failure = Self::plain(422, "Invalid", message);
+        let cause =
+            json!({"reason": "FieldValueRequired", "message": why, "field": "fieldManager"});
+        failure.details =
+            Some(json!({"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}));
+        failure
+    }
+
+    /// A delete of an object that is another one, or another version of it, than was asked for.
+    pub(super) fn precondition(
+        info: &Info,
+        name: &str,
+        what: &str,
+        wanted: &str,
+        found: &str,
+    ) -> Self {
+        let became = match what {
+            "UID" => "deleted and then recreated",
+            _ => "modified",
+        };
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {became}",
+            info.qualified_kind()
+        );
+        let mut failure = Self::about(409, "Conflict", info, name, message);
+        if let Some(details) = failure.details.as_mut() {
+            super::json::set(details, &["kind"], info.name);
+        }
+        failure
+    }
+
     pub(super) fn modified(info: &Info, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(info, name, why)
@@ -142,7 +222,7 @@ impl Failure {
                 );
             }
             match fields.as_slice() {
-                [one] => parts.push(format!("conflict with {who}: {one}")),
+                [one] if count == 1 => parts.push(format!("conflict with {who}: {one}")),
                 many => parts.push(format!("conflicts with {who}:\n- {}", many.join("\n- "))),
             }
         }

@@ -19,6 +19,8 @@ const WATCHES_LIMIT: usize = 1_000;
 const DEFAULT_TIMEOUT: Span = Span::from_mins(30);
 /// How often an idle watch that allows it gets a bookmark.
 const BOOKMARK_EVERY: Span = Span::from_mins(1);
+/// How long before its end a watch that allows it gets the last one.
+const BOOKMARK_BEFORE_END: Span = Span::from_secs(2);
 
 /// Names an open watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +76,6 @@ impl Cluster {
                 .cloned()
                 .collect();
             options.version = self.store.version();
-        } else if let Err(oldest) = self.store.since(options.kind, options.version).map(drop) {
-            return Err(Failure::expired(options.version, oldest));
         }
         self.watches.last += 1;
         let id = WatchId(self.watches.last);
@@ -130,6 +130,14 @@ impl Cluster {
                         (true, false) => "DELETED",
                         (false, false) => continue,
                     };
+                    if event == "DELETED" && !change.removed {
+                        // What is no longer chosen goes as it was when it was, at the version of the change.
+                        let mut gone = change.before.as_deref().cloned().unwrap_or_default();
+                        let version = text(&change.object, &["metadata", "resourceVersion"]);
+                        super::json::set(&mut gone, &["metadata", "resourceVersion"], version);
+                        lines.push(line(event, &gone, options, now));
+                        continue;
+                    }
                     lines.push(line(event, &change.object, options, now));
                 }
             }
@@ -140,7 +148,11 @@ impl Cluster {
             }
         }
         watch.options.version = version;
-        if watch.options.bookmarks && !watch.over && now.since(watch.marked) >= BOOKMARK_EVERY {
+        // One comes shortly before the end as well, so that whoever goes on needn't go far back.
+        let left = |at| watch.ends.since(at);
+        let due = now.since(watch.marked) >= BOOKMARK_EVERY
+            || (left(now) <= BOOKMARK_BEFORE_END && left(watch.marked) > BOOKMARK_BEFORE_END);
+        if watch.options.bookmarks && !watch.over && due {
             watch.marked = now;
             lines.push(bookmark(watch.options.kind, version, None));
         }
@@ -178,7 +190,7 @@ fn line(event: &str, object: &Value, options: &WatchOptions, now: Timestamp) -> 
 
 fn bookmark(kind: Kind, version: u64, annotations: Option<&Value>) -> Vec<u8> {
     let info = kind.info();
-    let mut metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
+    let mut metadata = json!({"resourceVersion": version.to_string()});
     if let Some(annotations) = annotations {
         super::json::set(&mut metadata, &["annotations"], annotations.clone());
     }

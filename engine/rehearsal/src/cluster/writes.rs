@@ -11,6 +11,7 @@ use super::managers::{self, Writer};
 use super::queue::Work;
 use super::status::Failure;
 use super::store::Key;
+use super::watch::is_leaving;
 use super::{Cluster, json, selector};
 
 /// How often a generated name is drawn again when it is taken.
@@ -48,14 +49,20 @@ impl Cluster {
             return;
         };
         let uid = text(&last, &["metadata", "uid"]).to_owned();
-        if kind == Kind::Pod && self.kubelet.forget(key) {
-            self.plane_changed();
+        if kind == Kind::Pod {
+            self.count_failure(&last);
+            if self.kubelet.forget(key) {
+                self.plane_changed();
+            }
         }
         if kind == Kind::Deployment {
             self.rollouts.remove(&uid);
         }
         if kind == Kind::HorizontalPodAutoscaler {
             self.recommendations.forget(&uid);
+        }
+        if kind == Kind::Job {
+            self.job_failures.remove(&uid);
         }
         self.wake(kind, key, Some(&last), None);
         if self.store.owned_by(&uid).next().is_some() {
@@ -146,9 +153,6 @@ impl Cluster {
             }
         }
         let key = Key::of(&object);
-        if self.store.get(info.kind, &key).is_some() {
-            return Err(Failure::already_exists(info, &key.name));
-        }
         if self.store.count() >= self.config.objects {
             return Err(Failure::quota(self.config.objects));
         }
@@ -159,6 +163,13 @@ impl Cluster {
         self.identify(info.kind, &mut object);
         defaults::fill(info.kind, &mut object, &mut self.ids);
         defaults::check(info, &Value::Null, &object)?;
+        match self.store.get(info.kind, &key) {
+            Some(found) if is_leaving(found) => {
+                return Err(Failure::still_leaving(info, &key.name));
+            }
+            Some(_) => return Err(Failure::already_exists(info, &key.name)),
+            None => {}
+        }
         match (ownership, managed) {
             (Ownership::Settled, Some(managed)) => {
                 set(&mut object, &["metadata", "managedFields"], managed)
@@ -208,7 +219,10 @@ impl Cluster {
         let uid = text(&new, &["metadata", "uid"]);
         if !uid.is_empty() && uid != text(old, &["metadata", "uid"]) {
             let why = format!(
-                "StorageError: invalid object, Code: 4, Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                info.plural,
+                key.namespace,
+                key.name,
                 text(old, &["metadata", "uid"])
             );
             return Err(Failure::conflict(info, &key.name, &why));
@@ -226,7 +240,12 @@ impl Cluster {
         }
         defaults::fill(info.kind, &mut new, &mut self.ids);
         defaults::check(info, old, &new)?;
-        if info.generation && at(old, &["spec"]) != at(&new, &["spec"]) {
+        let differs = |path: &[&str]| at(old, path) != at(&new, path);
+        // The API server counts the annotations of Deployments as well, those of no other kind.
+        let annotated = info.kind == Kind::Deployment
+            && writer.subresource.is_empty()
+            && differs(&["metadata", "annotations"]);
+        if info.generation && (annotated || differs(&["spec"])) {
             let generation = int(old, &["metadata", "generation"]).unwrap_or_default();
             set(&mut new, &["metadata", "generation"], generation + 1);
         }
@@ -290,7 +309,13 @@ impl Cluster {
         // What the server assigned and clients leave out stays.
         match info.kind {
             Kind::Service => {
-                for field in ["clusterIP", "clusterIPs"] {
+                for field in [
+                    "clusterIP",
+                    "clusterIPs",
+                    "ipFamilies",
+                    "ipFamilyPolicy",
+                    "internalTrafficPolicy",
+                ] {
                     let value = at(old, &["spec", field]);
                     if !value.is_null() {
                         set_default(new, &["spec", field], value.clone());

@@ -30,8 +30,8 @@ pub(super) fn check_autoscaler(new: &Value, causes: &mut Vec<Cause>) {
     }
     let most = int(new, &["spec", "maxReplicas"]).unwrap_or_default();
     if most < 1 {
-        let why = "must be greater than 0";
-        causes.push(Cause::invalid("spec.maxReplicas", &json!(most), why));
+        let why = "must be set and greater than 0";
+        causes.push(Cause::required("spec.maxReplicas", why));
     }
     if most < least {
         let why = "must be greater than or equal to `minReplicas`";

@@ -48,7 +48,7 @@ fn an_autoscaler_gets_its_defaults_and_must_have_bounds_that_make_sense() {
     for (spec, part) in [
         (
             json!({}),
-            "spec.maxReplicas: Invalid value: 0: must be greater than 0",
+            "spec.maxReplicas: Required value: must be set and greater than 0",
         ),
         (
             json!({"maxReplicas": 2, "minReplicas": 3}),
@@ -310,7 +310,7 @@ fn the_scale_of_a_deployment_is_read_put_patched_and_applied() {
         .unwrap()
         .remove("resourceVersion");
     wanted["spec"]["replicas"] = json!(-1);
-    assert_eq!(hand.ask("PUT", &target, &wanted).0, 400);
+    assert_eq!(hand.ask("PUT", &target, &wanted).0, 422);
     let merged = hand.patch(
         "merge-patch+json",
         &target,

@@ -94,7 +94,7 @@ fn what_is_no_longer_applied_goes_unless_another_owns_it() {
         1
     );
     let patch = hand.patch("apply-patch+yaml", WEB, &web(1, "web:1"));
-    assert_eq!(patch.0, 400, "a manager is required");
+    assert_eq!(patch.0, 422, "a manager is required");
 }
 
 #[test]
