@@ -34,6 +34,7 @@ mod merge;
 mod observe;
 mod picture;
 mod pods;
+mod protobuf;
 mod queue;
 mod replicaset;
 mod request;
