@@ -264,3 +264,71 @@ fn changes_are_watched_until_the_object_is_deleted() {
         ""
     );
 }
+
+/// Later versions send protobuf for these, and take no 415 for an answer.
+#[test]
+fn what_is_created_by_a_command_is_what_the_command_says() {
+    let lab = Lab::open();
+    let image = "--image=registry.example/hello:1.0.0";
+    for command in [
+        &[
+            "create",
+            "configmap",
+            "settings",
+            "--from-literal=colour=blue",
+        ][..],
+        &[
+            "create",
+            "secret",
+            "generic",
+            "token",
+            "--from-literal=key=s3cret",
+        ],
+        &["create", "namespace", "elsewhere"],
+        &["create", "job", "migrate", image, "--", "migrate", "--all"],
+        &[
+            "create",
+            "deployment",
+            "made",
+            image,
+            "--replicas=2",
+            "--port=8080",
+        ],
+        &["create", "service", "clusterip", "made", "--tcp=80:8080"],
+    ] {
+        lab.works(command);
+    }
+    let of = |what: &[&str]| -> serde_json::Value {
+        let text = lab.works(&[&["get", "-o", "json"], what].concat());
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(of(&["configmap", "settings"])["data"]["colour"], "blue");
+    let secret = of(&["secret", "token"]);
+    assert_eq!(
+        (&secret["data"]["key"], &secret["type"]),
+        (&"czNjcmV0".into(), &"Opaque".into())
+    );
+    assert_eq!(of(&["namespace", "elsewhere"])["status"]["phase"], "Active");
+    let job = &of(&["job", "migrate"])["spec"]["template"]["spec"];
+    let command = serde_json::json!(["migrate", "--all"]);
+    assert_eq!(
+        (&job["containers"][0]["command"], &job["restartPolicy"]),
+        (&command, &"Never".into())
+    );
+    let port = &of(&["service", "made"])["spec"]["ports"][0];
+    assert_eq!(
+        (&port["port"], &port["targetPort"]),
+        (&80.into(), &8080.into())
+    );
+    lab.works(&["rollout", "status", "deployment/made", "--timeout=60s"]);
+    let made = of(&["deployment", "made"]);
+    assert_eq!(made["status"]["readyReplicas"], 2);
+    let container = &made["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["containerPort"], 8080);
+    lab.works(&[
+        "wait",
+        "--for=condition=complete",
+        "job/migrate",
+        "--timeout=60s",
+    ]);
+}

@@ -8,6 +8,7 @@ use super::api::Target;
 use super::json::{at, set, text};
 use super::kinds::{Info, Kind};
 use super::managers::{self, Writer};
+use super::protobuf::{self, Unread};
 use super::request::{Answer, Request};
 use super::scale::{applied_scale, scale_of, with_scale};
 use super::status::{Cause, Failure};
@@ -234,10 +235,18 @@ pub(super) fn read_json(request: &Request) -> Result<Value, Failure> {
     {
         "" | "application/json" => read_json_of(&request.body),
         "application/yaml" => yaml::read(&request.body).map_err(Failure::bad_request),
-        _ => Err(Failure::unsupported_media(
-            "application/json, application/yaml",
-        )),
+        "application/vnd.kubernetes.protobuf" => {
+            protobuf::read(&request.body).map_err(|unread| match unread {
+                Unread::Kind => unsupported(),
+                Unread::Fault(fault) => Failure::bad_request(fault),
+            })
+        }
+        _ => Err(unsupported()),
     }
+}
+
+fn unsupported() -> Failure {
+    Failure::unsupported_media("application/json, application/yaml")
 }
 
 pub(super) fn read_object(request: &Request, info: &Info) -> Result<Value, Failure> {

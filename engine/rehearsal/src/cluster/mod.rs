@@ -35,6 +35,7 @@ mod observe;
 mod picture;
 mod plane;
 mod pods;
+mod protobuf;
 mod queue;
 mod replicaset;
 mod request;
