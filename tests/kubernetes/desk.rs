@@ -2,13 +2,19 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::space::{Space, cluster};
+
+/// How long a program that runs may say nothing: the longest soak of a test, and time to spare.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The roles that are published with the engine, by the names of their files.
 pub(crate) const IN_PLACE: &[&str] = &["in-place", "diagnosis"];
@@ -121,18 +127,9 @@ impl Desk {
 
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        let mut child = self
-            .command(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Started {
-            child,
-            lines: RefCell::new(lines),
-            said: RefCell::default(),
-        }
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Started::new(command.spawn().unwrap())
     }
 
     /// Runs the program to its end.
@@ -162,22 +159,68 @@ impl Desk {
     }
 }
 
-/// A program that runs.
+/// A program that runs. It goes with the value.
 pub(crate) struct Started {
     child: Child,
-    lines: RefCell<Lines<BufReader<ChildStdout>>>,
+    lines: Receiver<String>,
+    errors: Option<JoinHandle<String>>,
     said: RefCell<String>,
 }
 
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Started {
+    fn new(mut child: Child) -> Self {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        // Read all the time, or a full pipe would stop the program.
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self {
+            child,
+            lines,
+            errors: Some(errors),
+            said: RefCell::default(),
+        }
+    }
+
+    /// The next line; none once it has ended.
+    #[track_caller]
+    fn next(&self) -> Option<String> {
+        match self.lines.recv_timeout(LIMIT) {
+            Ok(line) => {
+                self.said.borrow_mut().push_str(&format!("{line}\n"));
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("it says nothing any more:\n{}", self.said.borrow())
+            }
+        }
+    }
+
     /// Reads what it says until a line has this in it.
     #[track_caller]
     pub(crate) fn until(&self, part: &str) {
-        for line in self.lines.borrow_mut().by_ref() {
-            let line = line.unwrap();
-            let is_it = line.contains(part);
-            self.said.borrow_mut().push_str(&format!("{line}\n"));
-            if is_it {
+        while let Some(line) = self.next() {
+            if line.contains(part) {
                 return;
             }
         }
@@ -185,20 +228,19 @@ impl Started {
     }
 
     /// Reads so many lines, and kills it, as a crash would. False if it has ended before that.
-    pub(crate) fn kill_after(mut self, lines: usize) -> bool {
-        let read = self.lines.get_mut().take(lines).count();
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        read == lines
+    pub(crate) fn kill_after(self, lines: usize) -> bool {
+        (0..lines).all(|_| self.next().is_some())
     }
 
     /// Waits for its end.
-    pub(crate) fn end(self) -> Ended {
-        let mut stdout = self.said.into_inner();
-        for line in self.lines.into_inner() {
-            stdout.push_str(&format!("{}\n", line.unwrap()));
+    pub(crate) fn end(mut self) -> Ended {
+        while self.next().is_some() {}
+        let code = self.child.wait().unwrap().code();
+        let errors = self.errors.take().unwrap();
+        Ended {
+            code,
+            stdout: self.said.take(),
+            stderr: errors.join().unwrap(),
         }
-        let ended = Ended::of(self.child.wait_with_output().unwrap());
-        Ended { stdout, ..ended }
     }
 }

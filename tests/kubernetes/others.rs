@@ -15,14 +15,14 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(name: &str) -> (Self, Started) {
+    fn new(name: &str, soak: &str) -> (Self, Started) {
         let space = Space::new(name);
         workload(&space, "shop", None);
         route(&space);
-        let desk = desk(&space, CANARY, "6s");
+        let desk = desk(&space, CANARY, soak);
         let plane = Plane::new(desk.kubeconfig(), &space.name, Door::Route("shop"));
         let run = desk.start(&["run", "release.yaml", "--output", "json"]);
-        run.until("soak for 6s");
+        run.until(&format!("soak for {soak}"));
         let scene = Self { space, desk, plane };
         (scene, run)
     }
@@ -38,7 +38,7 @@ impl Scene {
 
 #[test]
 fn a_number_of_replicas_that_somebody_sets_is_kept() {
-    let (scene, run) = Scene::new("others-scale");
+    let (scene, run) = Scene::new("others-scale", "30s");
     let scale = ["scale", "deployment", "shop", "--replicas=6"];
     scene.space.kubectl(&scale);
     run.until("drift-adopted");
@@ -50,7 +50,7 @@ fn a_number_of_replicas_that_somebody_sets_is_kept() {
 
 #[test]
 fn another_image_on_stable_is_asked_about_and_written_over_where_people_say_so() {
-    let (scene, run) = Scene::new("others-force");
+    let (scene, run) = Scene::new("others-force", "30s");
     scene.space.ships("0");
     run.until("\"type\":\"drift\"");
     scene.desk.run(&["continue", "--drift", "force"]).expect(0);
@@ -70,7 +70,7 @@ fn another_image_on_stable_is_asked_about_and_written_over_where_people_say_so()
 
 #[test]
 fn another_image_on_stable_is_somebodys_own_way_back_and_is_left_where_the_run_is_aborted() {
-    let (scene, run) = Scene::new("others-abort");
+    let (scene, run) = Scene::new("others-abort", "5m");
     scene.space.ships("0");
     run.until("\"type\":\"drift\"");
     let abort = ["abort", "--reason", "somebody else is at it"];
@@ -84,7 +84,7 @@ fn another_image_on_stable_is_somebodys_own_way_back_and_is_left_where_the_run_i
 
 #[test]
 fn a_tool_that_applies_its_own_manifest_again_is_noticed_once_it_undoes_the_release() {
-    let (scene, run) = Scene::new("others-gitops");
+    let (scene, run) = Scene::new("others-gitops", "2s");
     let mut shop = scene.space.get(&["deployment", "shop"]);
     shop["status"].take();
     let manifest = json!({

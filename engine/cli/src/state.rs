@@ -14,6 +14,8 @@ use crate::exit::{self, Fault, internal};
 
 /// How many runs are looked at to find the unfinished ones, newest first.
 pub const MAX_RUNS: usize = 500;
+/// How many of the newest runs are read whole before another begins: it takes time, and what is older was read before.
+const MAX_VERIFIED: usize = 20;
 /// How many lost runs are named.
 const MAX_NAMED: usize = 10;
 
@@ -87,7 +89,7 @@ impl State {
             return Err(lost.into());
         }
         let mut faults = Diagnostics::new();
-        for entry in state.runs().await? {
+        for entry in state.runs().await?.iter().take(MAX_VERIFIED) {
             if let Err(error) = state.journal.verify(&entry.run).await {
                 faults.push(damage(&error, &entry.run));
             }

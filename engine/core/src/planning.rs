@@ -141,7 +141,10 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
 pub fn changes_nothing(plan: &Plan) -> Option<Diagnostic> {
     let mut steps = plan.phases.iter().flat_map(|phase| &phase.steps);
     let deploys = steps.any(|step| matches!(step.action, Action::Deploy { .. }));
-    let serves = |workload: &Workload| workload.image == workload.baseline.settings.image;
+    let serves = |workload: &Workload| {
+        let settings = &workload.baseline.settings;
+        workload.image == settings.image && workload.baseline.ready >= settings.replicas
+    };
     if !deploys || !plan.workloads.iter().all(serves) {
         return None;
     }

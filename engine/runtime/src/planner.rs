@@ -276,12 +276,14 @@ pub async fn prepare(
     Ok(prepared)
 }
 
-/// Whether no run holds a target of the plan. What serves there while one does isn't what will be served.
+/// Whether no run holds a target of the plan. What serves there while one does isn't what will be served; a run that
+/// a target is only kept for has written nothing.
 async fn is_free(world: &World, plan: &Plan) -> Result<bool, Diagnostics> {
     for workload in &plan.workloads {
         let claimed = world.cluster.claimed(&workload.target).await;
         let about = format!("the target {}", workload.target);
-        if claimed.map_err(|f| diagnostic(&f, &about))?.is_some() {
+        let claim = claimed.map_err(|f| diagnostic(&f, &about))?;
+        if claim.is_some_and(|claim| claim.handed_over_by.is_none()) {
             return Ok(false);
         }
     }

@@ -148,12 +148,8 @@ impl GatewayApi {
         if route.spec.rules == rules {
             return Ok(());
         }
-        let mut change = json!({"spec": {"rules": rules}});
-        if let (Some(version), Some(change)) =
-            (&route.metadata.resource_version, change.as_object_mut())
-        {
-            change.insert("metadata".to_owned(), json!({"resourceVersion": version}));
-        }
+        let version = route.metadata.resource_version.as_deref();
+        let change = kubernetes::over(json!({"spec": {"rules": rules}}), version);
         let name = self.name(target);
         let _: Value = kubernetes::patch(API_VERSION, KIND, &call.namespace, name, &change)?;
         Ok(())

@@ -139,12 +139,8 @@ impl Istio {
         if found.spec.http == http {
             return Ok(());
         }
-        let mut change = json!({"spec": {"http": http}});
-        if let (Some(version), Some(change)) =
-            (&found.metadata.resource_version, change.as_object_mut())
-        {
-            change.insert("metadata".to_owned(), json!({"resourceVersion": version}));
-        }
+        let version = found.metadata.resource_version.as_deref();
+        let change = kubernetes::over(json!({"spec": {"http": http}}), version);
         let name = self.name(target);
         let _: Value = kubernetes::patch(API_VERSION, KIND, &call.namespace, name, &change)?;
         Ok(())

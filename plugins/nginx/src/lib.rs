@@ -50,7 +50,8 @@ impl Router for Nginx {
         self.own(call, target)?;
         let canary = self.canary(call, target)?;
         Ok(json!(Snapshot {
-            canary: canary.map(|canary| canary.notes()),
+            // One that this router made for an earlier run goes with this run's candidate.
+            canary: canary.filter(|c| !c.is_ours()).map(|c| c.notes()),
         }))
     }
 
@@ -70,7 +71,7 @@ impl Router for Nginx {
                     return Ok(());
                 }
                 let version = found.as_ref().and_then(Ingress::version);
-                let _: Value = kubernetes::apply(&over(wanted, version))?;
+                let _: Value = kubernetes::apply(&kubernetes::over(wanted, version))?;
                 Ok(())
             }
         }
@@ -126,17 +127,6 @@ fn candidate(call: &Call, target: &RouterTarget) -> Result<Value> {
 /// Whether the candidate gets nothing at all.
 fn spares_candidate(split: &Split) -> bool {
     split.candidate_weight == 0 && split.headers.is_empty()
-}
-
-/// The change over the version that was read, so that nobody's change in between is lost.
-fn over(mut change: Value, version: Option<&str>) -> Value {
-    if let (Some(version), Some(fields)) = (version, change.as_object_mut()) {
-        let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.insert("resourceVersion".to_owned(), json!(version));
-        }
-    }
-    change
 }
 
 impl Nginx {
@@ -198,7 +188,7 @@ impl Nginx {
             return Ok(());
         }
         let change = json!({"metadata": {"annotations": changes}});
-        let change = over(change, canary.version());
+        let change = kubernetes::over(change, canary.version());
         let name = self.canary_name(target);
         let _: Value = kubernetes::patch(API_VERSION, KIND, &call.namespace, &name, &change)?;
         Ok(())

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::bindings::imports::phasegate::host::kubernetes::KubernetesError;
 use crate::bindings::imports::phasegate::host::kubernetes::ObjectRef;
@@ -64,6 +65,18 @@ pub fn patch<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let object = reference(api_version, kind, namespace, name);
     read(&host::patch(&object, &write(merge)?)?)
+}
+
+/// A merge patch that fits the version that was read and no other, so that nobody's change in between is lost.
+#[must_use]
+pub fn over(mut change: Value, version: Option<&str>) -> Value {
+    if let (Some(version), Some(fields)) = (version, change.as_object_mut()) {
+        let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("resourceVersion".to_owned(), json!(version));
+        }
+    }
+    change
 }
 
 /// Deletes an object.

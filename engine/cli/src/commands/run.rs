@@ -95,6 +95,7 @@ impl Setting {
         world.log = log.clone();
         let state = State::open(folder)?;
         let ready = release::engine(&given, &world, state.journal.clone()).await?;
+        plugins::readable(&ready.kept.credentials)?;
         let cluster = given.cluster()?;
         Ok(Self {
             given,
@@ -118,7 +119,6 @@ impl Setting {
         )
         .await?;
         release::allowed(&self.ready, &self.world, &prepared.plan).await?;
-        plugins::readable(&self.ready.kept.credentials)?;
         match &self.saved {
             Some(saved) => unchanged(saved.clone(), prepared.plan),
             None => Ok(prepared.plan),

@@ -270,15 +270,15 @@ impl Run {
     }
 
     /// Whether another image of stable stays as it is: where the run has never written it, it is somebody's own way
-    /// back and keeps nobody from aborting.
+    /// back and keeps nobody from aborting. The version that the run goes back from is no way back.
     fn keeps_others_image(&mut self, seen: &Observation) -> bool {
         let Mode::Back(back) = &self.mode else {
             return false;
         };
-        if back.after_success || self.known.owned.image.is_some() {
+        let image = &seen.settings.image;
+        if back.after_success || self.known.owned.image.is_some() || *image == self.hand.image {
             return false;
         }
-        let image = &seen.settings.image;
         let words = format!(
             "the image is {image}, somebody else changed it from {}; this run has not written it, and leaves it as it is",
             self.known.image
@@ -480,6 +480,7 @@ impl Run {
             }
         }
         let wanted = &self.hand.baseline.settings;
+        let wanted_image = &wanted.image;
         let served = seen.settings.replicas > 0 || wanted.replicas == 0;
         if seen.settled() && served {
             // While a candidate is there, traffic may still go to it.
@@ -490,7 +491,10 @@ impl Run {
                 "can serve all"
             };
             let (ready, wanted) = (seen.ready, seen.settings.replicas);
-            let version = &self.hand.baseline.version;
+            let version = match seen.settings.image == *wanted_image {
+                true => &self.hand.baseline.version,
+                false => &seen.settings.image,
+            };
             let words = format!("{version} {now}: {ready} of {wanted} pods ready");
             self.say("restored", Level::Info, self.about(words), Value::Null);
             self.known.ready = true;

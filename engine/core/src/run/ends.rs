@@ -71,6 +71,13 @@ impl Run {
                 );
             }
         }
+        let set = self.set_by_others(end);
+        if !set.is_empty() {
+            words = format!(
+                "{words}, but for what somebody else set: {}",
+                set.join(", ")
+            );
+        }
         if let Some(left) = self.left_in_words() {
             level = Level::Error;
             words = format!("{words}; {left}");
@@ -140,6 +147,21 @@ impl Run {
                 let name = &workload.target.deployment;
                 format!("{name} runs {}", known.image)
             })
+        });
+        other.collect()
+    }
+
+    /// The workloads that serve another image than before the run, after it went back: somebody else set it, and it
+    /// was not the run's to take away.
+    pub(super) fn set_by_others(&self, end: End) -> Vec<String> {
+        if !matches!(end, End::RolledBack | End::Superseded) {
+            return Vec::new();
+        }
+        let places = self.plan.workloads.iter().enumerate();
+        let other = places.filter_map(|(place, workload)| {
+            let known = self.known_of(place)?;
+            (known.image != workload.baseline.settings.image)
+                .then(|| format!("{} runs {}", workload.target.deployment, known.image))
         });
         other.collect()
     }

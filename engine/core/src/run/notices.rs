@@ -175,6 +175,15 @@ impl Run {
                     subject.name, subject.previous_version
                 ),
             ),
+            End::RolledBack if !self.set_by_others(end).is_empty() => (
+                "rolled-back",
+                Severity::Critical,
+                format!(
+                    "Rolled back to what somebody else set ({}): {}",
+                    self.set_by_others(end).join(", "),
+                    self.headline()
+                ),
+            ),
             End::RolledBack => (
                 "rolled-back",
                 Severity::Critical,

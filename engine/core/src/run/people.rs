@@ -361,7 +361,8 @@ impl Run {
         if let Some(owed) = owed.find(|owed| owed.number == obligation) {
             owed.discharged = Some((by.clone(), now));
             let words = format!("{} did: {}", by.name, owed.task);
-            self.note(by, "discharged", Level::Info, words);
+            let data = json!({"number": obligation, "by": by.name, "verifiedBy": by.verified_by});
+            self.say("discharged", Level::Info, words, data);
         }
         Ok(())
     }

@@ -19,8 +19,13 @@ impl Run {
         until: Timestamp,
     ) -> Result<bool, Illegal> {
         let Some(wait) = self.blocked_by(cursor, step) else {
-            if self.stopped() || self.unsure(on) {
+            if self.stopped() || (self.unsure(on) && self.now < until) {
                 return Ok(false);
+            }
+            if self.unsure(on) {
+                let reason = format!("the gates of what was done before did not pass by {until}");
+                self.back_from(step, reason)?;
+                return Ok(true);
             }
             self.begin_step(step, false)?;
             return Ok(true);
@@ -55,12 +60,11 @@ impl Run {
         self.paused.is_some() || self.held_by().is_some()
     }
 
-    /// Whether people came while a gate of what was done before can't say that it is well still. They may
-    /// agree then, to the plan; what they were waited for begins once the gate has told.
+    /// Whether people came, or a window opened, while a gate of what was done before can't say that it is well still.
+    /// People may agree then, to the plan; what was waited for begins once the gate has told.
     pub(super) fn unsure(&self, on: Option<&Wait>) -> bool {
-        let people = matches!(on, Some(Wait::Approval { .. } | Wait::Attestation { .. }));
         let mut gates = self.gates.values();
-        people && gates.any(|asked| *asked.judge.decision() != Decision::Passing)
+        on.is_some() && gates.any(|asked| *asked.judge.decision() != Decision::Passing)
     }
 
     /// Whether the run waits at a step for nobody any more but a gate.
@@ -141,7 +145,7 @@ impl Run {
             // Stopped by a pause or a gate, which have their own times.
             Stage::Waiting { on: None, .. } => None,
             Stage::Waiting { .. } if self.stopped() && self.may_begin(cursor) => None,
-            Stage::Waiting { .. } if self.waits_for_gates() => None,
+            Stage::Waiting { until, .. } if self.waits_for_gates() => Some(*until),
             Stage::Waiting {
                 on: Some(Wait::Window { opens, .. }),
                 until,

@@ -195,12 +195,12 @@ fn bounded(mut response: HttpResponse, most: usize, secrets: &[String]) -> HttpR
     response.headers.truncate(HEADERS);
     for text in secrets {
         response.body = without(&response.body, text.as_bytes());
-        if response.truncated {
-            cut_short(&mut response.body, text.as_bytes());
-        }
         for header in &mut response.headers {
             header.value = header.value.replace(text, "***");
         }
+    }
+    if response.truncated {
+        cut_short(&mut response.body, secrets);
     }
     response
 }
@@ -240,15 +240,18 @@ fn long_enough<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// Takes the beginning of a secret off the end of a body that was cut within it.
-fn cut_short(body: &mut Vec<u8>, secret: &[u8]) {
-    let most = secret.len().min(body.len());
-    let beginning = |length: &usize| {
-        secret
-            .get(..*length)
-            .is_some_and(|part| body.ends_with(part))
-    };
-    if let Some(length) = (1..=most).rev().find(beginning) {
+/// Takes the beginning of a secret off the end of a body that was cut within it: of several that fit, the longest.
+fn cut_short(body: &mut Vec<u8>, secrets: &[String]) {
+    let longest = secrets.iter().filter_map(|secret| {
+        let secret = secret.as_bytes();
+        let fits = |length: &usize| {
+            secret
+                .get(..*length)
+                .is_some_and(|part| body.ends_with(part))
+        };
+        (1..=secret.len().min(body.len())).rev().find(fits)
+    });
+    if let Some(length) = longest.max() {
         body.truncate(body.len() - length);
         body.extend_from_slice(b"***");
     }
@@ -314,6 +317,10 @@ mod tests {
         }
         let short = bounded(answer("hello"), 3, &secrets);
         assert_eq!(short.body, b"hel");
+        // Cut behind a letter with which the header's value begins as well.
+        let secrets = hidden(&carried("Bearer ", "abcdefBghijk"));
+        let shown = bounded(answer("no abcdefBghijk"), 10, &secrets);
+        assert_eq!(shown.body, b"no ***");
     }
 
     #[test]

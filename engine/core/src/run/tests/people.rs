@@ -291,3 +291,39 @@ fn a_closed_calendar_holds_the_deployment_but_not_the_way_back() {
     });
     assert!(changed.unwrap().at >= start.plus(mins(30)));
 }
+
+/// Two gates that can't tell in turns are never well at once; that is not waited for without end.
+#[test]
+fn gates_that_are_never_well_at_once_are_not_waited_for_without_end() {
+    let mut plan = rolling();
+    let action = Action::Approve {
+        prompt: "does it look well?".to_owned(),
+        requirement: requirement("look", &["bob"], 1),
+    };
+    plan.phases[1].steps.push(step("deploy/look", action));
+    let (errors, health) = (Cell::new(0_u32), Cell::new(0_u32));
+    let waits = Rc::new(Cell::new(false));
+    let waiting = Rc::clone(&waits);
+    let mut sim = Sim::new(plan).judged(move |_, gate, _| {
+        // Each passes a third of the time, and neither while the other does.
+        let (asked, passes) = match gate {
+            "errors" => (&errors, 2),
+            _ => (&health, 0),
+        };
+        asked.set(asked.get() + u32::from(waiting.get()));
+        let well = !waiting.get() || asked.get() % 3 == passes;
+        Ok(if well {
+            Status::Pass
+        } else {
+            Status::Inconclusive
+        })
+    });
+    sim.until(|sim| matches!(sim.run.state(), State::AwaitingPeople { .. }));
+    waits.set(true);
+    sim.pass(mins(2));
+    sim.command("bob", approve(&sim)).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    sim.check_replay();
+}
