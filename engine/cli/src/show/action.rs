@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use phasegate_core::plan::Action;
 use phasegate_core::run::in_words;
 use phasegate_core::strategy::{Amount, Placement, Slot};
+use phasegate_core::time::Span;
 
 use super::plan::requirement;
 
@@ -72,17 +73,17 @@ pub(super) fn action(action: &Action) -> String {
             duration,
             interval,
             gates,
-        } if gates.is_empty() => {
-            format!("soak for {duration}, looking every {interval}")
+        } => {
+            // Without an interval of its own each gate is asked at its policy's.
+            let every = match *interval {
+                Span::ZERO => String::new(),
+                interval => format!(" every {interval}"),
+            };
+            match gates.as_slice() {
+                [] => format!("soak for {duration}, looking{every}"),
+                gates => format!("soak for {duration}, asking {}{every}", gates.join(", ")),
+            }
         }
-        Action::Soak {
-            duration,
-            interval,
-            gates,
-        } => format!(
-            "soak for {duration}, asking {} every {interval}",
-            gates.join(", ")
-        ),
         Action::Approve {
             prompt,
             requirement: asked,
