@@ -64,10 +64,7 @@ fn a_route_that_no_gateway_has_taken_is_refused_before_anything_changes() {
     let refused = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
     let why = format!("{:?}", refused.unwrap_err());
     assert!(why.starts_with("Retryable"), "{why}");
-    assert!(
-        why.contains("no gateway has taken HTTPRoute shop"),
-        "{why}"
-    );
+    assert!(why.contains("no gateway has taken HTTPRoute shop"), "{why}");
 }
 
 #[test]
