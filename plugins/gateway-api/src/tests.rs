@@ -1,5 +1,5 @@
-use phasegate_plugin::testing::{Fake, call};
-use phasegate_plugin::{Call, Error, Pair, RouterTarget, Split};
+use phasegate_plugin::testing::{Fake, call, router_target, split};
+use phasegate_plugin::{Call, Error, Pair, Split};
 use serde_json::{Value, json};
 
 use super::PLUGIN;
@@ -12,22 +12,6 @@ const SIDES: Sides<'static> = Sides {
 
 fn router_call() -> Call {
     call("gateway-api", json!({}))
-}
-
-fn target() -> RouterTarget {
-    RouterTarget {
-        stable_service: "shop".to_owned(),
-        candidate_service: "shop-candidate".to_owned(),
-        port: None,
-    }
-}
-
-fn split(candidate_weight: u32) -> Split {
-    Split {
-        candidate_weight,
-        headers: Vec::new(),
-        mirror_weight: 0,
-    }
 }
 
 fn plain() -> Vec<Value> {
@@ -61,7 +45,7 @@ fn a_route_that_no_gateway_has_taken_is_refused_before_anything_changes() {
     let mut orphan = route(&plain(), 3);
     orphan["status"] = json!({});
     let mut world = Fake::new().kubernetes(orphan);
-    let refused = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+    let refused = world.run(|| PLUGIN.snapshot(&router_call(), &router_target()));
     let why = format!("{:?}", refused.unwrap_err());
     assert!(why.starts_with("Retryable"), "{why}");
     assert!(why.contains("no gateway has taken HTTPRoute shop"), "{why}");
@@ -71,10 +55,10 @@ fn a_route_that_no_gateway_has_taken_is_refused_before_anything_changes() {
 fn weights_are_divided_and_put_back() {
     let mut world = Fake::new().kubernetes(route(&plain(), 3));
     let snapshot = world
-        .run(|| PLUGIN.snapshot(&router_call(), &target()))
+        .run(|| PLUGIN.snapshot(&router_call(), &router_target()))
         .unwrap();
     world
-        .run(|| PLUGIN.set(&router_call(), &target(), &split(2_500)))
+        .run(|| PLUGIN.set(&router_call(), &router_target(), &split(2_500)))
         .unwrap();
     assert_eq!(
         rules(&world)[0]["backendRefs"],
@@ -84,11 +68,11 @@ fn weights_are_divided_and_put_back() {
         ])
     );
     let reading = world
-        .run(|| PLUGIN.read(&router_call(), &target()))
+        .run(|| PLUGIN.read(&router_call(), &router_target()))
         .unwrap();
     assert_eq!(reading.desired.candidate_weight, 2_500);
     world
-        .run(|| PLUGIN.restore(&router_call(), &target(), &snapshot.to_string()))
+        .run(|| PLUGIN.restore(&router_call(), &router_target(), &snapshot.to_string()))
         .unwrap();
     assert_eq!(rules(&world), json!(plain()));
 }
@@ -171,7 +155,7 @@ fn a_route_is_settled_when_its_gateways_took_the_present_generation() {
     for (observed, settled) in [(2, false), (3, true)] {
         let mut world = Fake::new().kubernetes(route(&plain(), observed));
         let reading = world
-            .run(|| PLUGIN.read(&router_call(), &target()))
+            .run(|| PLUGIN.read(&router_call(), &router_target()))
             .unwrap();
         assert_eq!(reading.settled, settled);
     }
@@ -180,7 +164,7 @@ fn a_route_is_settled_when_its_gateways_took_the_present_generation() {
     let mut world = Fake::new().kubernetes(nobody);
     assert!(
         !world
-            .run(|| PLUGIN.read(&router_call(), &target()))
+            .run(|| PLUGIN.read(&router_call(), &router_target()))
             .unwrap()
             .settled
     );
@@ -190,6 +174,6 @@ fn a_route_is_settled_when_its_gateways_took_the_present_generation() {
 fn a_route_that_leads_elsewhere_is_found_before_anything_changes() {
     let elsewhere = [json!({"backendRefs": [{"name": "other", "port": 80}]})];
     let mut world = Fake::new().kubernetes(route(&elsewhere, 3));
-    let answer = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+    let answer = world.run(|| PLUGIN.snapshot(&router_call(), &router_target()));
     assert!(matches!(answer, Err(Error::Permanent(_))), "{answer:?}");
 }

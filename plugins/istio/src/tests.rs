@@ -1,5 +1,5 @@
-use phasegate_plugin::testing::{Fake, call};
-use phasegate_plugin::{Call, Error, Pair, RouterTarget, Split};
+use phasegate_plugin::testing::{Fake, call, router_target, split};
+use phasegate_plugin::{Call, Error, Pair, Split};
 use serde_json::{Value, json};
 
 use super::PLUGIN;
@@ -14,22 +14,6 @@ const SIDES: Sides<'static> = Sides {
 
 fn router_call() -> Call {
     call("istio", json!({}))
-}
-
-fn target() -> RouterTarget {
-    RouterTarget {
-        stable_service: "shop".to_owned(),
-        candidate_service: "shop-candidate".to_owned(),
-        port: None,
-    }
-}
-
-fn split(candidate_weight: u32) -> Split {
-    Split {
-        candidate_weight,
-        headers: Vec::new(),
-        mirror_weight: 0,
-    }
 }
 
 fn to(host: &str) -> Value {
@@ -69,10 +53,10 @@ fn weights_are_divided_and_put_back() {
     let before = service(&plain(), json!({}));
     let mut world = Fake::new().kubernetes(before.clone());
     let snapshot = world
-        .run(|| PLUGIN.snapshot(&router_call(), &target()))
+        .run(|| PLUGIN.snapshot(&router_call(), &router_target()))
         .unwrap();
     world
-        .run(|| PLUGIN.set(&router_call(), &target(), &split(2_500)))
+        .run(|| PLUGIN.set(&router_call(), &router_target(), &split(2_500)))
         .unwrap();
     assert_eq!(
         found(&world)["spec"]["http"][0]["route"],
@@ -82,11 +66,11 @@ fn weights_are_divided_and_put_back() {
         ])
     );
     let reading = world
-        .run(|| PLUGIN.read(&router_call(), &target()))
+        .run(|| PLUGIN.read(&router_call(), &router_target()))
         .unwrap();
     assert_eq!(reading.desired.candidate_weight, 2_500);
     world
-        .run(|| PLUGIN.restore(&router_call(), &target(), &snapshot.to_string()))
+        .run(|| PLUGIN.restore(&router_call(), &router_target(), &snapshot.to_string()))
         .unwrap();
     assert_eq!(found(&world), before);
 }
@@ -212,7 +196,7 @@ fn it_is_settled_where_nothing_is_said_and_else_when_the_present_generation_is()
     ] {
         let mut world = Fake::new().kubernetes(service(&plain(), status.clone()));
         let reading = world
-            .run(|| PLUGIN.read(&router_call(), &target()))
+            .run(|| PLUGIN.read(&router_call(), &router_target()))
             .unwrap();
         let found = (reading.settled, reading.accepted.is_some());
         assert_eq!(found, (settled, accepted), "{status}");
@@ -223,7 +207,7 @@ fn it_is_settled_where_nothing_is_said_and_else_when_the_present_generation_is()
 fn what_cannot_be_shared_is_found_before_anything_changes() {
     let elsewhere = service(&[json!({"route": [to("other")]})], json!({}));
     let mut world = Fake::new().kubernetes(elsewhere);
-    let answer = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+    let answer = world.run(|| PLUGIN.snapshot(&router_call(), &router_target()));
     assert!(matches!(answer, Err(Error::Permanent(_))), "{answer:?}");
     let subset =
         |name: &str| json!({"destination": {"host": "shop", "subset": name}, "weight": 50});
@@ -253,7 +237,7 @@ fn a_candidate_is_talked_to_as_stable_is_or_gets_no_traffic() {
         for rule in &rules {
             world = world.kubernetes(rule.clone());
         }
-        let answer = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+        let answer = world.run(|| PLUGIN.snapshot(&router_call(), &router_target()));
         assert_eq!(answer.is_ok(), fine, "{rules:?}: {answer:?}");
     }
 }

@@ -1,5 +1,5 @@
-use phasegate_plugin::testing::{Fake, call};
-use phasegate_plugin::{Call, Error, Pair, RouterTarget, Split};
+use phasegate_plugin::testing::{Fake, call, router_target, split};
+use phasegate_plugin::{Call, Error, Pair, Split};
 use serde_json::{Value, json};
 
 use super::PLUGIN;
@@ -7,22 +7,6 @@ use super::canary::{Notes, WHOLE};
 
 fn router_call() -> Call {
     call("nginx", json!({}))
-}
-
-fn target() -> RouterTarget {
-    RouterTarget {
-        stable_service: "shop".to_owned(),
-        candidate_service: "shop-candidate".to_owned(),
-        port: None,
-    }
-}
-
-fn split(candidate_weight: u32) -> Split {
-    Split {
-        candidate_weight,
-        headers: Vec::new(),
-        mirror_weight: 0,
-    }
 }
 
 fn path(path: &str, service: &str) -> Value {
@@ -79,14 +63,14 @@ fn note<'a>(ingress: &'a Value, name: &str) -> &'a Value {
 fn a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written() {
     let mut world = Fake::new().kubernetes(own()).kubernetes(service());
     let snapshot = world
-        .run(|| PLUGIN.snapshot(&router_call(), &target()))
+        .run(|| PLUGIN.snapshot(&router_call(), &router_target()))
         .unwrap();
     for weight in [1_000, 2_500, WHOLE] {
         world
-            .run(|| PLUGIN.set(&router_call(), &target(), &split(weight)))
+            .run(|| PLUGIN.set(&router_call(), &router_target(), &split(weight)))
             .unwrap();
         let reading = world
-            .run(|| PLUGIN.read(&router_call(), &target()))
+            .run(|| PLUGIN.read(&router_call(), &router_target()))
             .unwrap();
         assert_eq!(reading.desired.candidate_weight, weight);
         assert!(reading.settled && reading.accepted.is_none());
@@ -108,7 +92,7 @@ fn a_canary_ingress_comes_and_goes_and_the_own_one_is_never_written() {
     );
     assert_eq!(note(&made, "proxy-body-size"), &Value::Null);
     world
-        .run(|| PLUGIN.restore(&router_call(), &target(), &snapshot.to_string()))
+        .run(|| PLUGIN.restore(&router_call(), &router_target(), &snapshot.to_string()))
         .unwrap();
     assert_eq!(canary(&world), None);
     assert_eq!(
@@ -122,12 +106,12 @@ fn nothing_for_the_candidate_is_no_canary_ingress() {
     let mut world = Fake::new().kubernetes(own()).kubernetes(service());
     for weight in [0, 5_000, 0, 0] {
         world
-            .run(|| PLUGIN.set(&router_call(), &target(), &split(weight)))
+            .run(|| PLUGIN.set(&router_call(), &router_target(), &split(weight)))
             .unwrap();
         assert_eq!(canary(&world).is_some(), weight > 0);
     }
     let reading = world
-        .run(|| PLUGIN.read(&router_call(), &target()))
+        .run(|| PLUGIN.read(&router_call(), &router_target()))
         .unwrap();
     assert!(reading.settled);
     assert_eq!(reading.desired.candidate_weight, 0);
@@ -146,14 +130,14 @@ fn a_canary_ingress_that_was_there_keeps_all_but_its_share() {
     );
     let mut world = Fake::new().kubernetes(own()).kubernetes(theirs.clone());
     let snapshot = world
-        .run(|| PLUGIN.snapshot(&router_call(), &target()))
+        .run(|| PLUGIN.snapshot(&router_call(), &router_target()))
         .unwrap();
     let asked = Split {
         headers: vec![Pair::new("X-Canary", "yes")],
         ..split(1_050)
     };
     world
-        .run(|| PLUGIN.set(&router_call(), &target(), &asked))
+        .run(|| PLUGIN.set(&router_call(), &router_target(), &asked))
         .unwrap();
     let now = canary(&world).unwrap();
     let notes = ["canary-weight", "canary-weight-total", "canary-by-cookie"];
@@ -163,12 +147,12 @@ fn a_canary_ingress_that_was_there_keeps_all_but_its_share() {
     );
     assert_eq!(now["spec"], theirs["spec"]);
     let reading = world
-        .run(|| PLUGIN.read(&router_call(), &target()))
+        .run(|| PLUGIN.read(&router_call(), &router_target()))
         .unwrap();
     assert_eq!(reading.desired.candidate_weight, 1_050);
     assert_eq!(reading.desired.headers, asked.headers);
     world
-        .run(|| PLUGIN.restore(&router_call(), &target(), &snapshot.to_string()))
+        .run(|| PLUGIN.restore(&router_call(), &router_target(), &snapshot.to_string()))
         .unwrap();
     assert_eq!(canary(&world), Some(theirs));
 }
@@ -203,7 +187,7 @@ fn what_cannot_be_shared_is_found_before_anything_changes() {
         for object in &objects {
             world = world.kubernetes(object.clone());
         }
-        let answer = world.run(|| PLUGIN.snapshot(&router_call(), &target()));
+        let answer = world.run(|| PLUGIN.snapshot(&router_call(), &router_target()));
         assert!(matches!(answer, Err(Error::Permanent(_))), "{answer:?}");
     }
 }

@@ -1,4 +1,4 @@
-use phasegate_plugin::testing::{Fake, call};
+use phasegate_plugin::testing::{Fake, call, split};
 use phasegate_plugin::{Call, Error, RouterTarget, Split};
 use serde_json::{Value, json};
 
@@ -23,14 +23,6 @@ fn target() -> RouterTarget {
         stable_service: "shop".to_owned(),
         candidate_service: String::new(),
         port: None,
-    }
-}
-
-fn split(candidate_weight: u32) -> Split {
-    Split {
-        candidate_weight,
-        headers: Vec::new(),
-        mirror_weight: 0,
     }
 }
 

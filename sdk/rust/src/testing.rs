@@ -13,7 +13,7 @@ mod calls;
 mod cluster;
 mod fake;
 
-pub use calls::{call, notice, question, situation};
+pub use calls::{call, notice, question, router_target, situation, split};
 pub use cluster::Cluster;
 pub use fake::{Body, Fake, Logged, Sent};
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::gate::{Interval, Question, Side};
 use crate::notifier::{Notice, Severity};
 use crate::strategy::{Situation, Workload};
-use crate::{Call, Pair, Release};
+use crate::{Call, Pair, Release, RouterTarget, Split};
 
 /// When the fake world's time begins: 2026-01-01T00:00:00Z.
 pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -102,5 +102,25 @@ pub fn notice(event: &str, severity: Severity, title: &str) -> Notice {
         fields: Vec::new(),
         links: Vec::new(),
         thread: None,
+    }
+}
+
+/// What a router shares traffic of: Services `shop` and `shop-candidate`, by whatever port they have.
+#[must_use]
+pub fn router_target() -> RouterTarget {
+    RouterTarget {
+        stable_service: "shop".to_owned(),
+        candidate_service: "shop-candidate".to_owned(),
+        port: None,
+    }
+}
+
+/// Traffic shared by weight alone; the weight is of 10,000.
+#[must_use]
+pub fn split(candidate_weight: u32) -> Split {
+    Split {
+        candidate_weight,
+        headers: Vec::new(),
+        mirror_weight: 0,
     }
 }
