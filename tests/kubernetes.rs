@@ -26,6 +26,8 @@ mod desk;
 mod engine;
 #[path = "kubernetes/faults.rs"]
 mod faults;
+#[path = "kube_adapter/line.rs"]
+mod line;
 #[path = "kubernetes/logs.rs"]
 mod logs;
 #[path = "kubernetes/others.rs"]
@@ -34,11 +36,17 @@ mod others;
 mod plane;
 #[path = "kubernetes/pods.rs"]
 mod pods;
+#[path = "kubernetes/proxy.rs"]
+mod proxy;
 #[path = "kubernetes/rights.rs"]
 mod rights;
 #[path = "kubernetes/routers.rs"]
 mod routers;
 #[path = "kubernetes/space.rs"]
 mod space;
+#[path = "kubernetes/tokens.rs"]
+mod tokens;
 #[path = "kubernetes/traffic.rs"]
 mod traffic;
+#[path = "kubernetes/watches.rs"]
+mod watches;

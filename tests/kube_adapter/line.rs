@@ -1,4 +1,4 @@
-//! A line to the simulated cluster on which watches can be cut, silenced and refused.
+//! A line to a cluster, simulated or real, on which watches can be cut, silenced and refused, and all else too.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,11 +10,12 @@ use futures::stream;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Body as HttpBody;
 use kube::client::Body;
-use phasegate_rehearsal::server::{BoxError, ClusterService, ResponseBody};
 use tokio::sync::watch;
+use tower::{BoxError, Service, ServiceExt};
 
-type Answer = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 /// What becomes of watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +23,15 @@ pub(crate) enum Mode {
     Well,
     /// What the server says doesn't arrive any more, and nothing breaks.
     Silent,
-    /// Watches that are opened are answered with this status.
-    Refused(u16),
-    /// They are to be asked for again after so many seconds.
-    Later(u64),
+    /// Watches that are opened are answered with this status, and after how many seconds to come again.
+    Refused(u16, Option<u64>),
+    /// Every request is.
+    Busy(u16, Option<u64>),
 }
 
 #[derive(Clone)]
-pub(crate) struct Line {
-    inner: ClusterService,
+pub(crate) struct Line<S> {
+    inner: S,
     mode: Arc<Mutex<Mode>>,
     cuts: Arc<watch::Sender<u32>>,
     asked: Arc<AtomicUsize>,
@@ -46,8 +47,8 @@ impl Drop for Open {
     }
 }
 
-impl Line {
-    pub(crate) fn new(inner: ClusterService) -> Self {
+impl<S> Line<S> {
+    pub(crate) fn new(inner: S) -> Self {
         Self {
             inner,
             mode: Arc::new(Mutex::new(Mode::Well)),
@@ -80,26 +81,42 @@ impl Line {
         *self.mode.lock().unwrap()
     }
 
-    fn through(&self, body: ResponseBody) -> Answer {
+    /// What is answered instead of the cluster.
+    fn refusal(&self, watches: bool) -> Option<http::response::Builder> {
+        let (status, after) = match self.mode() {
+            Mode::Refused(status, after) if watches => (status, after),
+            Mode::Busy(status, after) => (status, after),
+            _ => return None,
+        };
+        let response = Response::builder().status(status);
+        Some(match after {
+            Some(after) => response.header("retry-after", after.to_string()),
+            None => response,
+        })
+    }
+}
+
+impl<S: Clone + Send + 'static> Line<S> {
+    fn through<B>(&self, body: B) -> Answer
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         self.open.fetch_add(1, Ordering::SeqCst);
-        let begun = (
-            body,
-            self.clone(),
-            self.cuts.subscribe(),
-            Open(self.open.clone()),
-        );
-        let frames = stream::unfold(begun, |(mut body, line, mut cuts, open)| async move {
+        let open = Open(self.open.clone());
+        let begun = (body, self.mode.clone(), self.cuts.subscribe(), open);
+        let frames = stream::unfold(begun, |(mut body, mode, mut cuts, open)| async move {
             loop {
                 let frame = tokio::select! {
                     _ = cuts.changed() => {
                         let cut: BoxError = "the connection was cut".into();
                         // What comes after an error is never asked for.
-                        return Some((Err(cut), (body, line, cuts, open)));
+                        return Some((Err(cut), (body, mode, cuts, open)));
                     }
-                    frame = body.frame() => frame?.map_err(BoxError::from),
+                    frame = body.frame() => frame?.map_err(Into::into),
                 };
-                if line.mode() != Mode::Silent {
-                    return Some((frame, (body, line, cuts, open)));
+                if *mode.lock().unwrap() != Mode::Silent {
+                    return Some((frame, (body, mode, cuts, open)));
                 }
             }
         });
@@ -107,7 +124,14 @@ impl Line {
     }
 }
 
-impl tower::Service<Request<Body>> for Line {
+impl<S, B> Service<Request<Body>> for Line<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
     type Response = Response<Answer>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Response<Answer>, BoxError>>;
@@ -117,31 +141,23 @@ impl tower::Service<Request<Body>> for Line {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut line = self.clone();
+        let line = self.clone();
         let query = request.uri().query().unwrap_or_default();
         let watches = query.split('&').any(|pair| pair == "watch=1");
         Box::pin(async move {
             if watches {
                 line.asked.fetch_add(1, Ordering::SeqCst);
-                let refused = match line.mode() {
-                    Mode::Refused(status) => Some(Response::builder().status(status)),
-                    Mode::Later(after) => {
-                        let response = Response::builder().status(429);
-                        Some(response.header("retry-after", after.to_string()))
-                    }
-                    Mode::Well | Mode::Silent => None,
-                };
-                if let Some(response) = refused {
-                    let body = Full::new(Bytes::from("{\"message\": \"no\"}"));
-                    let body = body.map_err(|never| match never {}).boxed_unsync();
-                    return Ok(response.body(body)?);
-                }
             }
-            let response = line.inner.call(request).await?;
-            let (parts, body) = response.into_parts();
+            if let Some(response) = line.refusal(watches) {
+                let body = Full::new(Bytes::from("{\"message\": \"no\"}"));
+                let body = body.map_err(|never| match never {}).boxed_unsync();
+                return Ok(response.body(body)?);
+            }
+            let answered = line.inner.clone().oneshot(request).await;
+            let (parts, body) = answered.map_err(Into::into)?.into_parts();
             let body = match watches {
                 true => line.through(body),
-                false => body.map_err(BoxError::from).boxed_unsync(),
+                false => body.map_err(Into::into).boxed_unsync(),
             };
             Ok(Response::from_parts(parts, body))
         })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phasegate_core::failure::Kind;
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Beside, Observation, Target};
 use phasegate_rehearsal::cluster::{Cluster as Simulated, Config, Request};
@@ -20,7 +21,7 @@ const WATCHES: usize = 3;
 struct World {
     simulated: SharedCluster,
     clock: VirtualClock,
-    line: Line,
+    line: Line<ClusterService>,
     kube: KubeCluster,
 }
 
@@ -188,7 +189,7 @@ async fn what_the_server_has_forgotten_is_read_and_watched_from_there() {
     };
     let world = World::new(config);
     world.settled().await;
-    world.line.set(Mode::Refused(503));
+    world.line.set(Mode::Refused(503, None));
     world.line.cut();
     world.scale(REPLICAS + 2);
     world.pass(Span::from_secs(10)).await;
@@ -255,7 +256,7 @@ async fn pods_of_which_nothing_is_told_are_read_when_no_bookmark_comes() {
 #[tokio::test(start_paused = true)]
 async fn without_the_right_to_watch_the_target_is_read_at_each_look() {
     let world = World::new(Config::default());
-    world.line.set(Mode::Refused(403));
+    world.line.set(Mode::Refused(403, None));
     for replicas in 1..=5 {
         world.scale(replicas);
         world.pass(Span::from_mins(3)).await;
@@ -269,7 +270,7 @@ async fn without_the_right_to_watch_the_target_is_read_at_each_look() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_fails_again_and_again_is_left_alone_for_a_while() {
     let world = World::new(Config::default());
-    world.line.set(Mode::Refused(503));
+    world.line.set(Mode::Refused(503, None));
     for _ in 0..200 {
         assert!(!world.glance().await.watched);
         world.pass(Span::from_secs(1)).await;
@@ -284,7 +285,7 @@ async fn a_watch_that_fails_again_and_again_is_left_alone_for_a_while() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_wants_to_be_left_alone_is_for_as_long_as_it_says() {
     let world = World::new(Config::default());
-    world.line.set(Mode::Later(50));
+    world.line.set(Mode::Refused(429, Some(50)));
     world.glance().await;
     world.pass(Span::from_secs(49)).await;
     assert_eq!(world.line.asked(), WATCHES);
@@ -292,6 +293,17 @@ async fn a_server_that_wants_to_be_left_alone_is_for_as_long_as_it_says() {
     world.pass(Span::from_secs(2)).await;
     assert_eq!(world.line.open(), WATCHES);
     world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_nothing_but_its_watches_is_looked_at_for_a_while() {
+    let world = World::watched().await;
+    world.line.set(Mode::Busy(503, None));
+    world.pass(Span::from_secs(20)).await;
+    assert!(world.glance().await.watched);
+    world.pass(Span::from_secs(20)).await;
+    let failure = world.kube.glance(&target()).await.unwrap_err();
+    assert_eq!(failure.kind, Kind::Retryable, "{failure}");
 }
 
 #[tokio::test(start_paused = true)]

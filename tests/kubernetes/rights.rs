@@ -10,10 +10,15 @@ use crate::space::Space;
 use crate::traffic::{BLUE_GREEN, CANARY, ROLLING, route, workload, write};
 
 /// Rights that only rare ways need.
-const RARE: [&str; 3] = [
+const RARE: [&str; 7] = [
     // A Deployment or Service of the candidate's name, without pods, that an earlier run left.
     "update deployments.apps",
     "update services.",
+    // What other routers than the test's read.
+    "watch httproutes.gateway.networking.k8s.io",
+    "watch virtualservices.networking.istio.io",
+    "watch ingresses.networking.k8s.io",
+    "watch services.",
     // A claim that a later run takes over, `run --supersede`.
     "update configmaps.",
 ];

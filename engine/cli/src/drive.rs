@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, Place, codes};
 use phasegate_core::event::{Identity, Record};
+use phasegate_core::failure::Failure;
 use phasegate_core::run::{Run, State as RunState};
 use phasegate_core::time::Span;
 use phasegate_runtime::engine::{INBOX_POLL, Left, Nudge, Observer, Options};
@@ -173,6 +174,18 @@ impl Progress {
 impl Observer for Progress {
     fn recorded(&mut self, seq: u64, record: &Record, run: &Run) {
         self.show(seq, record, run);
+    }
+
+    fn held_up(&mut self, failure: &Failure) {
+        // This is not of the journal: whoever reads it later sees that the run stood still, and that it went on.
+        let words = format!("held up, nothing is done until the lease can be had again: {failure}");
+        match self {
+            Self::Lines(console, _) => {
+                let fault = Diagnostic::new(failure.code, words);
+                console.faults(&fault.hint("it goes on by itself").into());
+            }
+            Self::Live(live) => live.note(format!("[{}] {words}", failure.code)),
+        }
     }
 }
 

@@ -123,6 +123,16 @@ impl Live {
         }
     }
 
+    /// Says something that no record brought about.
+    pub(crate) fn note(&self, words: String) {
+        let mut screen = self.lock();
+        screen.waiting.push(words);
+        screen.dirty = true;
+        if !screen.terminal {
+            screen.scroll();
+        }
+    }
+
     /// Takes the region off the screen; the lines stay.
     pub(crate) fn end(&self) {
         let frames = self

@@ -91,6 +91,8 @@ pub enum Nudge {
 pub trait Observer: Send {
     /// Called after each record: its number, itself, and the run after it.
     fn recorded(&mut self, seq: u64, record: &Record, run: &Run);
+    /// Called when the lease has run out and can't be had again: nothing is done until it can. Once each time.
+    fn held_up(&mut self, _failure: &Failure) {}
 }
 
 /// Watches nothing.

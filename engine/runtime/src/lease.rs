@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use phasegate_core::failure::Failure;
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::workload::Target;
 
@@ -33,6 +34,8 @@ pub struct Keeper {
     /// The lease has run out and is asked for again: at this time at the earliest.
     take_at: Timestamp,
     taking: Option<Asking>,
+    /// Why the lease could not be had the last time that it was asked for.
+    trouble: Option<Failure>,
 }
 
 impl Keeper {
@@ -71,7 +74,14 @@ impl Keeper {
             renewing: None,
             take_at: Timestamp::ZERO,
             taking: None,
+            trouble: None,
         }
+    }
+
+    /// Why the lease could not be had, where asking for it failed the last time.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Failure> {
+        self.trouble.as_ref()
     }
 
     /// The epoch that the lease gave.
@@ -115,9 +125,11 @@ impl Keeper {
             Ok(grant) => {
                 self.grant = grant;
                 self.next = renewal(clock.now(), &self.grant);
+                self.trouble = None;
                 Ok(())
             }
-            Err(LeaseError::Failed(_)) => {
+            Err(LeaseError::Failed(failure)) => {
+                self.trouble = Some(failure);
                 self.next = clock.now().plus(RETRY);
                 Ok(())
             }
@@ -153,9 +165,11 @@ impl Keeper {
                 self.floor = self.epoch();
                 self.grant = grant;
                 self.next = renewal(clock.now(), &self.grant);
+                self.trouble = None;
                 Ok(true)
             }
-            Err(LeaseError::Failed(_)) => {
+            Err(LeaseError::Failed(failure)) => {
+                self.trouble = Some(failure);
                 self.take_at = clock.now().plus(TAKE_RETRY);
                 Ok(false)
             }

@@ -58,6 +58,8 @@ pub(super) struct Drive<'a> {
     looked: u64,
     inbox_due: Timestamp,
     observer: &'a mut dyn Observer,
+    /// Whether it was said that the lease can't be had.
+    held_up: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -80,6 +82,7 @@ impl<'a> Drive<'a> {
             looked: 0,
             inbox_due: Timestamp::ZERO,
             observer,
+            held_up: false,
         }
     }
 
@@ -174,6 +177,10 @@ impl<'a> Drive<'a> {
             if !self.keeper.holds(self.now()) {
                 // What was under way counts as unanswered, and nothing is started until the lease is held again.
                 self.under_way.clear();
+                if let Some(failure) = self.keeper.trouble().filter(|_| !self.held_up) {
+                    self.observer.held_up(failure);
+                    self.held_up = true;
+                }
                 let clock = self.engine.world.clock.clone();
                 // Whoever wants the engine to leave or the run to go back need not wait for a cluster that
                 // doesn't answer. What is journalled is journalled whole: only the asking is left off.
@@ -184,6 +191,7 @@ impl<'a> Drive<'a> {
                     },
                     regained = self.keeper.take_again(&*clock) => match regained {
                         Ok(true) => {
+                            self.held_up = false;
                             self.miss_claims().await?;
                             self.begin().await?;
                         }

@@ -10,10 +10,11 @@ mod fakes;
 mod supersede;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fakes::{Fake, Fakes};
-use phasegate_core::event::{Command, Event, Identity};
+use phasegate_core::event::{Command, Event, Identity, Record};
+use phasegate_core::failure::Failure;
 use phasegate_core::judge::GatePolicy;
 use phasegate_core::plan::*;
 use phasegate_core::run::{End, Run, State};
@@ -22,7 +23,9 @@ use phasegate_core::spec::policy::Policy;
 use phasegate_core::strategy::{Amount, Placement};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Rollout, Settings, Target};
-use phasegate_runtime::engine::{Engine, Error, INBOX_POLL, Left, Nudge, Options, Unobserved};
+use phasegate_runtime::engine::{
+    Engine, Error, INBOX_POLL, Left, Nudge, Observer, Options, Unobserved,
+};
 use phasegate_runtime::perform::World;
 use phasegate_runtime::ports::{Holder, JournalError, LeaseError};
 use tokio::sync::mpsc;
@@ -170,6 +173,19 @@ struct Test {
     journal: Arc<Fake>,
     nudge: mpsc::Sender<Nudge>,
     nudges: Option<mpsc::Receiver<Nudge>>,
+    held_up: Arc<Mutex<Vec<String>>>,
+}
+
+/// Notes what holds a run up.
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Told {
+    fn recorded(&mut self, _: u64, _: &Record, _: &Run) {}
+
+    fn held_up(&mut self, failure: &Failure) {
+        let words = format!("[{}] {failure}", failure.code);
+        self.0.lock().unwrap().push(words);
+    }
 }
 
 type Driven = Result<(Run, Left), Error>;
@@ -182,6 +198,7 @@ impl Test {
             journal: Arc::new(Fake::default()),
             nudge,
             nudges: Some(nudges),
+            held_up: Arc::default(),
         }
     }
 
@@ -212,9 +229,9 @@ impl Test {
     /// Starts a run, and does something else meanwhile.
     async fn start(&mut self, plan: Plan, meanwhile: impl Future<Output = ()>) -> Driven {
         let (engine, nudges, options) = (self.engine(), self.nudges(), Self::options());
-        let mut unobserved = Unobserved;
+        let mut observed = Told(self.held_up.clone());
         let by = ada();
-        let run = engine.start(RUN, plan, &by, &options, nudges, &mut unobserved);
+        let run = engine.start(RUN, plan, &by, &options, nudges, &mut observed);
         futures::join!(run, meanwhile).0
     }
 
@@ -329,6 +346,19 @@ async fn an_abort_without_the_lease_waits_for_it() {
     assert_eq!(end(driven), End::RolledBack);
     assert_eq!(test.without_lease(), Vec::<String>::new());
     assert_eq!(test.fakes.image(), OLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_the_lease_holds_up_says_why_once() {
+    let mut test = Test::new();
+    test.fakes.outside().no_lease = 4..80;
+    let driven = test
+        .start(plan(vec![deploy(100), soak(60)]), async {})
+        .await;
+    assert_eq!(end(driven), End::Succeeded);
+    let told = test.held_up.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("[PG"), "{told:?}");
 }
 
 /// The one request for the lease hangs all the time, and so does the abort's effect; the abort doesn't.

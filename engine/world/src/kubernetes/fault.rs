@@ -148,8 +148,8 @@ impl Fault {
             Self::Refused(refusal) => match refusal.status {
                 404 => ObjectError::NotFound,
                 409 => ObjectError::Conflict(refusal.words()),
-                401 | 403 => ObjectError::Denied(self.failure(subject).message),
-                408 | 410 | 429 | 500..=599 => {
+                403 => ObjectError::Denied(self.failure(subject).message),
+                401 | 408 | 410 | 429 | 500..=599 => {
                     ObjectError::Unavailable(self.failure(subject).message)
                 }
                 _ => ObjectError::Invalid(refusal.words()),
@@ -171,9 +171,10 @@ fn refused(refusal: &Refusal, subject: &Subject) -> Failure {
             codes::CONFLICT,
             format!("could not {subject}: {words}"),
         ),
+        // A token that has expired is renewed by whoever gave it: as long as nobody has, it is waited.
         401 => (
-            Kind::Denied,
-            codes::CLUSTER_REFUSED,
+            Kind::Retryable,
+            codes::CREDENTIALS_REFUSED,
             format!("could not {subject}: the API server doesn't accept the credentials: {words}"),
         ),
         403 => (

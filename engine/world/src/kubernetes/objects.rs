@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::fault::Fault;
 use super::path::{Resource, with_query};
 use super::transport::Call;
+use super::watch::Scope;
 use super::{APPLY, KubeCluster, MERGE, effect, subject, text};
 
 fn call(method: Method, verb: &'static str, object: &ObjectRef) -> Result<Call, ObjectError> {
@@ -49,7 +50,16 @@ impl KubeCluster {
 impl Objects for KubeCluster {
     async fn get(&self, object: &ObjectRef) -> Result<Value, ObjectError> {
         let call = call(Method::GET, "get", object)?;
-        Ok(self.transport.one(call).await?)
+        let found = self.transport.one(call).await?;
+        let resource = Resource::of(&object.api_version, &object.kind);
+        // Deployments are watched already.
+        if let (Ok(resource), Some(namespace)) = (resource, &object.namespace)
+            && resource.plural != "deployments"
+        {
+            let scope = Scope::named(resource, namespace, &object.name);
+            self.views.noted(&self.transport, scope, &found);
+        }
+        Ok(found)
     }
 
     async fn find(

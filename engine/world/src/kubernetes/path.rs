@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const MAX_NAME: usize = 253;
 
 /// A kind of object, as its path has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Resource {
     /// Empty for the core group.
     pub(super) group: String,

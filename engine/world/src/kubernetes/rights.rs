@@ -13,6 +13,8 @@ use phasegate_core::plan::{Action, Plan, Workload};
 use phasegate_core::strategy::{Placement, Slot};
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Capability, Description};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
@@ -46,6 +48,54 @@ impl fmt::Display for Right {
             write!(f, " `{}`", self.name)?;
         }
         write!(f, " in namespace `{}`", self.namespace)
+    }
+}
+
+/// What a user may do, as a `SelfSubjectRulesReview` has it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Rule {
+    verbs: Vec<String>,
+    api_groups: Vec<String>,
+    resources: Vec<String>,
+    resource_names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Reviewed {
+    status: Review,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Review {
+    resource_rules: Vec<Rule>,
+    incomplete: bool,
+    evaluation_error: String,
+}
+
+impl Right {
+    #[cfg(test)]
+    pub(super) fn on_deployment(namespace: &str, verb: &'static str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            group: "apps".to_owned(),
+            resource: "deployments".to_owned(),
+            verb,
+            name: name.to_owned(),
+        }
+    }
+
+    fn is_in(&self, rules: &[Rule]) -> bool {
+        let has = |all: &[String], one: &str| all.iter().any(|name| name == one || name == "*");
+        rules.iter().any(|rule| {
+            has(&rule.verbs, self.verb)
+                && has(&rule.api_groups, &self.group)
+                && has(&rule.resources, &self.resource)
+                // A rule that names objects says nothing of others.
+                && (rule.resource_names.is_empty()
+                    || (!self.name.is_empty() && rule.resource_names.contains(&self.name)))
+        })
     }
 }
 
@@ -219,9 +269,10 @@ impl KubeCluster {
         }
         let deadline = self.transport.clock.now().plus(MAX_TIME);
         let asked = async {
+            let granted = self.granted(rights).await;
             let mut missing = Vec::new();
             for right in rights {
-                if !self.allows(right).await? {
+                if !granted.contains(right) && !self.allows(right).await? {
                     missing.push(right.clone());
                 }
             }
@@ -238,12 +289,57 @@ impl KubeCluster {
         }
     }
 
-    async fn allows(&self, right: &Right) -> Result<bool, Failure> {
-        let reviews = Resource::fixed("authorization.k8s.io", "v1", "selfsubjectaccessreviews");
-        let subject = subject("create", &reviews, None, "");
+    /// The rights to read that the engine's user is known to have, by what the cluster says about all of them at once.
+    /// It says so only where each of its authorizers can list its rules; one that refuses by itself can't. What changes
+    /// something is asked about one by one in any case: a run that lacks it could not go back.
+    async fn granted(&self, rights: &BTreeSet<Right>) -> BTreeSet<Right> {
+        let mut granted = BTreeSet::new();
+        let namespaces: BTreeSet<&str> = rights.iter().map(|r| r.namespace.as_str()).collect();
+        for namespace in namespaces {
+            let reads = rights.iter().filter(|right| {
+                right.namespace == namespace && matches!(right.verb, "get" | "list")
+            });
+            // Without an answer each right is asked about.
+            let Ok(rules) = self.rules(namespace).await else {
+                continue;
+            };
+            granted.extend(reads.filter(|right| right.is_in(&rules)).cloned());
+        }
+        granted
+    }
+
+    /// What the cluster says that the engine's user may do in a namespace; nothing where it doesn't say all.
+    async fn rules(&self, namespace: &str) -> Result<Vec<Rule>, Problem> {
+        let reviews = Resource::fixed("authorization.k8s.io", "v1", "selfsubjectrulesreviews");
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        });
+        let answer: Reviewed = self.reviewed(&reviews, review).await?;
+        let all = !answer.status.incomplete && answer.status.evaluation_error.is_empty();
+        Ok(if all {
+            answer.status.resource_rules
+        } else {
+            Vec::new()
+        })
+    }
+
+    async fn reviewed<T: DeserializeOwned>(
+        &self,
+        reviews: &Resource,
+        review: Value,
+    ) -> Result<T, Problem> {
+        let subject = subject("create", reviews, None, "");
         let path = reviews
             .path(None, "")
             .map_err(|why| Problem::new(Fault::NotSent(why), subject.clone()))?;
+        let call = Call::new(Method::POST, path, subject).body(JSON, review);
+        self.transport.whole(call).await
+    }
+
+    async fn allows(&self, right: &Right) -> Result<bool, Failure> {
+        let reviews = Resource::fixed("authorization.k8s.io", "v1", "selfsubjectaccessreviews");
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -255,8 +351,7 @@ impl KubeCluster {
                 "name": right.name,
             }},
         });
-        let call = Call::new(Method::POST, path, subject).body(JSON, review);
-        let answer = self.transport.one(call).await?;
+        let answer: Value = self.reviewed(&reviews, review).await?;
         Ok(at(&answer, "/status/allowed").and_then(Value::as_bool) == Some(true))
     }
 }
@@ -351,6 +446,39 @@ mod tests {
         }
         let stable = "delete deployments.apps `web` in namespace `shop`".to_owned();
         assert!(!told.contains(&stable), "{told:?}");
+    }
+
+    #[test]
+    fn a_rule_covers_what_it_says_and_no_other_object() {
+        let rule = |resources: &[&str], names: &[&str]| Rule {
+            verbs: vec!["get".to_owned()],
+            api_groups: vec!["apps".to_owned()],
+            resources: resources.iter().map(ToString::to_string).collect(),
+            resource_names: names.iter().map(ToString::to_string).collect(),
+        };
+        let right = |verb, group: &str, resource: &str, name: &str| Right {
+            namespace: "shop".to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            verb,
+            name: name.to_owned(),
+        };
+        let get = right("get", "apps", "deployments", "web");
+        assert!(get.is_in(&[rule(&["deployments"], &[])]));
+        assert!(get.is_in(&[rule(&["pods"], &[]), rule(&["*"], &["web"])]));
+        for (right, rule) in [
+            (&get, rule(&["deployments"], &["other"])),
+            (&get, rule(&["deployments/status"], &[])),
+            (&right("list", "apps", "deployments", ""), rule(&["*"], &[])),
+            (&right("get", "", "deployments", "web"), rule(&["*"], &[])),
+            // What has no name yet is not covered by a rule about names.
+            (
+                &right("get", "apps", "deployments", ""),
+                rule(&["*"], &["web"]),
+            ),
+        ] {
+            assert!(!right.is_in(&[rule]), "{right}");
+        }
     }
 
     #[test]

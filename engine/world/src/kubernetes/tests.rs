@@ -26,6 +26,7 @@ mod locate;
 mod objects;
 mod reads;
 mod remove;
+mod rights;
 mod writes;
 
 /// A moment that all tests share.

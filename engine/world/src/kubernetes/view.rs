@@ -1,4 +1,5 @@
-//! What watches tell of a target: its Deployments, their pods, the autoscalers of its namespace.
+//! What watches tell of a target: its Deployments, their pods, the autoscalers of its namespace, and the objects that
+//! plugins read meanwhile, such as a route.
 //!
 //! A watch that was cut off silently looks like one of a cluster in which nothing happens. So what is told counts for a
 //! limited time: a Deployment is read again every [`TOLD`], and held against what was told; of pods and autoscalers
@@ -16,6 +17,7 @@ use serde_json::Value;
 use super::family::{MAX_OBJECTS, PodObject, SetObject};
 use super::observe::see;
 use super::path::Resource;
+use super::transport::Transport;
 use super::watch::{Feed, SILENCE, Scope, Ticks};
 use super::{KubeCluster, Problem, deployment, slot, text};
 
@@ -27,6 +29,8 @@ const GROUP: Span = Span::from_millis(50);
 const MAX_SETS: usize = MAX_OBJECTS;
 /// Most Deployments, and most selectors of pods, that are watched for one target: each side has one.
 const MAX_FEEDS: usize = 4;
+/// Most objects of plugins that are watched: a router reads one or two.
+const MAX_OTHERS: usize = 8;
 
 /// The view of the target that is looked at now. One target is in hand at a time.
 #[derive(Default)]
@@ -59,6 +63,14 @@ impl Views {
         view
     }
 
+    /// Notes an object that a plugin has read: when it changes, what the plugin says of it may have changed.
+    pub(super) fn noted(&self, transport: &Transport, scope: Scope, object: &Value) {
+        let view = self.lock().as_ref().map(Arc::clone);
+        if let Some(view) = view.filter(|view| view.target.namespace == scope.namespace) {
+            view.note(transport, scope, object);
+        }
+    }
+
     /// All watches end.
     pub(super) fn close(&self) {
         *self.lock() = None;
@@ -79,6 +91,8 @@ struct Parts {
     /// By selector.
     pods: BTreeMap<String, Feed<PodObject>>,
     autoscalers: Option<Feed<Value>>,
+    /// What plugins read, with the version that they read last.
+    others: BTreeMap<Scope, (Feed<Value>, String)>,
     /// The Deployments of ReplicaSets, by their uids; empty for one that isn't there or is nobody's.
     descent: BTreeMap<String, String>,
     /// What was returned last.
@@ -104,6 +118,22 @@ impl View {
         parts.compared = before;
     }
 
+    fn note(&self, transport: &Transport, scope: Scope, object: &Value) {
+        let mut parts = self.lock();
+        let version = text(object, "/metadata/resourceVersion").to_owned();
+        let now = transport.clock.now();
+        let others = &mut parts.others;
+        let room = others.len() < MAX_OTHERS;
+        match others.get_mut(&scope) {
+            Some((feed, noted)) if !feed.is_over(now) => *noted = version,
+            None if !room => {}
+            _ => {
+                let feed = Feed::of_one(transport, scope.clone(), &self.ticks);
+                others.insert(scope, (feed, version));
+            }
+        }
+    }
+
     /// Whether what is told differs from what was returned last. Says so once for all that was told until then.
     fn differs(&self, now: Timestamp) -> bool {
         let mut parts = self.lock();
@@ -112,6 +142,9 @@ impl View {
             return false;
         }
         parts.compared = ticks;
+        if parts.others_differ() {
+            return true;
+        }
         let Some(shown) = &parts.shown else {
             return false;
         };
@@ -153,6 +186,14 @@ enum Told {
 }
 
 impl Parts {
+    /// Whether an object is no longer what a plugin has read.
+    fn others_differ(&self) -> bool {
+        self.others.values().any(|(feed, noted)| {
+            let told = feed.last().and_then(|told| told.into_iter().next());
+            told.is_some_and(|told| text(&told, "/metadata/resourceVersion") != noted)
+        })
+    }
+
     fn told(&self, target: &Target, now: Timestamp) -> Told {
         let autoscalers = self.autoscalers.as_ref().and_then(Feed::last);
         let Some(autoscalers) = autoscalers else {

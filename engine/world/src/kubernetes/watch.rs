@@ -41,7 +41,7 @@ const BEHIND: Span = Span::from_secs(5);
 pub(super) type Ticks = watch::Sender<u64>;
 
 /// Which objects are watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Scope {
     pub(super) resource: Resource,
     pub(super) namespace: String,

@@ -71,7 +71,7 @@ codes! {
     title: "Credentials not accepted",
     means: "The API server answered that it doesn't know who is asking.",
     cause: "A token or client certificate that has expired, or a credential program that failed.",
-    fix: "Log in again, as you would for kubectl, then give the command again.",
+    fix: "Log in again, as you would for kubectl, then give the command again. A run that is driven waits, and goes on by itself.",
     example: "kubectl --context CONTEXT auth whoami";
     CERTIFICATE_UNTRUSTED = 413,
     title: "Certificate not trusted",
