@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
 
+use crate::cluster::{self, Cluster, Go};
 use crate::exec;
 use crate::plugins;
 use crate::workspace::Workspace;
@@ -68,8 +69,38 @@ fn and_remove(folder: &Path, command: &Command) -> Command {
     shell
 }
 
+/// The benchmark that takes a control plane. Most of its time is waiting, so that it is built as tests are.
+const REQUESTS: &str = "requests";
+
+/// Counts what a canary asks of the API server, on a cluster of its own.
+fn requests(workspace: &Workspace) -> anyhow::Result<()> {
+    let go = Go::find(workspace).map_err(anyhow::Error::msg)?;
+    // The program is built as its own suite builds it.
+    exec::run(exec::cargo(&workspace.root).args([
+        "test",
+        "--workspace",
+        "--no-run",
+        "--test",
+        "cli",
+    ]))?;
+    let folder = workspace.target.join("bench-cluster");
+    let cluster = Cluster::up(workspace, &go, folder.clone())?;
+    let mut measure = exec::cargo(&workspace.root);
+    measure
+        .args(["test", "--workspace", "--bench", REQUESTS])
+        .args(["--features", "phasegate-tests/kubernetes"])
+        .env("PHASEGATE_CLUSTER", cluster.folder());
+    let measured = exec::run(&mut measure);
+    let down = cluster::down(&folder);
+    measured.and(down)
+}
+
 /// Runs the benchmark program, optimised.
 pub(crate) fn bench(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    if arguments == [REQUESTS] {
+        plugins::build(workspace)?;
+        return requests(workspace).map(|()| ExitCode::SUCCESS);
+    }
     plugins::build(workspace)?;
     exec::say("building the benchmarks, which takes a while");
     // The benchmarks start the engine as a program too. Both at once, so that what they have in

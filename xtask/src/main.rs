@@ -100,7 +100,7 @@ enum Task {
     },
     /// Runs the benchmarks.
     Bench {
-        /// Handed to the benchmark program.
+        /// Handed to the benchmark program; `requests` alone measures on a control plane instead.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
