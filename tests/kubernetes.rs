@@ -18,6 +18,8 @@
 
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
+#[path = "kubernetes/both/mod.rs"]
+mod both;
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
 #[path = "kubernetes/desk.rs"]
