@@ -20,6 +20,8 @@
 mod agree;
 #[path = "kubernetes/both/mod.rs"]
 mod both;
+#[path = "kubernetes/customers.rs"]
+mod customers;
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
 #[path = "kubernetes/desk.rs"]
