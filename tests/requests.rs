@@ -17,6 +17,8 @@
     reason = "the helpers of the suite on a cluster offer more than is needed here"
 )]
 
+#[path = "kubernetes/customers.rs"]
+mod customers;
 #[path = "kubernetes/desk.rs"]
 mod desk;
 #[path = "kubernetes/plane.rs"]
