@@ -18,14 +18,20 @@
 
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
+#[path = "../engine/store/tests/support/damage.rs"]
+mod damage;
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
 #[path = "kubernetes/desk.rs"]
 mod desk;
 #[path = "kubernetes/engine.rs"]
 mod engine;
+#[path = "kubernetes/engines.rs"]
+mod engines;
 #[path = "kubernetes/faults.rs"]
 mod faults;
+#[path = "kubernetes/in_cluster.rs"]
+mod in_cluster;
 #[path = "kubernetes/logs.rs"]
 mod logs;
 #[path = "kubernetes/others.rs"]
@@ -38,6 +44,8 @@ mod pods;
 mod rights;
 #[path = "kubernetes/routers.rs"]
 mod routers;
+#[path = "../engine/store/tests/contract/rules.rs"]
+mod rules;
 #[path = "kubernetes/space.rs"]
 mod space;
 #[path = "kubernetes/traffic.rs"]
