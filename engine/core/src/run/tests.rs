@@ -15,5 +15,6 @@ mod rollback;
 mod scenarios;
 pub(super) mod sim;
 mod stable;
+mod stirred;
 mod supersede;
 mod unclaimed;
