@@ -22,14 +22,20 @@ mod agree;
 mod both;
 #[path = "kubernetes/customers.rs"]
 mod customers;
+#[path = "../engine/store/tests/support/damage.rs"]
+mod damage;
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
 #[path = "kubernetes/desk.rs"]
 mod desk;
 #[path = "kubernetes/engine.rs"]
 mod engine;
+#[path = "kubernetes/engines.rs"]
+mod engines;
 #[path = "kubernetes/faults.rs"]
 mod faults;
+#[path = "kubernetes/in_cluster.rs"]
+mod in_cluster;
 #[path = "kube_adapter/line.rs"]
 mod line;
 #[path = "kubernetes/logs.rs"]
@@ -46,6 +52,8 @@ mod proxy;
 mod rights;
 #[path = "kubernetes/routers.rs"]
 mod routers;
+#[path = "../engine/store/tests/contract/rules.rs"]
+mod rules;
 #[path = "kubernetes/space.rs"]
 mod space;
 #[path = "kubernetes/tokens.rs"]

@@ -251,6 +251,12 @@ impl Started {
         panic!("it never said `{part}`:\n{}", self.said.borrow());
     }
 
+    /// Reads a line. False where it has ended.
+    #[track_caller]
+    pub(crate) fn goes_on(&self) -> bool {
+        self.next().is_some()
+    }
+
     /// Reads so many lines, and kills it, as a crash would. False if it has ended before that.
     pub(crate) fn kill_after(self, lines: usize) -> bool {
         (0..lines).all(|_| self.next().is_some())

@@ -28,7 +28,7 @@ pub struct Cli {
 /// What holds for every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// Where runs are recorded.
+    /// Where runs are recorded: a directory, or `kubernetes:CONTEXT/NAMESPACE` for the journal in a cluster.
     #[arg(
         long,
         global = true,
@@ -67,6 +67,8 @@ pub enum Command {
     Run(Run),
     /// Go on with a run that was interrupted, or that nobody drives.
     Resume(Resume),
+    /// Drive a run of a cluster's journal to its end, as the pods of `run --in-cluster` do.
+    Drive(Drive),
     /// Show where a run is, or all unfinished runs.
     Status(Which),
     /// Follow a run that another process drives.
@@ -196,6 +198,36 @@ pub enum OnCancel {
     Abort,
 }
 
+/// Who drives a run that isn't driven from here.
+#[derive(Clone, Debug, Args)]
+pub struct Away {
+    /// Have a Job of the release's cluster drive the run, with its journal in the cluster, and follow it from here.
+    ///
+    /// The run goes on when this command ends. Its journal is named `kubernetes:CONTEXT/NAMESPACE`; with that as
+    /// --state every command about runs works from anywhere.
+    #[arg(long)]
+    pub in_cluster: bool,
+    /// The image that has this version of phasegate, for the Job.
+    #[arg(long, value_name = "IMAGE", env = "PHASEGATE_IMAGE")]
+    pub image: Option<String>,
+    /// The account that the Job's pods have; it needs the rights that the run needs, and those of `in-cluster.yaml`.
+    #[arg(long, value_name = "NAME", default_value = "phasegate")]
+    pub service_account: String,
+    /// The namespace of Job and journal, in place of the release's.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub journal_namespace: Option<String>,
+    /// The Secret that has the release's credentials: a key for each variable, and for each file by its name.
+    #[arg(long, value_name = "SECRET")]
+    pub credentials: Option<String>,
+}
+
+/// `phasegate drive`
+#[derive(Debug, Args)]
+pub struct Drive {
+    /// The run, by its whole name.
+    pub run: String,
+}
+
 /// `phasegate run`
 #[derive(Debug, Args)]
 pub struct Run {
@@ -223,6 +255,9 @@ pub struct Run {
     /// How it is driven.
     #[command(flatten)]
     pub driving: Driving,
+    /// By whom.
+    #[command(flatten)]
+    pub away: Away,
     /// Never ask. Nothing asks yet; scripts that pass it stay right.
     #[arg(long, short)]
     pub yes: bool,
@@ -236,6 +271,9 @@ pub struct Resume {
     /// How it is driven.
     #[command(flatten)]
     pub driving: Driving,
+    /// By whom.
+    #[command(flatten)]
+    pub away: Away,
 }
 
 /// Names a run that is looked at.
@@ -375,8 +413,21 @@ pub struct History {
 /// A command about journals.
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
+    /// Take the journal of a run out of a cluster: one that is over and owes nothing.
+    Forget(Forget),
     /// Recompute the chain of a run's records, or of every run's.
     Verify(Verified),
+}
+
+/// `phasegate history forget`
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// The run, or the beginning of its name; with --keep every run but the newest.
+    #[arg(required_unless_present = "keep", conflicts_with = "keep")]
+    pub run: Option<String>,
+    /// Forget all runs that are over and owe nothing, but for so many of the newest.
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
 }
 
 /// `phasegate history verify`
@@ -451,6 +502,8 @@ pub struct Due {
 /// A command about what is owed.
 #[derive(Debug, Subcommand)]
 pub enum DueCommand {
+    /// Do what has become due and an engine can do: remove what was kept after a swap.
+    Meet,
     /// Say that something is done.
     Done(DueDone),
 }

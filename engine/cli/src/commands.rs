@@ -1,10 +1,12 @@
 //! The commands, a file for each group of them.
 
 mod about;
+mod away;
 mod commanding;
 mod doctor;
 mod due;
 mod explore;
+mod forget;
 mod history;
 mod init;
 mod lock;
@@ -23,10 +25,17 @@ mod supersede;
 mod validate;
 
 use phasegate_core::event::Command as RunCommand;
+use phasegate_core::time::Span;
+use phasegate_runtime::ports::Clock;
+use phasegate_store::segments::let_go;
+use phasegate_world::clock::SystemClock;
 
 use crate::args::{self, Cli, Command, DueCommand, HistoryCommand};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome, internal};
+
+/// How long it may take to let go of a run in a cluster's journal.
+const LET_GO: Span = Span::from_secs(2);
 
 /// Runs the command, in a runtime of its own.
 pub(crate) fn run(cli: &Cli, console: &Console) -> Outcome {
@@ -37,7 +46,16 @@ pub(crate) fn run(cli: &Cli, console: &Console) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| internal("no async runtime").caused_by(&error))?;
-    let outcome = runtime.block_on(live(cli, console));
+    let outcome = runtime.block_on(async {
+        let outcome = live(cli, console).await;
+        // Whoever drives next need not wait for this engine.
+        let limit = SystemClock.now().plus(LET_GO);
+        tokio::select! {
+            () = let_go() => {}
+            () = SystemClock.sleep_until(limit) => {}
+        }
+        outcome
+    });
     // Whatever a plugin or a cluster still computes must not hold the user up.
     runtime.shutdown_background();
     outcome
@@ -51,8 +69,11 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         Command::Init(args) => init::init(args, console),
         Command::Validate(args) => validate::validate(args, console).await,
         Command::Plan(args) => plan::plan(args, state, console).await,
+        Command::Run(args) if args.away.in_cluster => away::run(args, state, console).await,
         Command::Run(args) => run::run(args, state, console).await,
+        Command::Resume(args) if args.away.in_cluster => away::resume(args, state, console).await,
         Command::Resume(args) => run::resume(args, state, console).await,
+        Command::Drive(args) => away::drive(args, state, console).await,
         Command::Status(args) => status::status(args, state, console).await,
         Command::Watch(args) => status::watch(args, state, console).await,
         Command::Approve(args) => commanding::approve(args, state, console).await,
@@ -88,6 +109,7 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
             }
         }
         Command::History(args) => match &args.command {
+            Some(HistoryCommand::Forget(which)) => forget::forget(which, state, console).await,
             Some(HistoryCommand::Verify(which)) => history::verify(which, state, console).await,
             None => match &args.run {
                 Some(run) if args.plugins => history::plugins(run, state, console).await,
@@ -97,6 +119,7 @@ async fn live(cli: &Cli, console: &Console) -> Outcome {
         Command::Report(args) => report::report(args, state, console).await,
         Command::Lock(args) => lock::lock(args, state, console).await,
         Command::Due(args) => match &args.command {
+            Some(DueCommand::Meet) => due::meet(state, console).await,
             Some(DueCommand::Done(done)) => due::done(done, state, console).await,
             None => due::list(args.all, state, console).await,
         },

@@ -5,6 +5,7 @@
 //! foreground, `stream` projects a journal onto lines, and `live` and `show` are how people see them.
 
 pub mod args;
+pub mod book;
 pub mod builtin;
 pub mod cache;
 mod commands;
@@ -14,11 +15,13 @@ mod drive;
 pub mod exit;
 pub mod explore;
 pub mod files;
+pub mod job;
 mod live;
 mod misuse;
 pub mod plugins;
 pub mod rehearsal;
 pub mod runlog;
+pub mod seat;
 mod show;
 pub mod simulated;
 pub mod state;

@@ -164,6 +164,34 @@ fn local(credential: &Credential) -> credentials::Credential {
     }
 }
 
+/// Refuses plugins that don't ship with the engine: whoever goes on with a run of a cluster's journal, a pod or a
+/// colleague, has the engine and no file of whoever began it.
+///
+/// # Errors
+/// Each that doesn't.
+pub fn all_ship(components: &[Component]) -> Result<(), Diagnostics> {
+    let mut faults = Diagnostics::new();
+    for component in components {
+        let known = builtin::all()
+            .iter()
+            .any(|(_, bytes)| digest(bytes) == component.digest);
+        if !known {
+            faults.push(
+                Diagnostic::new(
+                    codes::NOT_FOR_A_CLUSTER,
+                    format!("plugin `{}` doesn't ship with the engine", component.name),
+                )
+                .expected("plugins that are wherever the engine is")
+                .found(component.source.clone())
+                .hint(
+                    "run it with a state directory, or build the plugin into an engine of your own",
+                ),
+            );
+        }
+    }
+    faults.into_result(())
+}
+
 /// Keeps what a run needs, before it begins.
 ///
 /// # Errors

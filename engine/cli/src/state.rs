@@ -6,11 +6,14 @@ use std::sync::Arc;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes, listed, nearest};
 use phasegate_core::event::Event;
 use phasegate_core::run::{Illegal, Run};
-use phasegate_runtime::ports::{Journal, JournalError, RunEntry};
+use phasegate_runtime::ports::{Component, Journal, JournalError, RunEntry};
 use phasegate_store::SqliteJournal;
 use phasegate_store::rights::Rights;
 
+use crate::book::Book;
 use crate::exit::{self, Fault, internal};
+use crate::plugins::{self, Kept};
+use crate::seat::Seat;
 
 /// How many runs are looked at to find the unfinished ones, newest first.
 pub const MAX_RUNS: usize = 500;
@@ -19,13 +22,13 @@ const MAX_VERIFIED: usize = 20;
 /// How many lost runs are named.
 const MAX_NAMED: usize = 10;
 
-/// A state directory that is open.
+/// A state directory that is open, or a seat in a cluster.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Where it is.
+    /// Where it is, as `--state` names it.
     pub folder: PathBuf,
     /// Its journal.
-    pub journal: Arc<SqliteJournal>,
+    pub journal: Arc<Book>,
 }
 
 impl State {
@@ -33,11 +36,14 @@ impl State {
     ///
     /// # Errors
     /// Where it can't be used.
-    pub fn open(folder: &Path) -> Result<Self, Fault> {
-        Ok(Self::of(folder, SqliteJournal::open(folder)?))
+    pub async fn open(folder: &Path) -> Result<Self, Fault> {
+        if let Some(seat) = Seat::of(folder)? {
+            return Ok(Self::of(folder, Book::Cluster(seat.open().await?)));
+        }
+        Ok(Self::of(folder, Book::Folder(SqliteJournal::open(folder)?)))
     }
 
-    fn of(folder: &Path, journal: SqliteJournal) -> Self {
+    fn of(folder: &Path, journal: Book) -> Self {
         Self {
             folder: folder.to_owned(),
             journal: Arc::new(journal),
@@ -48,10 +54,13 @@ impl State {
     ///
     /// # Errors
     /// Where it isn't there, or can't be used.
-    pub fn existing(folder: &Path) -> Result<Self, Fault> {
+    pub async fn existing(folder: &Path) -> Result<Self, Fault> {
+        if Seat::of(folder)?.is_some() {
+            return Self::open(folder).await;
+        }
         if SqliteJournal::exists(folder)? {
             none_gone(folder)?;
-            return Self::open(folder);
+            return Self::open(folder).await;
         }
         Err(no_runs(folder).into())
     }
@@ -60,15 +69,19 @@ impl State {
     ///
     /// # Errors
     /// Where it isn't there, or can't be read.
-    pub fn to_look(folder: &Path) -> Result<Self, Fault> {
+    pub async fn to_look(folder: &Path) -> Result<Self, Fault> {
+        if Seat::of(folder)?.is_some() {
+            return Self::open(folder).await;
+        }
         if !SqliteJournal::exists(folder)? {
             return Err(no_runs(folder).into());
         }
         none_gone(folder)?;
         match SqliteJournal::open(folder) {
-            Ok(journal) => Ok(Self::of(folder, journal)),
+            Ok(journal) => Ok(Self::of(folder, Book::Folder(journal))),
             Err(error) if exit::may_not_write(&error) => {
-                Ok(Self::of(folder, SqliteJournal::look(folder)?))
+                let journal = SqliteJournal::look(folder)?;
+                Ok(Self::of(folder, Book::Folder(journal)))
             }
             Err(error) => Err(error.into()),
         }
@@ -80,11 +93,13 @@ impl State {
     /// # Errors
     /// Where it has, or isn't.
     pub async fn to_begin(folder: &Path) -> Result<(), Fault> {
-        if !SqliteJournal::exists(folder)? {
-            return Ok(());
+        if Seat::of(folder)?.is_none() {
+            if !SqliteJournal::exists(folder)? {
+                return Ok(());
+            }
+            none_gone(folder)?;
         }
-        none_gone(folder)?;
-        let state = Self::open(folder)?;
+        let state = Self::open(folder).await?;
         if let Some(lost) = state.lost().await? {
             return Err(lost.into());
         }
@@ -107,6 +122,53 @@ impl State {
     pub async fn lost(&self) -> Result<Option<Diagnostic>, Fault> {
         let lost = self.journal.lost().await?;
         Ok((!lost.is_empty()).then(|| missing(&lost)))
+    }
+
+    /// Keeps what else a run needs, before it begins.
+    ///
+    /// # Errors
+    /// Where it can't be written, or a plugin can't be had wherever a run of a cluster's journal is resumed.
+    pub async fn keep(
+        &self,
+        run: &str,
+        components: &[Component],
+        kept: &Kept,
+    ) -> Result<(), Fault> {
+        match &*self.journal {
+            Book::Folder(_) => Ok(plugins::keep(&self.folder, run, components, kept)?),
+            Book::Cluster(journal) => {
+                plugins::all_ship(components)?;
+                let text = serde_json::to_string(kept).map_err(|e| {
+                    internal("what a run needs can't be written as JSON").caused_by(&e)
+                })?;
+                Ok(journal.keep(run, &text).await?)
+            }
+        }
+    }
+
+    /// What was kept for a run.
+    ///
+    /// # Errors
+    /// Where it is there and makes no sense.
+    pub async fn kept(&self, run: &str) -> Result<Kept, Fault> {
+        match &*self.journal {
+            Book::Folder(_) => Ok(plugins::kept(&self.folder, run)?),
+            Book::Cluster(journal) => match journal.kept(run).await? {
+                Some(text) => serde_json::from_str(&text).map_err(|e| {
+                    let what = format!("what is kept for {run} makes no sense");
+                    Diagnostic::new(codes::JOURNAL_UNREADABLE, what)
+                        .caused_by(&e)
+                        .into()
+                }),
+                None => Ok(Kept::default()),
+            },
+        }
+    }
+
+    /// Whether the journal is in a cluster: there is no directory then.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(&*self.journal, Book::Cluster(_))
     }
 
     /// The runs, newest first.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effect, Id, Outcome, Progress};
+use crate::effect::{Done, Effect, Id, Outcome, Progress};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 
@@ -200,6 +200,23 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether nothing follows from the event but questions that can be asked again: the run that lost it does no more
+    /// than ask once more. A verdict, an observation, a time that came. What changes the world has an intent,
+    /// which can't wait, and neither can anything that was written before it.
+    #[must_use]
+    pub const fn can_wait(&self) -> bool {
+        matches!(
+            self,
+            Self::Woke
+                | Self::Finished {
+                    outcome: Outcome::Done(
+                        Done::Observed { .. } | Done::Judged { .. } | Done::Read { .. }
+                    ),
+                    ..
+                }
+        )
+    }
+
     /// The engine turns the run back by itself.
     #[must_use]
     pub fn abort(reason: String) -> Self {

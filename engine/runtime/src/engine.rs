@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::lease::Keeper;
 use crate::perform::{self, World};
-use crate::ports::{ChangeError, Holder, Journal, JournalError, LeaseError, Leases, RunEntry};
+use crate::ports::{
+    ChangeError, Head, Holder, Journal, JournalError, LeaseError, Leases, RunEntry,
+};
 
 mod drive;
 
@@ -178,66 +180,20 @@ impl Engine {
         nudges: mpsc::Receiver<Nudge>,
         observer: &mut dyn Observer,
     ) -> Result<(Run, Left), Error> {
-        let Start {
-            run,
-            plan,
-            by,
-            after,
-        } = start;
-        let subject = &plan.subject;
-        let now = self.world.clock.now();
-        if let Decision::Closed { reason, opens_at } =
-            window::evaluate(&plan.calendar, now, &subject.environment, subject.change)
-        {
-            return Err(Error::Window { reason, opens_at });
-        }
-        for workload in &plan.workloads {
-            let target = &workload.target;
-            match self.world.cluster.claimed(target).await? {
-                Some(claim) if claim.run != run => {
-                    return Err(Error::Busy {
-                        run: claim.run,
-                        started_by: claim.started_by,
-                        target: target.to_string(),
-                    });
-                }
-                _ => {}
-            }
-        }
+        self.may_begin(&start).await?;
+        let Start { run, after, .. } = &start;
         let before = after.as_ref().map(|before| before.run);
-        let target = leased(&plan)?;
+        let target = leased(&start.plan)?;
         let keeper = self.lease_after(before, &target, run, options).await?;
-        let now = self.world.clock.now();
-        let entry = RunEntry {
-            run: run.to_owned(),
-            release: plan.subject.name.clone(),
-            target: plan.targets(),
-            created: now,
-            records: 1,
-        };
-        let record = Record {
-            at: now,
-            event: Event::Planned {
-                plan: Box::new(plan),
-                started_by: by.clone(),
-                supersedes: after.as_ref().map(|before| before.run.to_owned()),
-            },
-        };
-        let begun = match Run::begin(run, &record) {
+        let begun = match self.enter(&start, observer).await {
             Ok(begun) => begun,
-            Err(illegal) => {
-                keeper.give_back().await;
-                return Err(illegal.into());
-            }
-        };
-        let head = match self.journal.create(&entry, &record).await {
-            Ok(head) => head,
             Err(error) => {
                 keeper.give_back().await;
-                return Err(error.into());
+                return Err(error);
             }
         };
-        observer.recorded(head.seq, &record, &begun);
+        let (begun, head) = begun;
+        let Start { run, after, .. } = start;
         let guard = match after {
             Some(before) => Ok(before.guard),
             None => self.journal.drive(run).await,
@@ -252,6 +208,80 @@ impl Engine {
         Drive::new(self, begun, head, keeper, options, observer)
             .through(nudges, guard)
             .await
+    }
+
+    /// Creates a run for another engine to drive: one that comes by goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::Window`] and [`Error::Busy`] leave nothing behind, nor does a journal that takes nothing.
+    pub async fn submit(
+        &self,
+        start: Start<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Run, Error> {
+        self.may_begin(&start).await?;
+        let (run, _) = self.enter(&start, observer).await?;
+        Ok(run)
+    }
+
+    /// Refuses a run that may not begin now, or whose target another run holds.
+    async fn may_begin(&self, start: &Start<'_>) -> Result<(), Error> {
+        let plan = &start.plan;
+        let subject = &plan.subject;
+        let now = self.world.clock.now();
+        if let Decision::Closed { reason, opens_at } =
+            window::evaluate(&plan.calendar, now, &subject.environment, subject.change)
+        {
+            return Err(Error::Window { reason, opens_at });
+        }
+        for workload in &plan.workloads {
+            let target = &workload.target;
+            match self.world.cluster.claimed(target).await? {
+                Some(claim) if claim.run != start.run => {
+                    return Err(Error::Busy {
+                        run: claim.run,
+                        started_by: claim.started_by,
+                        target: target.to_string(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that there is a run.
+    async fn enter(
+        &self,
+        start: &Start<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Run, Head), Error> {
+        let Start {
+            run,
+            plan,
+            by,
+            after,
+        } = start;
+        let now = self.world.clock.now();
+        let entry = RunEntry {
+            run: (*run).to_owned(),
+            release: plan.subject.name.clone(),
+            target: plan.targets(),
+            created: now,
+            records: 1,
+        };
+        let record = Record {
+            at: now,
+            event: Event::Planned {
+                plan: Box::new(plan.clone()),
+                started_by: (*by).clone(),
+                supersedes: after.as_ref().map(|before| before.run.to_owned()),
+            },
+        };
+        let begun = Run::begin(run, &record)?;
+        let head = self.journal.create(&entry, &record).await?;
+        observer.recorded(head.seq, &record, &begun);
+        Ok((begun, head))
     }
 
     /// Lets go of targets that are kept for a run which does not begin after all.

@@ -567,7 +567,7 @@ pub struct RunEntry {
 }
 
 /// The head of a journal: where it ends, so that a cut-off tail is noticed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The last record's number, from 1; 0 for none.
     pub seq: u64,
@@ -626,7 +626,8 @@ pub enum JournalError {
     Limit(String),
 }
 
-/// The append-only record of runs. What `append` returns for is on disk.
+/// The append-only record of runs. What `append` returns for is kept for good, but for the last records of which
+/// [`Event::can_wait`](phasegate_core::event::Event::can_wait) says that they may be lost: a journal may keep these back for a bounded time.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Opens a new run with its first record.
@@ -638,6 +639,10 @@ pub trait Journal: Send + Sync {
         after: &Head,
         records: &[Record],
     ) -> Result<Head, JournalError>;
+    /// Keeps for good what was kept back.
+    async fn flush(&self, _run: &str) -> Result<(), JournalError> {
+        Ok(())
+    }
     /// All records of a run, checked against their hashes and the anchored head.
     async fn read(&self, run: &str) -> Result<(Vec<Record>, Head), JournalError>;
     /// The runs, newest first, at most `limit`.

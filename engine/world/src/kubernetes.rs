@@ -19,6 +19,7 @@
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
+//! | `shelf`, `job` | where journals are kept in a cluster; what drives runs there |
 //! | `rights` | what a plan needs to be allowed, and which of it is missing |
 //!
 //! **A write whose answer is missing is never reported as failed.** Connections that broke after
@@ -57,6 +58,7 @@ mod diagnose;
 mod family;
 mod fault;
 mod fence;
+mod job;
 mod labels;
 mod lean;
 mod lease;
@@ -67,6 +69,7 @@ mod observe;
 mod path;
 mod remove;
 mod rights;
+mod shelf;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -75,6 +78,7 @@ mod view;
 mod watch;
 
 pub use self::rights::{Right, needed};
+pub use self::shelf::KubeShelf;
 pub use self::transport::MAX_ANSWER;
 pub(crate) use self::transport::{chain, printable_long};
 

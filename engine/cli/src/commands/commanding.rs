@@ -33,14 +33,14 @@ pub(super) async fn tell(
     driven: &args::Driven,
     command: Command,
 ) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     let run = state.find(driven.run.as_deref()).await?;
     give(&state, console, &run, command, driven.driving).await
 }
 
 /// `phasegate approve`: the approval is of the run's plan as it is in the journal.
 pub(super) async fn approve(args: &args::Approve, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     let id = state.find(args.run.run.as_deref()).await?;
     let run = state.replay(&id).await?;
     if let Some(read) = &args.digest {
@@ -71,7 +71,7 @@ fn same_plan(run: &Run, read: &str) -> Result<(), Diagnostic> {
 
 /// `phasegate attest [RUN] NAME --text …`
 pub(super) async fn attest(args: &args::Attest, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     let (run, name) = last_of(&state, &args.names).await?;
     let command = Command::Attest {
         name,
@@ -82,7 +82,7 @@ pub(super) async fn attest(args: &args::Attest, folder: &Path, console: &Console
 
 /// `phasegate skip [RUN] STEP`
 pub(super) async fn skip(args: &args::Skip, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     let (run, step) = last_of(&state, &args.names).await?;
     give(&state, console, &run, Command::Skip { step }, args.driving).await
 }

@@ -16,6 +16,7 @@ use super::release::{self, SIMULATED, cache_folder, host};
 use crate::args::{Doctor, Inputs};
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
+use crate::seat::Seat;
 use crate::simulated::{self, Standing};
 use crate::state::State;
 use crate::{builtin, compose, files, plugins};
@@ -118,6 +119,11 @@ fn clock() -> Check {
 fn state(folder: &Path) -> Check {
     let what = "state directory";
     let shown = folder.display();
+    match Seat::of(folder) {
+        Ok(None) => {}
+        Ok(Some(_)) => return Check::good("state", format!("{shown}, in a cluster")),
+        Err(fault) => return Check::bad("state", &fault),
+    }
     let nearest = folder.ancestors().find(|folder| folder.exists());
     let place = match nearest {
         Some(place) if place.as_os_str().is_empty() => Path::new("."),
@@ -140,12 +146,14 @@ fn state(folder: &Path) -> Check {
 
 async fn journal(folder: &Path) -> Check {
     let what = "journal";
+    let is_away = matches!(Seat::of(folder), Ok(Some(_)));
     match SqliteJournal::exists(folder) {
+        _ if is_away => {}
         Ok(true) => {}
         Ok(false) => return Check::note(what, "none yet"),
         Err(error) => return Check::bad(what, &crate::exit::journal(&error)),
     }
-    let state = match State::to_look(folder) {
+    let state = match State::to_look(folder).await {
         Ok(state) => state,
         Err(fault) => return first_of(what, &fault.diagnostics),
     };

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use phasegate_core::diagnostic::Diagnostics;
 use phasegate_core::event::Command;
 use phasegate_core::run::{Obligation, Run};
-use phasegate_runtime::ports::Cluster;
+use phasegate_runtime::ports::{Clock, Cluster};
+use phasegate_world::clock::SystemClock;
 use serde::Serialize;
 
 use super::{commanding, release};
@@ -36,7 +38,7 @@ type Worlds<'a> = BTreeMap<&'a str, Result<World, String>>;
 
 /// Lists what is owed, the next first.
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let mut runs = Vec::new();
     for entry in state.runs().await? {
         runs.push(state.replay(&entry.run).await?);
@@ -85,7 +87,7 @@ async fn in_use_again<'a>(
     };
     let cluster = workload.target.cluster.as_str();
     if !worlds.contains_key(cluster) {
-        let world = release::world_named(cluster, folder).await;
+        let world = release::world_of(run, folder).await;
         worlds.insert(cluster, world.map_err(|fault| in_short(&fault)));
     }
     let Some(world) = worlds.get(cluster) else {
@@ -129,7 +131,7 @@ fn row(owed: &Owed) -> String {
 
 /// Says that something is done. The run itself stays as it is.
 pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     let run = state.find(Some(&args.run)).await?;
     let command = Command::Discharge {
         obligation: args.number,
@@ -140,4 +142,69 @@ pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Ou
         Exit::Waiting => exit,
         _ => Exit::Succeeded,
     })
+}
+
+/// Does what has become due and an engine can do. Whatever can't be done stays owed, and the next one tries again.
+pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
+    let state = State::existing(folder).await?;
+    let mut faults = Diagnostics::new();
+    let mut met = Vec::new();
+    for entry in state.runs().await? {
+        let run = state.replay(&entry.run).await?;
+        let now = SystemClock.now();
+        let due = run
+            .obligations()
+            .iter()
+            .filter(|owed| owed.removes.is_some() && owed.discharged.is_none() && owed.due <= now);
+        for owed in due {
+            let obligation = owed.number;
+            let command = Command::Discharge { obligation };
+            let driving = Driving::default();
+            match commanding::give(&state, console, run.id(), command, driving).await {
+                Ok(_) => met.push(Met {
+                    run: run.id().to_owned(),
+                    number: obligation,
+                    done: is_met(&state, run.id(), obligation).await?,
+                }),
+                Err(fault) => fault
+                    .diagnostics
+                    .iter()
+                    .cloned()
+                    .for_each(|f| faults.push(f)),
+            }
+        }
+    }
+    console.either(&met, || match met.as_slice() {
+        [] => "nothing is due that an engine can do".to_owned(),
+        met => met.iter().map(Met::row).collect::<Vec<_>>().join("\n"),
+    })?;
+    if faults.is_empty() {
+        return Ok(Exit::Succeeded);
+    }
+    Err(faults.into())
+}
+
+async fn is_met(state: &State, run: &str, number: u32) -> Result<bool, Fault> {
+    let run = state.replay(run).await?;
+    let mut owed = run.obligations().iter();
+    Ok(owed.any(|owed| owed.number == number && owed.discharged.is_some()))
+}
+
+/// An obligation that was tried.
+#[derive(Serialize)]
+struct Met {
+    run: String,
+    number: u32,
+    done: bool,
+}
+
+impl Met {
+    fn row(&self) -> String {
+        let what = if self.done {
+            "done"
+        } else {
+            "still owed; `phasegate history` says why"
+        };
+        format!("{} {}: {what}", self.run, self.number)
+    }
 }

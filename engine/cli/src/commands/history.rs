@@ -36,7 +36,7 @@ struct Row {
 
 /// Lists the runs, or prints the lines of one.
 pub(super) async fn history(run: Option<&str>, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     match run {
         Some(named) => {
             let id = state.find(Some(named)).await?;
@@ -73,7 +73,7 @@ async fn print(state: &State, id: &str, console: &Console) -> Outcome {
 
 /// Prints what the plugins of a run logged.
 pub(super) async fn plugins(named: &str, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let id = state.find(Some(named)).await?;
     let path = runlog::path(&state.folder, &id);
     if !path.exists() {
@@ -200,7 +200,7 @@ struct Whole {
 
 /// Recomputes the chain of one run, or of all.
 pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let runs = match &args.run {
         // A run that was lost is in no list, and is still asked about by its name.
         Some(named) => vec![state.find(Some(named)).await.unwrap_or(named.clone())],

@@ -167,7 +167,7 @@ async fn break_lock(args: &LockBreak, folder: &Path, console: &Console) -> Outco
     }
     let target = target_of(&args.target, args.environment.as_deref())?;
     let world = release::world_named(&target.cluster, folder).await?;
-    let state = State::open(folder)?;
+    let state = State::open(folder).await?;
     let Some(claim) = world
         .cluster
         .claimed(&target)

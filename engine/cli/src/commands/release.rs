@@ -28,7 +28,9 @@ use crate::compose::{self, Parts, World};
 use crate::console::Console;
 use crate::exit::{Fault, internal};
 use crate::plugins::Kept;
+use crate::seat::Seat;
 use crate::simulated::{self, Wanted};
+use crate::state::State;
 use crate::{builtin, files, plugins};
 
 /// Most missing rights that are named in a message.
@@ -213,9 +215,15 @@ pub(super) async fn world(given: &Given, state: &Path, console: &Console) -> Res
         let place = given.loaded.document.place("/target");
         let world = World::kubernetes(&given.cluster()?).await;
         let world = world.map_err(|fault| fault.at(place))?;
-        make_folder(state)?;
+        match Seat::of(state)? {
+            Some(seat) => seat.same_cluster(&given.cluster()?)?,
+            None => make_folder(state)?,
+        }
         return Ok(world);
     };
+    if let Some(seat) = Seat::of(state)? {
+        seat.same_cluster(SIMULATED)?;
+    }
     make_folder(state)?;
     let note = simulated::ensure(state, &wanted, |text| console.note(text)).await?;
     Ok(World::simulated_process(&note.url).await?)
@@ -232,6 +240,10 @@ pub(super) async fn world_named(cluster: &str, state: &Path) -> Result<World, Fa
 
 /// The world of a run that is in the journal.
 pub(super) async fn world_of(run: &Run, state: &Path) -> Result<World, Fault> {
+    if let Some(seat) = Seat::of(state)? {
+        // The run's cluster is the journal's, however whoever began it calls it.
+        return Ok(World::kubernetes(&seat.context).await?);
+    }
     let first = run.plan().workloads.first();
     let cluster = first.map_or(SIMULATED, |first| first.target.cluster.as_str());
     world_named(cluster, state).await
@@ -239,6 +251,11 @@ pub(super) async fn world_of(run: &Run, state: &Path) -> Result<World, Fault> {
 
 /// Refuses a plan for whose steps, or whose way back, the user lacks rights in the cluster.
 pub(super) async fn allowed(ready: &Ready, world: &World, plan: &Plan) -> Result<(), Fault> {
+    may(&ready.parts, world, plan).await
+}
+
+/// The same for an engine that goes on with a run.
+pub(super) async fn may(parts: &Parts, world: &World, plan: &Plan) -> Result<(), Fault> {
     if !world.guarded {
         return Ok(());
     }
@@ -247,7 +264,7 @@ pub(super) async fn allowed(ready: &Ready, world: &World, plan: &Plan) -> Result
     };
     let mut described = Vec::new();
     for name in plan.plugins.keys() {
-        let description = ready.parts.plugins.describe(name).await;
+        let description = parts.plugins.describe(name).await;
         described.push(description.map_err(|e| failed(&e))?.1);
     }
     let rights = kubernetes::needed(plan, &described);
@@ -326,15 +343,10 @@ pub(super) async fn engine(
 }
 
 /// The engine for a run that is in the journal, with the plugins that it was planned with.
-pub(super) async fn engine_of(
-    state: &Path,
-    run: &Run,
-    world: &World,
-    journal: Arc<dyn Journal>,
-) -> Result<Parts, Fault> {
-    let components = plugins::of_plan(state, run.plan())?;
-    let kept = plugins::kept(state, run.id())?;
-    let parts = assemble(world, &kept, components, journal)?;
+pub(super) async fn engine_of(state: &State, run: &Run, world: &World) -> Result<Parts, Fault> {
+    let components = plugins::of_plan(&state.folder, run.plan())?;
+    let kept = state.kept(run.id()).await?;
+    let parts = assemble(world, &kept, components, state.journal.clone())?;
     parts.prepare().await?;
     Ok(parts)
 }

@@ -14,7 +14,7 @@ use crate::state::{State, senseless};
 
 /// Makes the report of a run: the page, or the model of it for programs.
 pub(super) async fn report(args: &args::Report, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let id = state.find(Some(&args.run)).await?;
     let (records, head) = state.journal.read(&id).await?;
     let kept = Kept::Verified { head: &head.hash };

@@ -23,6 +23,7 @@ use crate::console::Console;
 use crate::drive::{self, Progress, Signals};
 use crate::exit::{self, Fault, Outcome, internal};
 use crate::runlog::RunLog;
+use crate::seat::Seat;
 use crate::state::State;
 use crate::{files, plugins};
 
@@ -33,6 +34,8 @@ const DRIVE_ATTEMPTS: u32 = 5;
 const DRIVE_RETRY: Span = Span::from_millis(100);
 /// How often the inbox is looked at, in real time.
 const INBOX_REAL: Span = Span::from_millis(250);
+/// The same for an inbox in a cluster.
+const INBOX_AWAY: Span = Span::from_secs(1);
 
 /// Plans a release, starts it and follows it to its end.
 pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> Outcome {
@@ -46,6 +49,12 @@ pub(super) async fn run(args: &args::Run, folder: &Path, console: &Console) -> O
     };
     let setting = Setting::of(&order, folder, console).await?;
     if args.supersede {
+        if Seat::of(folder)?.is_some() {
+            let message = "`--supersede` needs a state directory, where the next run is kept until it can begin";
+            return Err(Diagnostic::new(codes::NOT_FOR_A_CLUSTER, message)
+                .hint("abort the run that holds the target, and run this one then")
+                .into());
+        }
         if let Some(before) = supersede::holder(&setting).await? {
             return supersede::begin(order, setting, &before, how, console).await;
         }
@@ -87,15 +96,25 @@ pub(super) struct Begun {
 impl Setting {
     /// Loads what is asked for, says what is wrong with it, and finds its world.
     pub(super) async fn of(order: &Order, folder: &Path, console: &Console) -> Result<Self, Fault> {
+        let setting = Self::away(order, folder, console).await?;
+        plugins::readable(&setting.ready.kept.credentials)?;
+        Ok(setting)
+    }
+
+    /// The same for a run that is driven elsewhere, where its credentials are.
+    pub(super) async fn away(
+        order: &Order,
+        folder: &Path,
+        console: &Console,
+    ) -> Result<Self, Fault> {
         let (given, saved) = order.given()?;
         release::check(&given).await?;
         State::to_begin(folder).await?;
         let mut world = release::world(&given, folder, console).await?;
         let log = RunLog::new(world.clock.clone());
         world.log = log.clone();
-        let state = State::open(folder)?;
+        let state = State::open(folder).await?;
         let ready = release::engine(&given, &world, state.journal.clone()).await?;
-        plugins::readable(&ready.kept.credentials)?;
         let cluster = given.cluster()?;
         Ok(Self {
             given,
@@ -110,6 +129,17 @@ impl Setting {
 
     /// The plan by what is there now; where one was kept that one, if it still fits.
     pub(super) async fn plan(&self) -> Result<Plan, Fault> {
+        let prepared = self.prepared().await?;
+        release::allowed(&self.ready, &self.world, &prepared).await?;
+        self.as_saved(prepared)
+    }
+
+    /// The same for a run that is driven elsewhere: whether whoever drives it may do all of it is looked at there.
+    pub(super) async fn plan_away(&self) -> Result<Plan, Fault> {
+        self.as_saved(self.prepared().await?)
+    }
+
+    async fn prepared(&self) -> Result<Plan, Fault> {
         let prepared = planner::prepare(
             &self.ready.parts.engine.world,
             &self.given.loaded,
@@ -118,10 +148,13 @@ impl Setting {
             &drive::who().name,
         )
         .await?;
-        release::allowed(&self.ready, &self.world, &prepared.plan).await?;
+        Ok(prepared.plan)
+    }
+
+    fn as_saved(&self, now: Plan) -> Result<Plan, Fault> {
         match &self.saved {
-            Some(saved) => unchanged(saved.clone(), prepared.plan),
-            None => Ok(prepared.plan),
+            Some(saved) => unchanged(saved.clone(), now),
+            None => Ok(now),
         }
     }
 
@@ -145,9 +178,11 @@ impl Setting {
         console: &Console,
     ) -> Result<Begun, Fault> {
         let (state, ready) = (&self.state, &self.ready);
-        plugins::keep(&state.folder, id, &ready.components, &ready.kept)?;
-        self.log.open(&state.folder, id);
-        let options = options(&self.world, how.driving)?;
+        state.keep(id, &ready.components, &ready.kept).await?;
+        if !state.is_away() {
+            self.log.open(&state.folder, id);
+        }
+        let options = options(state, &self.world, how.driving)?;
         let (_signals, nudges) = Signals::listen(how.driving.on_cancel, console)?;
         let mut progress = Progress::new(console);
         let by = drive::who();
@@ -245,7 +280,7 @@ fn unchanged(saved: Plan, now: Plan) -> Result<Plan, Fault> {
 
 /// Goes on with a run, or begins one that was to take another's place and has not come to it.
 pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder)?;
+    let state = State::existing(folder).await?;
     if let Some(pending) = supersede::pending(&state, args.run.as_deref()).await? {
         return supersede::resume(pending, folder, args.driving, console).await;
     }
@@ -306,10 +341,12 @@ pub(super) async fn drive_here(
     let id = before.id();
     let mut world = release::world_of(before, &state.folder).await?;
     let log = RunLog::new(world.clock.clone());
-    log.open(&state.folder, id);
+    if !state.is_away() {
+        log.open(&state.folder, id);
+    }
     world.log = log;
-    let parts = release::engine_of(&state.folder, before, &world, state.journal.clone()).await?;
-    let options = options(&world, driving)?;
+    let parts = release::engine_of(state, before, &world).await?;
+    let options = options(state, &world, driving)?;
     for _ in 0..DRIVE_ATTEMPTS {
         let (signals, nudges) = Signals::listen(driving.on_cancel, console)?;
         let mut progress = Progress::new(console);
@@ -348,9 +385,19 @@ async fn idle(state: &State, run: &Run) -> Result<bool, Fault> {
     Ok(true)
 }
 
-pub(super) fn options(world: &World, driving: Driving) -> Result<Options, Diagnostic> {
+pub(super) fn options(
+    state: &State,
+    world: &World,
+    driving: Driving,
+) -> Result<Options, Diagnostic> {
     let mut options = drive::options(driving)?;
+    // Each look at an inbox in a cluster is a request to its API server.
+    let real = if state.is_away() {
+        INBOX_AWAY
+    } else {
+        INBOX_REAL
+    };
     // People wait in real time, however fast the world's time goes.
-    options.inbox_poll = world.stretched(INBOX_REAL);
+    options.inbox_poll = world.stretched(real);
     Ok(options)
 }

@@ -11,7 +11,7 @@ use phasegate_core::run::{
 };
 use phasegate_core::time::Span;
 use phasegate_core::workload::Observation;
-use phasegate_runtime::ports::{Clock, Journal};
+use phasegate_runtime::ports::{Clock, Journal, JournalError};
 use phasegate_world::clock::SystemClock;
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ use crate::stream::Replay;
 /// How often a watched journal is read, in real time.
 const WATCH_POLL: Span = Span::from_millis(250);
 /// After so many looks without news it is asked whether an engine still drives.
-const QUIET_LOOKS: u32 = 8;
+pub(super) const QUIET_LOOKS: u32 = 8;
 
 /// A run, for programs.
 #[derive(Serialize)]
@@ -113,7 +113,7 @@ fn view(seen: &Seen) -> View<'_> {
 
 /// Shows a run, or all unfinished ones. Exits 0 whatever state it finds them in: to look is what was asked for.
 pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let runs = match &args.run {
         Some(named) => {
             let id = state.find(Some(named)).await?;
@@ -127,7 +127,7 @@ pub(super) async fn status(args: &Which, folder: &Path, console: &Console) -> Ou
     };
     let mut seen = Vec::new();
     for run in runs {
-        let driven = is_driven(&state, run.id());
+        let driven = is_driven(&state, run.id()).await;
         let awake = match run.state() {
             RunState::Interrupted => state.awake(run.id()).await?,
             _ => run.clone(),
@@ -166,14 +166,14 @@ fn told(lost: Option<Diagnostic>) -> Outcome {
 }
 
 /// Whether an engine drives the run now.
-pub(super) fn is_driven(state: &State, run: &str) -> bool {
+pub(super) async fn is_driven(state: &State, run: &str) -> bool {
     // Where it can't be told somebody may: to say that nobody does would invite a second engine.
-    state.journal.driven(run).unwrap_or(true)
+    state.journal.driven(run).await.unwrap_or(true)
 }
 
 /// Follows a run that another process drives, and exits as the run does.
 pub(super) async fn watch(args: &Which, folder: &Path, console: &Console) -> Outcome {
-    let state = State::to_look(folder)?;
+    let state = State::to_look(folder).await?;
     let id = state.find(args.run.as_deref()).await?;
     let mut progress = Progress::new(console);
     let followed = follow(&state, &id, &mut progress).await;
@@ -188,31 +188,54 @@ pub(super) async fn watch(args: &Which, folder: &Path, console: &Console) -> Out
     Ok(exit)
 }
 
-async fn follow(state: &State, id: &str, progress: &mut Progress) -> Result<Run, Fault> {
-    let mut replay = Replay::default();
-    let mut seen = 0_usize;
-    let mut quiet = 0_u32;
-    loop {
+/// A run that is followed by its journal.
+#[derive(Default)]
+pub(super) struct Following {
+    replay: Replay,
+    seen: usize,
+    quiet: u32,
+}
+
+impl Following {
+    /// How often it was looked in a row without news.
+    pub(super) const fn quiet(&self) -> u32 {
+        self.quiet
+    }
+
+    /// Looks once, and shows what is new.
+    pub(super) async fn look(
+        &mut self,
+        state: &State,
+        id: &str,
+        progress: &mut Progress,
+    ) -> Result<Run, Fault> {
         let (records, _) = state.journal.read(id).await?;
-        replay
+        self.replay
             .catch_up(id, &records, |seq, record, run| {
                 progress.show(seq, record, run);
             })
             .map_err(|illegal| senseless(id, &illegal))?;
-        quiet = if records.len() > seen {
+        self.quiet = if records.len() > self.seen {
             0
         } else {
-            quiet.saturating_add(1)
+            self.quiet.saturating_add(1)
         };
-        seen = records.len();
-        if let Some(run) = replay.run() {
-            let left = quiet >= QUIET_LOOKS && !is_driven(state, id);
-            if run.resting() || left {
-                return Ok(run.clone());
-            }
-            if quiet >= QUIET_LOOKS {
-                quiet = 0;
-            }
+        self.seen = records.len();
+        let run = self.replay.run().cloned();
+        run.ok_or_else(|| JournalError::NotFound(id.to_owned()).into())
+    }
+}
+
+async fn follow(state: &State, id: &str, progress: &mut Progress) -> Result<Run, Fault> {
+    let mut following = Following::default();
+    loop {
+        let run = following.look(state, id, progress).await?;
+        let left = following.quiet >= QUIET_LOOKS && !is_driven(state, id).await;
+        if run.resting() || left {
+            return Ok(run);
+        }
+        if following.quiet >= QUIET_LOOKS {
+            following.quiet = 0;
         }
         let now = SystemClock.now();
         SystemClock.sleep_until(now.plus(WATCH_POLL)).await;

@@ -247,7 +247,7 @@ async fn carry_on(
 async fn decline(setting: &Setting, succession: &Succession, how: How<'_>, console: &Console) {
     let (id, before) = (&*succession.run, &*succession.after);
     let engine = &setting.ready.parts.engine;
-    let let_go = match run::options(&setting.world, how.driving) {
+    let let_go = match run::options(&setting.state, &setting.world, how.driving) {
         Ok(options) => engine
             .decline(id, before, &targets(setting), &options)
             .await

@@ -141,6 +141,11 @@ impl<'a> Drive<'a> {
         drop(under_way);
         engine.world.cluster.look_away();
         let clock = &*engine.world.clock;
+        // What is lost of it was lost by whatever stopped the engine, which is what is to be told then.
+        let left = match (left, engine.journal.flush(run.id()).await) {
+            (Ok(_), Err(error)) => Err(error.into()),
+            (left, _) => left,
+        };
         // A lease that can't be given back runs out; nobody waits for that.
         tokio::select! {
             () = keeper.give_back() => {}

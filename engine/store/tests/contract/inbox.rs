@@ -8,7 +8,7 @@ use phasegate_runtime::ports::{Head, Journal};
 use phasegate_store::limits::MAX_INBOX_PAGE;
 use proptest::prelude::*;
 
-use super::{Memory, Place, Sqlite, entry, record};
+use super::rules::{Place, entry, record};
 
 /// Two runs: what is left for the one is not the other's.
 const RUNS: [&str; 2] = ["shop-1", "shop-2"];
@@ -17,7 +17,7 @@ const PROCESSES: usize = 3;
 
 /// Where an engine dies that takes a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dies {
+pub(crate) enum Dies {
     Never,
     /// It has seen the command and recorded nothing.
     BeforeRecord,
@@ -28,7 +28,7 @@ enum Dies {
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(crate) enum Act {
     /// A person leaves a command.
     Post {
         run: usize,
@@ -99,7 +99,7 @@ impl Model {
     }
 }
 
-fn acts() -> impl Strategy<Value = Act> {
+pub(crate) fn acts() -> impl Strategy<Value = Act> {
     let run = 0..RUNS.len();
     let process = 0..PROCESSES;
     let refused = proptest::option::of("[a-z]{0,8}");
@@ -305,25 +305,10 @@ fn taken(records: &[Record]) -> Vec<u64> {
     numbers.collect()
 }
 
-async fn play(place: &impl Place, acts: &[Act]) {
+pub(crate) async fn play(place: &impl Place, acts: &[Act]) {
     let mut stage = Stage::new(place).await;
     for act in acts {
         stage.play(act).await;
     }
     stage.end().await;
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_inbox_of_both_journals_is_what_the_model_says(
-        acts in proptest::collection::vec(acts(), 0..40),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            play(&Memory::new(), &acts).await;
-            play(&Sqlite::new(), &acts).await;
-        });
-    }
 }

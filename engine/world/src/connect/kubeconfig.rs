@@ -21,6 +21,8 @@ use crate::kubernetes::chain;
 
 /// The context that stands for the cluster of the pod that the engine runs in.
 pub const IN_CLUSTER: &str = "in-cluster";
+/// The variable that says where the files of this pod's service account are, where they aren't where Kubernetes puts them.
+const SERVICE_ACCOUNT: &str = "PHASEGATE_SERVICE_ACCOUNT";
 /// How the simulated cluster is called in targets: no context can have this name.
 pub const SIMULATED: &str = "simulated";
 /// How long a cluster may take until it has answered for the first time, credential programs included.
@@ -100,13 +102,13 @@ pub async fn connect(context: &str) -> Result<Connected, Diagnostic> {
 
 async fn config_of(context: &str) -> Result<Config, Diagnostic> {
     if context == IN_CLUSTER {
-        return Config::incluster().map_err(|error| {
+        return in_cluster().map_err(|error| {
             Diagnostic::new(
                 codes::KUBECONFIG_UNUSABLE,
                 "this is no pod of a cluster, or it has no service account",
             )
             .expected("the environment and the token that Kubernetes gives to a pod")
-            .found(chain(&error))
+            .found(chain(&*error))
             .hint(format!(
                 "outside of a pod, name a context of the kubeconfig instead of `{IN_CLUSTER}`"
             ))
@@ -128,6 +130,24 @@ async fn config_of(context: &str) -> Result<Config, Diagnostic> {
                 .expected(format!("all that the context `{context}` needs"))
                 .found(chain(&error))
         })
+}
+
+/// The cluster of this pod, by its service account; whose files are where [`SERVICE_ACCOUNT`] says, if it does.
+fn in_cluster() -> Result<Config, Box<dyn Error + Send + Sync>> {
+    let Some(folder) = std::env::var_os(SERVICE_ACCOUNT).filter(|folder| !folder.is_empty()) else {
+        return Ok(Config::incluster()?);
+    };
+    let folder = std::path::PathBuf::from(folder);
+    let host = std::env::var("KUBERNETES_SERVICE_HOST")?;
+    let port = std::env::var("KUBERNETES_SERVICE_PORT")?;
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    let mut config = Config::new(format!("https://{host}:{port}").parse()?);
+    config.root_cert_file = Some(folder.join("ca.crt"));
+    config.auth_info.token_file = Some(folder.join("token").display().to_string());
+    Ok(config)
 }
 
 fn read() -> Result<Kubeconfig, Diagnostic> {

@@ -278,12 +278,12 @@ fn expiry(lease: &Value) -> Timestamp {
     renewed.plus(Span::from_secs(seconds))
 }
 
-fn whole_seconds(span: Span) -> u64 {
+pub(super) fn whole_seconds(span: Span) -> u64 {
     span.as_millis().div_ceil(1000)
 }
 
 /// Kubernetes' `MicroTime`, which wants exactly six digits behind the point.
-fn micro_time(at: Timestamp) -> String {
+pub(super) fn micro_time(at: Timestamp) -> String {
     let text = at.to_string();
     match text.strip_suffix('Z') {
         Some(millis) => format!("{millis}000Z"),

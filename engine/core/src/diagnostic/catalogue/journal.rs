@@ -49,4 +49,16 @@ codes! {
     cause: "A disk that filled up, a quota, or a file system that takes no more files.",
     fix: "Make room and give the command again.",
     example: "df -h .\ndf -i .";
+    STATE_MISPLACED = 509,
+    title: "Journal can't be kept there",
+    means: "A journal in a cluster is named `kubernetes:CONTEXT/NAMESPACE`, and holds runs whose targets are in this cluster: whoever goes on with a run reaches its target as he reaches its journal.",
+    cause: "A namespace or context that is left out, a release for another cluster, or one for the simulated cluster.",
+    fix: "Name a context of the kubeconfig and a namespace that it may write to, or a directory.",
+    example: "phasegate --state kubernetes:prod/shop status";
+    NOT_FOR_A_CLUSTER = 510,
+    title: "Run can't be driven from within a cluster",
+    means: "A run whose journal is in a cluster is driven by whoever comes by: a pod, a colleague. What it needs must be wherever an engine is, and something of it is on one machine only.",
+    cause: "A plugin from a file, a credential without a Secret that holds it, no image of the engine, or `--supersede`.",
+    fix: "Use what ships with the engine, name the Secret with `--credentials` and the image with `--image`, or run it with a state directory.",
+    example: "phasegate run release.yaml --in-cluster --image registry/phasegate:1 --credentials release-keys";
 }

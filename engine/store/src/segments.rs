@@ -1,0 +1,337 @@
+//! The journal in a cluster: sheets on a [`Shelf`] that are made once and never changed.
+//!
+//! | Sheet | Holds |
+//! |---|---|
+//! | `phasegate-journal-RUN-0000000001` | the run's entry, in its notes, and its first record |
+//! | `phasegate-journal-RUN-SEQ` | the records from that number on |
+//! | `phasegate-command-RUN-ID`, `phasegate-answer-RUN-ID` | a command that was left, and what became of it |
+//! | `phasegate-kept-RUN` | what else an engine needs to drive the run |
+//!
+//! **To append is to make the next sheet.** Its name follows from where the journal ends, so that of two engines that
+//! append after the same record one is told that there is such a sheet. It leaves: another engine wrote. A request
+//! whose answer is missing is looked for, and made again until there is an answer.
+//!
+//! **Records that can wait** ([`Event::can_wait`](phasegate_core::event::Event::can_wait)) are kept back for at most
+//! [`KEPT_BACK`] and go into one sheet with what comes next. An intent never waits, and takes those before it along.
+//!
+//! **The slip** of a run says which process drives, until it has been silent for [`HOLD`](phasegate_runtime::shelf::HOLD),
+//! and where the journal ends, so that a cut-off tail is noticed. It is brought forward after each sheet; an engine
+//! that dies in between leaves it behind by one sheet, which no more than hides the loss of that sheet.
+//!
+//! The chain is that of all journals ([`chain`]), and a reader checks it whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use phasegate_core::event::{Command, Identity, Record};
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_runtime::ports::{Clock, Head, Inboxed, Journal, JournalError, RunEntry};
+use phasegate_runtime::shelf::{Part, Sheet, Shelf};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::chain::{self, Row};
+use crate::limits::{MAX_ENTRY_TEXT, MAX_RUNS_LISTED, within};
+use crate::name;
+
+mod hold;
+mod inbox;
+mod page;
+mod records;
+mod shelf;
+
+pub use hold::let_go;
+pub use page::{Page, rows_of};
+
+/// Most bytes of records in one sheet: a ConfigMap takes 1 MiB, and has names and notes as well.
+pub const MAX_SHEET_BYTES: usize = 900 << 10;
+/// How long records that can wait are kept back, by the clock of the journal.
+pub const KEPT_BACK: Span = Span::from_secs(5);
+/// Most records that are kept back.
+pub const MAX_KEPT_BACK: usize = 200;
+/// Most bytes that are kept back.
+const MAX_BYTES_KEPT_BACK: usize = 256 << 10;
+
+/// A journal on a shelf. Cheap to clone; clones are the same process.
+#[derive(Clone)]
+pub struct SegmentJournal {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for SegmentJournal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentJournal")
+            .field("place", &self.inner.shelf.place())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    shelf: Arc<dyn Shelf>,
+    clock: Arc<dyn Clock>,
+    /// Names this process in slips.
+    process: String,
+    /// Runs that this process drives.
+    driven: std::sync::Mutex<BTreeSet<String>>,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// What this process knows of a run.
+#[derive(Default)]
+struct Known {
+    /// Its records that are on the shelf, all checked.
+    records: Vec<Record>,
+    /// Where the shelf's journal ends.
+    head: Head,
+    /// What is kept back, with what each is.
+    back: Vec<(Row, Record)>,
+    back_since: Timestamp,
+    /// The slip as it was read or written last.
+    slip: Option<phasegate_runtime::shelf::Slip>,
+    /// The highest number of a command that is known to be there, and of how many an answer is.
+    commands: u64,
+    answers: u64,
+}
+
+/// What a check of a run's journal found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How many records it has, all of them checked.
+    pub records: u64,
+    /// Where it ends.
+    pub head: Head,
+}
+
+impl SegmentJournal {
+    /// The journal on this shelf, opened by a process of that name. No two that live have the same: one that is called
+    /// as one before knows that this is dead, and need not wait for its slip to run out.
+    #[must_use]
+    pub fn new(shelf: Arc<dyn Shelf>, clock: Arc<dyn Clock>, process: String) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                shelf,
+                clock,
+                process,
+                driven: std::sync::Mutex::default(),
+                known: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether a process drives the run now. To look is all that this does.
+    ///
+    /// # Errors
+    /// Where the shelf doesn't answer.
+    pub async fn driven(&self, run: &str) -> Result<bool, JournalError> {
+        name::check(run)?;
+        let slip = self.inner.asked(|| self.inner.shelf.slip(run)).await?;
+        Ok(slip.is_some_and(|slip| slip.is_held(self.inner.clock.now())))
+    }
+
+    /// Reads the run anew, whatever this process knows of it.
+    ///
+    /// # Errors
+    /// The first fault that was found.
+    pub async fn verify(&self, run: &str) -> Result<Report, JournalError> {
+        let mut known = self.inner.known().await;
+        self.inner.flush(&mut known, run).await?;
+        let read = self.inner.load(run).await?;
+        let report = Report {
+            records: read.head.seq,
+            head: read.head.clone(),
+        };
+        Ok(report)
+    }
+
+    /// Runs whose slip is there, and whose first records are not.
+    ///
+    /// # Errors
+    /// Where the shelf doesn't answer.
+    pub async fn lost(&self) -> Result<Vec<String>, JournalError> {
+        let slips = self.inner.asked(|| self.inner.shelf.slips()).await?;
+        let there = self.inner.firsts().await?;
+        let gone = slips
+            .into_iter()
+            .filter(|slip| !slip.note.is_empty() && !there.contains_key(&slip.run));
+        let mut runs: Vec<String> = gone.map(|slip| slip.run).collect();
+        runs.sort();
+        runs.dedup();
+        Ok(runs)
+    }
+
+    /// Keeps what else an engine needs to drive the run; once.
+    ///
+    /// # Errors
+    /// Where it is too large, another text is kept, or the shelf takes nothing.
+    pub async fn keep(&self, run: &str, text: &str) -> Result<(), JournalError> {
+        name::check(run)?;
+        within("what a run needs", text.len(), MAX_SHEET_BYTES)?;
+        let sheet = page::kept(run, text);
+        if self.inner.put(&sheet).await? {
+            return Ok(());
+        }
+        Err(JournalError::Storage(
+            format!("something else is kept for {run} already"),
+            None,
+        ))
+    }
+
+    /// What was kept for the run.
+    ///
+    /// # Errors
+    /// Where the shelf doesn't answer.
+    pub async fn kept(&self, run: &str) -> Result<Option<String>, JournalError> {
+        name::check(run)?;
+        let name = page::kept_name(run);
+        let sheet = self.inner.asked(|| self.inner.shelf.get(&name)).await?;
+        Ok(sheet.and_then(|mut sheet| sheet.text.remove(page::TEXT)))
+    }
+
+    /// Takes all that is kept of a run away: first what says that there is one.
+    ///
+    /// # Errors
+    /// Where a process drives it, or the shelf doesn't answer; what is left goes with the next call.
+    pub async fn forget(&self, run: &str) -> Result<u64, JournalError> {
+        if self.driven(run).await? {
+            return Err(JournalError::InUse(run.to_owned()));
+        }
+        let inner = &self.inner;
+        inner.known().await.remove(run);
+        inner.asked(|| inner.shelf.remove_slip(run)).await?;
+        let listed = || inner.shelf.list(Some(run), &Part::ALL, false);
+        let mut sheets = inner.asked(listed).await?;
+        sheets.sort_by_key(|sheet| sheet.part);
+        let mut removed = 0_u64;
+        for sheet in &sheets {
+            inner.asked(|| inner.shelf.remove(&sheet.name)).await?;
+            removed = removed.saturating_add(1);
+        }
+        Ok(removed)
+    }
+}
+
+impl Inner {
+    async fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().await
+    }
+
+    /// The first sheet of each run, without its text.
+    async fn firsts(&self) -> Result<BTreeMap<String, Sheet>, JournalError> {
+        let listed = || self.shelf.list(None, &[Part::First], false);
+        let sheets = self.asked(listed).await?;
+        Ok(sheets
+            .into_iter()
+            .map(|sheet| (sheet.run.clone(), sheet))
+            .collect())
+    }
+}
+
+#[async_trait]
+impl Journal for SegmentJournal {
+    async fn create(&self, entry: &RunEntry, first: &Record) -> Result<Head, JournalError> {
+        name::check(&entry.run)?;
+        within("a release's name", entry.release.len(), MAX_ENTRY_TEXT)?;
+        within("a target", entry.target.len(), MAX_ENTRY_TEXT)?;
+        chain::in_time(entry.created)?;
+        let rows = chain::seal(&chain::genesis(entry), std::slice::from_ref(first))?;
+        page::fits(&rows)?;
+        let sheet = page::first(entry, &rows)?;
+        let head = rows.last().map(Row::head).unwrap_or_default();
+        let mut known = self.inner.known().await;
+        // Without a record of its own it is not known whether an earlier engine made it.
+        if !self.inner.put(&sheet).await? {
+            return Err(JournalError::Storage(
+                format!("run {} is there already", entry.run),
+                None,
+            ));
+        }
+        let mut run = Known {
+            records: vec![first.clone()],
+            head: head.clone(),
+            ..Known::default()
+        };
+        self.inner.anchor(&entry.run, &mut run).await;
+        known.insert(entry.run.clone(), run);
+        Ok(head)
+    }
+
+    async fn append(
+        &self,
+        run: &str,
+        after: &Head,
+        records: &[Record],
+    ) -> Result<Head, JournalError> {
+        self.inner.append(run, after, records).await
+    }
+
+    async fn flush(&self, run: &str) -> Result<(), JournalError> {
+        let mut known = self.inner.known().await;
+        self.inner.flush(&mut known, run).await
+    }
+
+    async fn read(&self, run: &str) -> Result<(Vec<Record>, Head), JournalError> {
+        let mut known = self.inner.known().await;
+        self.inner.flush(&mut known, run).await?;
+        let known = self.inner.caught_up(&mut known, run).await?;
+        Ok((known.records.clone(), known.head.clone()))
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<RunEntry>, JournalError> {
+        let parts = [Part::First, Part::Segment];
+        let listed = || self.inner.shelf.list(None, &parts, false);
+        let sheets = self.inner.asked(listed).await?;
+        let mut entries = Vec::new();
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for sheet in &sheets {
+            let records = last.entry(sheet.run.clone()).or_default();
+            *records = page::last(sheet).max(*records);
+            if sheet.part == Part::First
+                && let Some(entry) = page::entry(sheet)
+            {
+                entries.push(entry);
+            }
+        }
+        let newest = entries.into_iter().rev().take(limit.min(MAX_RUNS_LISTED));
+        Ok(newest
+            .map(|entry| RunEntry {
+                records: last.get(&entry.run).copied().unwrap_or_default(),
+                ..entry
+            })
+            .collect())
+    }
+
+    async fn drive(&self, run: &str) -> Result<Box<dyn Send + Sync>, JournalError> {
+        name::check(run)?;
+        hold::take(&self.inner, run).await
+    }
+
+    async fn post(
+        &self,
+        run: &str,
+        at: Timestamp,
+        by: &Identity,
+        command: &Command,
+    ) -> Result<u64, JournalError> {
+        self.inner.post(run, at, by, command).await
+    }
+
+    async fn inbox(&self, run: &str, after: u64) -> Result<Vec<Inboxed>, JournalError> {
+        self.inner.inbox(run, after).await
+    }
+
+    async fn answer(&self, run: &str, id: u64, refused: Option<&str>) -> Result<(), JournalError> {
+        self.inner.answer(run, id, refused).await
+    }
+
+    async fn answered(
+        &self,
+        run: &str,
+        id: u64,
+    ) -> Result<Option<Result<(), String>>, JournalError> {
+        self.inner.answered(run, id).await
+    }
+
+    fn seat(&self) -> String {
+        self.inner.shelf.place()
+    }
+}

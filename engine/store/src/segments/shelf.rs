@@ -1,0 +1,101 @@
+//! Asking the shelf until it answers: an API server that is away comes back, and what was sent and not answered is
+//! looked for before it is sent again.
+
+use phasegate_core::failure::Kind;
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_runtime::ports::JournalError;
+use phasegate_runtime::shelf::{Sheet, ShelfError};
+
+use super::Inner;
+
+/// How long a read is asked for again.
+const READ_PATIENCE: Span = Span::from_mins(1);
+/// How long a write is. An engine that can't write does nothing meanwhile, and its lease runs out.
+const WRITE_PATIENCE: Span = Span::from_mins(5);
+/// Time between two attempts: it doubles up to the most.
+const LEAST_PAUSE: Span = Span::from_millis(200);
+const MOST_PAUSE: Span = Span::from_secs(5);
+
+/// Attempts until a time, with pauses in between.
+struct Attempts {
+    until: Timestamp,
+    pause: Span,
+}
+
+impl Attempts {
+    /// Waits before the next one. False where there is none.
+    async fn again(&mut self, inner: &Inner) -> bool {
+        let now = inner.clock.now();
+        if now >= self.until {
+            return false;
+        }
+        inner.clock.sleep_until(now.plus(self.pause)).await;
+        let doubled = self.pause.as_millis().saturating_mul(2);
+        self.pause = Span::from_millis(doubled).min(MOST_PAUSE);
+        true
+    }
+}
+
+impl Inner {
+    fn attempts(&self, patience: Span) -> Attempts {
+        Attempts {
+            until: self.clock.now().plus(patience),
+            pause: LEAST_PAUSE,
+        }
+    }
+
+    /// The answer to a read, or to a removal, which may be asked for any number of times.
+    pub(super) async fn asked<T, F>(&self, ask: impl Fn() -> F) -> Result<T, JournalError>
+    where
+        F: Future<Output = Result<T, ShelfError>> + Send,
+    {
+        let mut attempts = self.attempts(READ_PATIENCE);
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if may_pass(&error) && attempts.again(self).await => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Makes a sheet. False where there is another one of its name.
+    pub(super) async fn put(&self, sheet: &Sheet) -> Result<bool, JournalError> {
+        let mut attempts = self.attempts(WRITE_PATIENCE);
+        let mut sent = false;
+        loop {
+            match self.shelf.put(sheet).await {
+                Ok(()) => return Ok(true),
+                // One that was sent before may have arrived.
+                Err(ShelfError::Exists) => return Ok(sent && self.is_there(sheet).await?),
+                Err(error) => {
+                    sent |= matches!(error, ShelfError::Unknown(_));
+                    if !may_pass(&error) || !attempts.again(self).await {
+                        return Err(failed(error));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn is_there(&self, sheet: &Sheet) -> Result<bool, JournalError> {
+        let found = self.asked(|| self.shelf.get(&sheet.name)).await?;
+        Ok(found.is_some_and(|found| found.text == sheet.text))
+    }
+}
+
+/// Whether the same can go well a moment later.
+fn may_pass(error: &ShelfError) -> bool {
+    match error {
+        ShelfError::Exists | ShelfError::Changed => false,
+        ShelfError::Unknown(_) => true,
+        ShelfError::Failed(failure) => matches!(failure.kind, Kind::Retryable | Kind::Timeout),
+    }
+}
+
+pub(super) fn failed(error: ShelfError) -> JournalError {
+    JournalError::Storage(
+        "the journal in the cluster can't be reached".to_owned(),
+        Some(Box::new(error)),
+    )
+}

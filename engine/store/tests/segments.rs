@@ -1,0 +1,172 @@
+//! The journal in a cluster where requests get lost, two engines want the same, and records wait.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions that tests call are tests too"
+)]
+
+use std::sync::Arc;
+
+use phasegate_core::event::{Event, Record};
+use phasegate_core::time::Timestamp;
+use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
+use phasegate_runtime::shelf::{HOLD, Part};
+use phasegate_store::SegmentJournal;
+use phasegate_store::segments::{KEPT_BACK, MAX_KEPT_BACK, let_go};
+use shelf::{Fake, Lost};
+
+#[path = "support/shelf.rs"]
+mod shelf;
+
+const RUN: &str = "shop-1";
+
+fn record(at: u64, event: Event) -> Record {
+    let at = Timestamp::from_millis(at);
+    Record { at, event }
+}
+
+/// A record that can't wait.
+fn firm(at: u64) -> Record {
+    let cause = format!("r{at}");
+    record(at, Event::Interrupted { cause })
+}
+
+async fn begun(shelf: &Arc<Fake>) -> (SegmentJournal, Head) {
+    let entry = RunEntry {
+        run: RUN.to_owned(),
+        release: "shop".to_owned(),
+        target: "prod/shop".to_owned(),
+        created: Timestamp::from_millis(1),
+        records: 0,
+    };
+    let journal = shelf::open(shelf);
+    let head = journal.create(&entry, &firm(1)).await.unwrap();
+    (journal, head)
+}
+
+#[tokio::test]
+async fn what_was_sent_and_not_answered_is_written_once() {
+    for lost in [Lost::Request, Lost::Answer] {
+        let shelf = Arc::<Fake>::default();
+        let (journal, head) = begun(&shelf).await;
+        shelf.lose(&[lost, lost]);
+        let head = journal.append(RUN, &head, &[firm(2)]).await.unwrap();
+        assert_eq!(shelf.names(Part::Segment).len(), 1, "{lost:?}");
+        let read = shelf::open(&shelf).read(RUN).await.unwrap();
+        assert_eq!(read, (vec![firm(1), firm(2)], head), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_was_overtaken_writes_nothing_more() {
+    let shelf = Arc::<Fake>::default();
+    let (one, head) = begun(&shelf).await;
+    let other = shelf::open(&shelf);
+    let (_, same) = other.read(RUN).await.unwrap();
+    let next = other.append(RUN, &same, &[firm(2)]).await.unwrap();
+    let late = one.append(RUN, &head, &[firm(2)]).await;
+    assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
+    // What it kept back is as late.
+    let (third, stale) = (shelf::open(&shelf), next.clone());
+    third.read(RUN).await.unwrap();
+    let waits = record(3, Event::Woke);
+    third.append(RUN, &stale, &[waits]).await.unwrap();
+    other.append(RUN, &next, &[firm(3)]).await.unwrap();
+    let late = third.flush(RUN).await;
+    assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
+    let (records, _) = shelf::open(&shelf).read(RUN).await.unwrap();
+    assert_eq!(records, [firm(1), firm(2), firm(3)]);
+}
+
+#[tokio::test]
+async fn records_that_can_wait_go_with_the_one_that_can_not() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, mut head) = begun(&shelf).await;
+    for at in 2..=4 {
+        let waits = record(at, Event::Woke);
+        head = journal.append(RUN, &head, &[waits]).await.unwrap();
+    }
+    assert_eq!(head.seq, 4);
+    assert!(shelf.names(Part::Segment).is_empty());
+    head = journal.append(RUN, &head, &[firm(5)]).await.unwrap();
+    assert_eq!(shelf.names(Part::Segment).len(), 1);
+    let (records, read) = shelf::open(&shelf).read(RUN).await.unwrap();
+    assert_eq!((records.len(), read), (5, head));
+}
+
+#[tokio::test]
+async fn nothing_waits_for_long() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, head) = begun(&shelf).await;
+    let waits = record(2, Event::Woke);
+    let mut head = journal.append(RUN, &head, &[waits]).await.unwrap();
+    // The engine looks into its inbox all the time.
+    journal.inbox(RUN, 0).await.unwrap();
+    assert!(shelf.names(Part::Segment).is_empty());
+    shelf.advance(KEPT_BACK);
+    journal.inbox(RUN, 0).await.unwrap();
+    assert_eq!(shelf.names(Part::Segment).len(), 1);
+    for at in 3..3 + MAX_KEPT_BACK as u64 {
+        let waits = record(at, Event::Woke);
+        head = journal.append(RUN, &head, &[waits]).await.unwrap();
+    }
+    assert_eq!(shelf.names(Part::Segment).len(), 2);
+}
+
+#[tokio::test]
+async fn an_engine_that_died_keeps_its_run_until_it_has_been_silent_for_long_enough() {
+    let shelf = Arc::<Fake>::default();
+    let (dead, _) = begun(&shelf).await;
+    let guard = dead.drive(RUN).await.unwrap();
+    std::mem::forget(guard);
+    let next = shelf::open(&shelf);
+    assert!(next.driven(RUN).await.unwrap());
+    assert!(next.drive(RUN).await.is_err());
+    shelf.advance(HOLD);
+    assert!(!next.driven(RUN).await.unwrap());
+    drop(next.drive(RUN).await.unwrap());
+    // One that leaves is not waited for.
+    let_go().await;
+    assert!(!next.driven(RUN).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_engine_of_the_same_name_knows_that_the_one_before_is_dead() {
+    let shelf = Arc::<Fake>::default();
+    let (dead, _) = begun(&shelf).await;
+    std::mem::forget(dead.drive(RUN).await.unwrap());
+    // Within one process it is not dead.
+    assert!(dead.drive(RUN).await.is_err());
+    drop(
+        shelf::open_as(&shelf, "process-0")
+            .drive(RUN)
+            .await
+            .unwrap(),
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_away_by_hand_is_missed_and_one_that_is_forgotten_is_not() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, head) = begun(&shelf).await;
+    journal.append(RUN, &head, &[firm(2)]).await.unwrap();
+    journal.keep(RUN, "{}").await.unwrap();
+    assert_eq!(journal.kept(RUN).await.unwrap().as_deref(), Some("{}"));
+    let store: Arc<dyn phasegate_runtime::shelf::Shelf> = Arc::clone(&shelf) as _;
+    let first = shelf.names(Part::First).remove(0);
+    let kept = store.get(&first).await.unwrap().unwrap();
+    store.remove(&first).await.unwrap();
+    let cold = shelf::open(&shelf);
+    assert_eq!(cold.lost().await.unwrap(), [RUN]);
+    assert!(matches!(
+        cold.read(RUN).await,
+        Err(JournalError::Cut { .. })
+    ));
+    store.put(&kept).await.unwrap();
+    assert_eq!(cold.lost().await.unwrap(), Vec::<String>::new());
+    assert_eq!(cold.forget(RUN).await.unwrap(), 3);
+    assert_eq!(cold.lost().await.unwrap(), Vec::<String>::new());
+    let gone = shelf::open(&shelf).read(RUN).await;
+    assert!(matches!(gone, Err(JournalError::NotFound(_))), "{gone:?}");
+}
