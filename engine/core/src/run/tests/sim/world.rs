@@ -29,6 +29,7 @@ pub(in crate::run) fn failure(kind: Kind) -> Failure {
 
 pub(in crate::run) type Judges = Rc<dyn Fn(&World, &str, u32) -> Result<Status, Kind>>;
 pub(in crate::run) type Faults = Rc<dyn Fn(&World, &Effect) -> Option<Fault>>;
+pub(in crate::run) type Watch = Rc<dyn Fn(&World) -> Observation>;
 pub(in crate::run) type Blind = Rc<dyn Fn(&World, &Effect) -> bool>;
 
 /// The candidate's Deployment.
@@ -98,6 +99,11 @@ pub(in crate::run) struct World {
     /// How often an action says that it isn't finished.
     pub pendings: u32,
     pub reversible: bool,
+    /// What a watch tells, where there is one, by what was there at each look.
+    pub watch: Option<Watch>,
+    pub looks: Vec<Observation>,
+    /// How often the target was read.
+    pub reads: usize,
 }
 
 impl World {
@@ -139,6 +145,25 @@ impl World {
             acting: BTreeSet::new(),
             pendings: 0,
             reversible: true,
+            watch: None,
+            looks: Vec::new(),
+            reads: 0,
+        }
+    }
+
+    /// What there is, or what the watch says that there is.
+    fn look(&mut self, watched: bool) -> Observation {
+        let now = self.observe();
+        self.looks.push(now.clone());
+        match self.watch.clone().filter(|_| watched) {
+            Some(watch) => Observation {
+                watched: true,
+                ..watch(self)
+            },
+            None => {
+                self.reads += 1;
+                now
+            }
         }
     }
 
@@ -189,6 +214,7 @@ impl World {
             terminating: false,
         };
         Observation {
+            watched: false,
             at: self.now,
             uid: self.uid.clone(),
             generation: 2,
@@ -423,8 +449,8 @@ impl World {
             | Request::Bound { .. }
             | Request::Route { .. }
             | Request::Unroute { .. } => self.beside(effect),
-            Request::Observe => Ok(Done::Observed {
-                observation: Box::new(self.observe()),
+            Request::Observe { watched } => Ok(Done::Observed {
+                observation: Box::new(self.look(*watched)),
             }),
             Request::Evaluate { gate, .. } => {
                 let nth = self.asked.entry(gate.clone()).or_default();
