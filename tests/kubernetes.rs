@@ -16,6 +16,8 @@
     reason = "the suite starts kubectl and phasegate, writes files and waits for a real cluster"
 )]
 
+#[path = "kubernetes/acts.rs"]
+mod acts;
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
 #[path = "kubernetes/both/mod.rs"]

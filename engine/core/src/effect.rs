@@ -131,6 +131,72 @@ pub struct Notice {
     pub thread: Option<Value>,
 }
 
+/// What is asked of an action of the release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Deed {
+    /// Look, change nothing.
+    Prepare,
+    /// Do it.
+    Run {
+        /// What preparing returned.
+        token: Value,
+    },
+    /// Take back what was done.
+    Undo {
+        /// The same.
+        token: Value,
+    },
+    /// Stop doing it.
+    Cancel {
+        /// The same.
+        token: Value,
+    },
+}
+
+impl Deed {
+    /// Whether it does what the action is for.
+    #[must_use]
+    pub const fn is_run(&self) -> bool {
+        matches!(self, Self::Run { .. })
+    }
+
+    /// A word for it, as the journal calls it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Run { .. } => "act",
+            Self::Undo { .. } => "undo",
+            Self::Cancel { .. } => "cancel",
+        }
+    }
+}
+
+/// What an action found when it looked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preparation {
+    /// What it is about to do, for people.
+    pub summary: String,
+    /// What `run` needs, and `undo` after it.
+    pub token: Value,
+    /// Whether it can be undone.
+    pub reversible: bool,
+}
+
+/// What an action has done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Acted {
+    /// For people.
+    pub summary: String,
+    /// For the journal: a backup's id, a job's name.
+    #[serde(default)]
+    pub outputs: Value,
+    /// Where to look.
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
 /// The run that comes after one that it supersedes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -218,6 +284,11 @@ pub enum Request {
         /// What is left, in the strategy's own words.
         remaining: Vec<Step>,
     },
+    /// Have the action of the step do something.
+    Act {
+        /// What.
+        deed: Deed,
+    },
     /// Collect what can tell why pods fail.
     Diagnose,
     /// Tell people.
@@ -245,6 +316,9 @@ impl Request {
                 | Self::Unroute { .. }
                 | Self::Release { .. }
                 | Self::Notify { .. }
+                | Self::Act {
+                    deed: Deed::Run { .. } | Deed::Undo { .. } | Deed::Cancel { .. }
+                }
         )
     }
 
@@ -265,6 +339,7 @@ impl Request {
             Self::Observe { .. } => "observe",
             Self::Evaluate { .. } => "evaluate",
             Self::Revise { .. } => "revise",
+            Self::Act { deed } => deed.kind(),
             Self::Diagnose => "diagnose",
             Self::Notify { .. } => "notify",
         }
@@ -359,6 +434,20 @@ pub enum Done {
         /// They.
         steps: Option<Vec<Step>>,
     },
+    /// What the action found.
+    Prepared {
+        /// It.
+        preparation: Preparation,
+    },
+    /// The action is done.
+    Acted {
+        /// With what.
+        acted: Acted,
+    },
+    /// The action is undone.
+    Undone,
+    /// The action is stopped, or was not under way.
+    Cancelled,
     /// What was found.
     Diagnosed {
         /// It.

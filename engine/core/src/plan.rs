@@ -188,6 +188,13 @@ pub enum Action {
         /// What must be vouched for.
         prompt: String,
     },
+    /// Have a plugin do something beside the workloads.
+    Act {
+        /// Which.
+        offer: Use,
+        /// How long it may take.
+        timeout: Span,
+    },
     /// Tell people.
     Notify {
         /// The notifier's name in the plan.
@@ -200,12 +207,16 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the step changes the workload.
+    /// Whether the step changes something outside.
     #[must_use]
     pub const fn changes(&self) -> bool {
         matches!(
             self,
-            Self::Deploy { .. } | Self::Scale { .. } | Self::Route { .. } | Self::Retire { .. }
+            Self::Deploy { .. }
+                | Self::Scale { .. }
+                | Self::Route { .. }
+                | Self::Retire { .. }
+                | Self::Act { .. }
         )
     }
 
@@ -237,6 +248,7 @@ impl Action {
             Self::Soak { .. } => "soak",
             Self::Approve { .. } => "approve",
             Self::Attest { .. } => "attest",
+            Self::Act { .. } => "act",
             Self::Notify { .. } => "notify",
         }
     }

@@ -382,7 +382,7 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
         }
         Body::Steps(steps) => {
             for ((id, action), step) in phase.steps().into_iter().zip(steps) {
-                let action = step_of(inputs, &id, action);
+                let action = step_of(inputs, &id, action)?;
                 out.steps.push(Step {
                     point_of_no_return: step.point_of_no_return,
                     ..Step::new(id, action)
@@ -396,8 +396,8 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
     Ok(out)
 }
 
-fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Action {
-    match action {
+fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action, Diagnostic> {
+    Ok(match action {
         StepAction::Check(gates) => Action::Check {
             gates: gates.clone(),
         },
@@ -425,5 +425,15 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Action {
             title: notify.title.clone(),
             text: notify.text.clone(),
         },
-    }
+        StepAction::Act(act) => Action::Act {
+            offer: offer(
+                inputs,
+                "action",
+                &act.plugin,
+                act.offer.as_deref(),
+                &act.config,
+            )?,
+            timeout: act.timeout,
+        },
+    })
 }

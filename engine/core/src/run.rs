@@ -21,6 +21,7 @@ use crate::strategy::StepOutcome;
 use crate::time::{Span, Timestamp};
 use crate::workload::{Diagnosis, Observation};
 
+mod acts;
 mod answers;
 mod approvals;
 mod asking;
@@ -150,6 +151,8 @@ pub struct Run {
     known: Known,
     /// What is known of the others, by their places.
     parked: BTreeMap<usize, Known>,
+    /// The actions that were prepared, in order.
+    acts: Arc<Vec<acts::Act>>,
     /// Whether something that was changed was put back.
     undid: bool,
     /// The workloads whose targets are held.
@@ -214,6 +217,7 @@ impl Run {
             parked: others
                 .map(|(place, workload)| (place, Known::of(workload)))
                 .collect(),
+            acts: Arc::default(),
             undid: false,
             plan: Arc::new((**plan).clone()),
             started_by: started_by.clone(),
@@ -420,6 +424,7 @@ impl Run {
                 | Stage::Settling { deadline, .. }
                 | Stage::Proving { deadline }
                 | Stage::Following { deadline, .. }
+                | Stage::Acting { deadline, .. }
                 | Stage::Asking { deadline } = &mut cursor.stage
                 {
                     *deadline = deadline.plus(away);
@@ -430,6 +435,7 @@ impl Run {
                 | BackStage::Looking { deadline }
                 | BackStage::Checking { deadline }
                 | BackStage::Settling { deadline }
+                | BackStage::Undoing { deadline, .. }
                 | BackStage::Following { deadline, .. } = &mut back.stage
                 {
                     *deadline = deadline.plus(away);

@@ -17,6 +17,7 @@
 //! Not here yet: a runner and artifacts for plugins, and calls of migrators and actions, which are
 //! checked at load and otherwise wait for their port.
 
+mod act;
 mod authority;
 mod bindings;
 mod call;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Notice, Reading};
+use phasegate_core::effect::{Deed, Done, Notice, Progress, Reading};
 use phasegate_core::failure::{Failure, Kind as FailureKind, Problem};
 use phasegate_core::plan::{Pin, Use};
 use phasegate_core::strategy::{RouterFeatures, Situation, Split, Step, StepOutcome};
@@ -308,6 +308,19 @@ impl Plugins for PluginSet {
 
     async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure> {
         self.router_restore(router, call, snapshot).await
+    }
+
+    async fn act(&self, action: &Use, call: &Call, deed: &Deed) -> Result<Done, Failure> {
+        self.action_does(action, call, deed).await
+    }
+
+    async fn progress(
+        &self,
+        action: &Use,
+        call: &Call,
+        token: &Value,
+    ) -> Result<Progress, Failure> {
+        self.action_progress(action, call, token).await
     }
 
     async fn notify(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
+use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Kind, Problem};
 use phasegate_core::plan::{Pin, Use};
@@ -475,6 +475,25 @@ impl Plugins for FaultyPlugins {
         self.behave(&router.plugin).await?;
         let answer = self.inner.unroute(router, call, snapshot).await;
         self.survive(call, answer).await
+    }
+
+    async fn act(&self, action: &Use, call: &Call, deed: &Deed) -> Result<Done, Failure> {
+        self.behave(&action.plugin).await?;
+        let answer = self.inner.act(action, call, deed).await;
+        match deed {
+            Deed::Prepare => answer,
+            _ => self.survive(call, answer).await,
+        }
+    }
+
+    async fn progress(
+        &self,
+        action: &Use,
+        call: &Call,
+        token: &Value,
+    ) -> Result<Progress, Failure> {
+        self.behave(&action.plugin).await?;
+        self.inner.progress(action, call, token).await
     }
 
     async fn notify(

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Done, Effect, Outcome, Piece, Progress, Request, Successor};
+use phasegate_core::effect::{Deed, Done, Effect, Outcome, Piece, Progress, Request, Successor};
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_core::plan::{Plan, Router, Workload};
+use phasegate_core::plan::{Action, Plan, Router, Use, Workload};
 use phasegate_core::planning;
 use phasegate_core::strategy::Slot;
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Marks, Target};
+use serde_json::Value;
 
 use crate::ports::{Call, ChangeError, ClaimRecord, Clock, Cluster, Plugins, Stamp};
 
@@ -17,6 +18,8 @@ use crate::ports::{Call, ChangeError, ClaimRecord, Clock, Cluster, Plugins, Stam
 pub const NOTIFY_TIMEOUT: Span = Span::from_secs(30);
 /// How long a router may take.
 pub const ROUTER_TIMEOUT: Span = Span::from_secs(30);
+/// How long one call of an action may take; what takes longer says that it isn't finished.
+pub const ACTION_TIMEOUT: Span = Span::from_secs(30);
 /// How long a strategy may take.
 pub const STRATEGY_TIMEOUT: Span = Span::from_secs(10);
 
@@ -72,6 +75,16 @@ impl Context {
             key: key.to_owned(),
             handed_over_by: Some(self.run.clone()),
         }
+    }
+
+    /// The action that the effect's step has.
+    fn action(&self, effect: &Effect) -> Option<&Use> {
+        let id = effect.step.as_deref()?;
+        let mut steps = self.plan.steps();
+        steps.find_map(|(_, step)| match &step.action {
+            Action::Act { offer, .. } if step.id == id => Some(offer),
+            _ => None,
+        })
     }
 
     /// Where in the release a plugin is called.
@@ -192,6 +205,7 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 Done::Revised { steps }
             })
         }
+        Request::Act { deed } => act(world, context, workload, effect, deed).await,
         Request::Notify { notifier, notice } => {
             let Some(planned) = context.plan.notifiers.get(notifier) else {
                 return unplanned("notifier", notifier);
@@ -202,6 +216,54 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 Done::Notified { thread }
             })
         }
+    }
+}
+
+/// Has the step's action do what is asked.
+async fn act(
+    world: &World,
+    context: &Context,
+    workload: &Workload,
+    effect: &Effect,
+    deed: &Deed,
+) -> Outcome {
+    let Some(offer) = context.action(effect) else {
+        return unplanned("action", effect.step.as_deref().unwrap_or_default());
+    };
+    let call = context.call(workload, &effect.key, &*world.clock, ACTION_TIMEOUT);
+    let answer = world.plugins.act(offer, &call, deed);
+    match within(world, ACTION_TIMEOUT, answer).await {
+        Ok(done) => Outcome::Done(done),
+        // It was stopped in the middle: nobody knows how far it came.
+        Err(failure) if effect.request.changes() && stopped(failure.kind) => Outcome::Unknown {
+            message: failure.to_string(),
+        },
+        Err(failure) => Outcome::Failed { failure },
+    }
+}
+
+const fn stopped(kind: Kind) -> bool {
+    matches!(kind, Kind::Trap | Kind::Timeout | Kind::OutOfMemory)
+}
+
+/// Asks the step's action what became of it.
+async fn acted(
+    world: &World,
+    context: &Context,
+    workload: &Workload,
+    effect: &Effect,
+    token: &Value,
+) -> Progress {
+    let Some(offer) = context.action(effect) else {
+        return Progress::NotDone;
+    };
+    let call = context.call(workload, &effect.key, &*world.clock, ACTION_TIMEOUT);
+    let answer = world.plugins.progress(offer, &call, token);
+    match within(world, ACTION_TIMEOUT, answer).await {
+        Ok(progress) => progress,
+        Err(failure) => Progress::Unknown {
+            message: failure.to_string(),
+        },
     }
 }
 
@@ -295,6 +357,11 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
                 Err(failure) => unknown(failure),
             }
         }
+        Request::Act {
+            deed: Deed::Run { token },
+        } => acted(world, context, workload, effect, token).await,
+        // Taking back can be asked for again.
+        Request::Act { .. } => Progress::NotDone,
         // Whoever shares traffic can be asked again for the same: what stands there already is not changed.
         Request::Route { .. }
         | Request::Unroute { .. }

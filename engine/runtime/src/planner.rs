@@ -9,7 +9,7 @@ use phasegate_core::failure::Failure;
 use phasegate_core::plan::{Pin, Plan, Router, Use, Workload};
 use phasegate_core::planning::{self, Inputs};
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::spec::release::{self, Loaded, Release};
+use phasegate_core::spec::release::{self, Loaded, Release, StepAction};
 use phasegate_core::spec::tighten::{self, Effective};
 use phasegate_core::strategy::{Action, Placement, Slot, Step};
 use phasegate_core::workload::{Baseline, Colours, Target};
@@ -61,12 +61,27 @@ pub fn plugins_of(release: &Release) -> BTreeSet<String> {
         .iter()
         .filter_map(|(_, workload)| workload.router.as_ref())
         .map(|router| &router.plugin);
+    let actions = actions(release).into_iter().map(|(_, act)| &act.plugin);
     strategies
+        .chain(actions)
         .chain(gates)
         .chain(notifiers)
         .chain(routers)
         .cloned()
         .collect()
+}
+
+/// The actions of a release with where they stand in the file.
+fn actions(release: &Release) -> Vec<(String, &release::Act)> {
+    let mut found = Vec::new();
+    for (index, phase) in release.phases.iter().enumerate() {
+        for (step, (_, action)) in phase.steps().into_iter().enumerate() {
+            if let StepAction::Act(act) = action {
+                found.push((format!("/phases/{index}/steps/{step}/act"), act));
+            }
+        }
+    }
+    found
 }
 
 /// What is wrong with a release as far as its plugins can tell: offers that are not there, and configs
@@ -158,6 +173,15 @@ fn used(release: &Release) -> Vec<Used<'_>> {
                 &strategy.config,
             ));
         }
+    }
+    for (pointer, act) in actions(release) {
+        uses.push((
+            "action",
+            pointer,
+            &act.plugin,
+            act.offer.as_deref(),
+            &act.config,
+        ));
     }
     for (pointer, workload) in release.workloads() {
         if let Some(router) = &workload.router {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
+use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Problem};
 use phasegate_core::plan::{Pin, Use};
@@ -528,6 +528,11 @@ pub trait Plugins: Send + Sync {
     async fn reading(&self, router: &Use, call: &Call) -> Result<Reading, Failure>;
     /// Has a router put traffic back.
     async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure>;
+    /// Has an action do something.
+    async fn act(&self, action: &Use, call: &Call, deed: &Deed) -> Result<Done, Failure>;
+    /// Asks an action what became of what it was had to do.
+    async fn progress(&self, action: &Use, call: &Call, token: &Value)
+    -> Result<Progress, Failure>;
     /// Tells people; returns what is to be given back with the next notice.
     async fn notify(
         &self,

@@ -2,8 +2,11 @@
 
 pub mod gates;
 pub mod limits;
+mod released;
 pub mod share;
 pub mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod traffic;
+
+pub use released::not_released;

@@ -89,6 +89,10 @@ pub(super) fn action(action: &Action) -> String {
             requirement: asked,
         } => format!("wait for {}: {prompt}", requirement(asked)),
         Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
+        Action::Act { offer, timeout } => format!(
+            "have `{}` act: {} {}, within {timeout}; undone on the way back, if it can be",
+            offer.plugin, offer.offer, offer.config
+        ),
         Action::Notify {
             notifier, title, ..
         } => format!("tell {notifier}: {title}"),

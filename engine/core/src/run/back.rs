@@ -38,6 +38,7 @@ impl Back {
             BackStage::Diagnosing { deadline, .. }
             | BackStage::Looking { deadline }
             | BackStage::Checking { deadline }
+            | BackStage::Undoing { deadline, .. }
             | BackStage::Settling { deadline } => Some(*deadline),
             BackStage::Following {
                 deadline,
@@ -145,6 +146,7 @@ impl Run {
             BackStage::Draining if !self.touches() => self.release_target().map(|()| true),
             // It turned back while it was letting go, and has let go of some.
             BackStage::Draining if self.lacks_claim() => self.claim_again().map(|()| true),
+            BackStage::Draining if self.past_point && self.cancel_next()? => Ok(true),
             BackStage::Draining if self.past_point => self.tidy().map(|()| true),
             BackStage::Draining if by_hand => self.retreat().map(|()| true),
             BackStage::Draining => {
@@ -163,6 +165,10 @@ impl Run {
                 self.forget(effect);
                 self.retreat().map(|()| true)
             }
+            BackStage::Undoing { effect, deadline } if now >= deadline => {
+                self.undoing_too_long(effect)
+            }
+            BackStage::Undoing { .. } => Ok(false),
             // A cluster that can't be looked at keeps nobody from going back.
             BackStage::Looking { deadline } if now >= deadline => {
                 self.stop_asking();

@@ -223,6 +223,7 @@ impl Run {
             Request::Change { change } if change.slot.is_stable() => {
                 self.will_change(effect, change);
             }
+            Request::Act { deed } => self.will_act(effect, deed),
             request => self.will_write(request),
         }
         let attempt = (failures > 0).then_some(failures.saturating_add(1));
@@ -303,6 +304,7 @@ impl Run {
                 );
                 self.not_done(&effect)
             }
+            Progress::Running { after } if self.acts_on(&effect, *after) => Ok(()),
             Progress::Running { after } => {
                 let looks = self.count_failure(id, Phase::Missing);
                 if looks > limits::PENDINGS {
@@ -433,6 +435,7 @@ impl Run {
                 self.judged(gate, effect.id, Ok(verdict));
                 Ok(())
             }
+            (Request::Act { deed }, done) => self.act_answered(effect, deed, done),
             (Request::Diagnose, Done::Diagnosed { diagnosis }) => {
                 self.diagnosed(diagnosis);
                 Ok(())
@@ -488,6 +491,7 @@ impl Run {
                 self.judged(gate, effect.id, Err(failure));
                 Ok(())
             }
+            Request::Act { deed } => self.act_failed(effect, deed, failure),
             Request::Diagnose => {
                 self.forget(effect.id);
                 Ok(())

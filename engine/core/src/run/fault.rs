@@ -40,7 +40,13 @@ impl Run {
         let Mode::Back(back) = &self.mode else {
             return Err(self.illegal("a fault of the engine"));
         };
+        let action = match &back.stage {
+            BackStage::Undoing { effect, .. } => self.outstanding.get(effect),
+            _ => None,
+        };
+        let action = action.and_then(|outstanding| outstanding.effect.step.clone());
         let step = match &back.stage {
+            BackStage::Undoing { .. } => action.as_deref().unwrap_or("undo"),
             BackStage::Claiming { .. } | BackStage::Unclaimed => "claim",
             BackStage::Draining => "drain",
             BackStage::Diagnosing { .. }

@@ -179,6 +179,12 @@ impl Run {
                 self.read_if_due()?;
                 Ok(false)
             }
+            Stage::Acting { deadline, .. } if now >= *deadline => {
+                let reason = format!("it is not done in {}", now.since(cursor.since));
+                self.back_from(&step, reason)?;
+                Ok(true)
+            }
+            Stage::Acting { .. } => Ok(false),
             Stage::Asking { deadline } => self.asking(&step, *deadline),
             Stage::Drifted { what, until, .. } if now >= *until => {
                 let reason = format!("{what}; nobody decided by {until}");
@@ -228,6 +234,7 @@ impl Run {
                 self.ask(step);
                 Ok(())
             }
+            Action::Act { timeout, .. } => self.prepare(step, *timeout),
             Action::Approve { .. } | Action::Attest { .. } => {
                 self.step_done();
                 Ok(())

@@ -48,12 +48,13 @@ impl Run {
 
     /// Whether anything may be other than before the run now.
     pub(super) fn touches(&self) -> bool {
-        self.known.touched() || self.parked.values().any(Known::touched)
+        self.acted() || self.known.touched() || self.parked.values().any(Known::touched)
     }
 
     /// Whether the target of a workload that has to go back isn't held.
     pub(super) fn lacks_claim(&self) -> bool {
-        let touched = |place: usize| self.known_of(place).is_some_and(Known::touched);
+        let touched =
+            |place: usize| self.acted_on(place) || self.known_of(place).is_some_and(Known::touched);
         (0..self.plan.workloads.len()).any(|place| touched(place) && !self.claimed.contains(&place))
     }
 
@@ -77,12 +78,18 @@ impl Run {
 
     /// Asks for the next thing on the way back.
     pub(super) fn retreat(&mut self) -> Result<(), Illegal> {
+        if self.undo_next(true)? {
+            return Ok(());
+        }
         for place in (0..self.plan.workloads.len()).rev() {
             let known = self.known_of(place);
             if known.is_some_and(|known| known.touched() && !known.back) {
                 self.take_in_hand(place);
                 return self.retreat_in_hand();
             }
+        }
+        if self.undo_next(false)? {
+            return Ok(());
         }
         self.release_target()
     }

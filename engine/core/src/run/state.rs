@@ -196,6 +196,8 @@ pub(super) enum Stage {
         taken: Option<Timestamp>,
         then: Then,
     },
+    /// An action is prepared, then run.
+    Acting { effect: Id, deadline: Timestamp },
     /// Gates are asked.
     Asking { deadline: Timestamp },
     /// The strategy is asked for other remaining steps.
@@ -326,6 +328,8 @@ pub(super) enum BackStage {
         deadline: Timestamp,
         taken: Option<Timestamp>,
     },
+    /// An action is cancelled or undone.
+    Undoing { effect: Id, deadline: Timestamp },
     /// What the run made beside stable goes, and what it held is let go, one thing at a time.
     Removing { effect: Id },
     /// The last things.

@@ -12,6 +12,7 @@ impl Run {
         let step = match &effect.request {
             Request::Release { .. } | Request::Claim { .. } => undoes(&effect.request),
             _ if effect.direction == Direction::Forward => "drain",
+            Request::Act { .. } => effect.step.as_deref().unwrap_or("undo"),
             request => undoes(request),
         };
         // A notice that can't be asked for any more must not hide that the run is stuck.
@@ -92,6 +93,7 @@ impl Run {
                 self.known.ready = false;
                 self.retreat()
             }
+            BackStage::Undoing { .. } => self.go_on_undoing(),
             BackStage::Finishing(Finish::Tidying { .. }) => self.tidy(),
             BackStage::Finishing(_) => self.release_target(),
         }
@@ -120,7 +122,7 @@ impl Run {
         let Some(stuck) = back.stuck.take() else {
             return Ok(());
         };
-        back.skipped.push(stuck.step);
+        back.skipped.push(stuck.step.clone());
         let (stage, unclaimed) = (back.stage.clone(), back.unclaimed);
         let releasing = self.releasing();
         let left = self.requested(&stage);
@@ -138,6 +140,10 @@ impl Run {
             BackStage::Settling { .. } if !stuck.decision && self.serves_alone() => {
                 self.known.ready = true;
                 self.retreat()
+            }
+            BackStage::Undoing { .. } => {
+                self.settle_act(&stuck.step);
+                self.go_on_undoing()
             }
             // Of the last things each can be left as it is.
             BackStage::Removing { .. } => {

@@ -2,6 +2,7 @@
 
 pub(super) mod plans;
 
+mod acts;
 mod answers;
 mod beside;
 mod commands;

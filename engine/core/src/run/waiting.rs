@@ -165,6 +165,7 @@ impl Run {
             | Stage::Settling { deadline, .. }
             | Stage::Proving { deadline }
             | Stage::Following { deadline, .. }
+            | Stage::Acting { deadline, .. }
             | Stage::Asking { deadline } => Some(*deadline),
             Stage::Revising { .. } | Stage::Done => None,
         };

@@ -1,6 +1,6 @@
 //! What is asked and done, in words.
 
-use crate::effect::{Change, Piece, Request};
+use crate::effect::{Change, Deed, Piece, Request};
 use crate::plan::Action;
 use crate::strategy::{Amount, Placement, Slot};
 
@@ -55,6 +55,7 @@ pub fn in_words(action: &Action) -> String {
         } => format!("soak for {duration} under {}", gates.join(", ")),
         Action::Approve { prompt, .. } => format!("approval: {prompt}"),
         Action::Attest { name, prompt } => format!("attestation {name}: {prompt}"),
+        Action::Act { offer, timeout } => format!("act {}, within {timeout}", offer.offer),
         Action::Notify {
             notifier, title, ..
         } => format!("notify {notifier}: {title}"),
@@ -86,6 +87,12 @@ pub(super) fn describe(request: &Request) -> String {
         Request::Observe { .. } => "look at the workload".to_owned(),
         Request::Evaluate { gate, .. } => format!("ask gate {gate}"),
         Request::Revise { .. } => "ask the strategy".to_owned(),
+        Request::Act { deed } => match deed {
+            Deed::Prepare => "prepare the action".to_owned(),
+            Deed::Run { .. } => "run the action".to_owned(),
+            Deed::Undo { .. } => "undo the action".to_owned(),
+            Deed::Cancel { .. } => "cancel the action".to_owned(),
+        },
         Request::Diagnose => "collect diagnostics".to_owned(),
         Request::Notify { notifier, notice } => format!("notify {notifier}: {}", notice.event),
         Request::Change { change } if change.slot.is_stable() => {

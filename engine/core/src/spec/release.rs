@@ -18,7 +18,7 @@ mod workload;
 pub use gate::{BandAction, Gate, GatePolicy, InconclusiveAction, OnInconclusive};
 pub use load::{Loaded, Overrides, load};
 pub(super) use load::{check_kind, environment_of};
-pub use phase::{Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
+pub use phase::{Act, Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
 pub use workload::{Colours, MAX_WAVE, Router, Workload};
 

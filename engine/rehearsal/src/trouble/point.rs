@@ -33,6 +33,16 @@ pub enum Kind {
     Reading,
     /// An effect.
     Unroute,
+    /// An effect of an action.
+    Prepare,
+    /// An effect of an action.
+    Act,
+    /// An effect of an action.
+    Undo,
+    /// An effect of an action.
+    Cancel,
+    /// A probe of an action.
+    Progress,
     /// An effect.
     Release,
     /// An effect.
@@ -50,7 +60,7 @@ pub enum Kind {
 }
 
 /// Every kind, in the order of a coverage table.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 25] = [
     Kind::Locate,
     Kind::Baseline,
     Kind::Supports,
@@ -64,6 +74,11 @@ pub const KINDS: [Kind; 20] = [
     Kind::Route,
     Kind::Reading,
     Kind::Unroute,
+    Kind::Prepare,
+    Kind::Act,
+    Kind::Undo,
+    Kind::Cancel,
+    Kind::Progress,
     Kind::Release,
     Kind::Observe,
     Kind::Evaluate,
@@ -108,6 +123,11 @@ impl Kind {
             Self::Route => "route",
             Self::Reading => "reading",
             Self::Unroute => "unroute",
+            Self::Prepare => "prepare",
+            Self::Act => "act",
+            Self::Undo => "undo",
+            Self::Cancel => "cancel",
+            Self::Progress => "progress",
             Self::Release => "release",
             Self::Observe => "observe",
             Self::Evaluate => "evaluate",
@@ -140,11 +160,17 @@ impl Kind {
             | Self::Remove
             | Self::Bound
             | Self::Release => Nature::ClusterWrite,
-            Self::Supports | Self::Plan | Self::Snapshot | Self::Reading | Self::Revise => {
-                Nature::PluginRead
-            }
+            Self::Supports
+            | Self::Plan
+            | Self::Snapshot
+            | Self::Reading
+            | Self::Prepare
+            | Self::Progress
+            | Self::Revise => Nature::PluginRead,
             Self::Evaluate => Nature::Gate,
-            Self::Route | Self::Unroute => Nature::PluginWrite,
+            Self::Route | Self::Unroute | Self::Act | Self::Undo | Self::Cancel => {
+                Nature::PluginWrite
+            }
             Self::Notify => Nature::Notice,
         }
     }

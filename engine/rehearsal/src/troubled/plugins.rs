@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phasegate_core::effect::{Notice, Reading};
+use phasegate_core::effect::{Deed, Done, Notice, Progress, Reading};
 use phasegate_core::failure::{Failure, Problem};
 use phasegate_core::plan::{Pin, Use};
 use phasegate_core::strategy::{RouterFeatures, Situation, Split, Step, StepOutcome};
@@ -110,6 +110,27 @@ impl Plugins for TroubledPlugins {
     async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure> {
         let answer = self.0.unroute(router, call, snapshot);
         self.1.called(Kind::Unroute, call, answer).await
+    }
+
+    async fn act(&self, action: &Use, call: &Call, deed: &Deed) -> Result<Done, Failure> {
+        let kind = match deed {
+            Deed::Prepare => Kind::Prepare,
+            Deed::Run { .. } => Kind::Act,
+            Deed::Undo { .. } => Kind::Undo,
+            Deed::Cancel { .. } => Kind::Cancel,
+        };
+        let answer = self.0.act(action, call, deed);
+        self.1.called(kind, call, answer).await
+    }
+
+    async fn progress(
+        &self,
+        action: &Use,
+        call: &Call,
+        token: &Value,
+    ) -> Result<Progress, Failure> {
+        let answer = self.0.progress(action, call, token);
+        self.1.called(Kind::Progress, call, answer).await
     }
 
     async fn notify(

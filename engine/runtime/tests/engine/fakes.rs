@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Change, Create, Notice, Piece, Reading};
+use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::failure::{Failure, Kind, Problem};
 use phasegate_core::plan::{Pin, Use};
@@ -385,6 +385,14 @@ impl Plugins for Fakes {
     }
 
     async fn unroute(&self, _: &Use, _: &Call, _: &Value) -> Result<(), Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn act(&self, _: &Use, _: &Call, _: &Deed) -> Result<Done, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
+    async fn progress(&self, _: &Use, _: &Call, _: &Value) -> Result<Progress, Failure> {
         Err(failure(Kind::Permanent))
     }
 

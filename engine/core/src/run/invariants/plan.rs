@@ -104,6 +104,7 @@ impl<'a> Shape<'a> {
             | Action::Soak { .. }
             | Action::Approve { .. }
             | Action::Attest { .. }
+            | Action::Act { .. }
             | Action::Notify { .. } => {}
         }
         self.outage &= !at_strength(&step.action, self.whole());

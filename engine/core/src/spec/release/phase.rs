@@ -101,6 +101,8 @@ pub enum StepAction {
     Approve(Approve),
     /// Wait for a person to vouch for something.
     Attest(Attest),
+    /// Have a plugin do something beside the workloads.
+    Act(Act),
     /// Tell people.
     Notify(Notify),
 }
@@ -114,6 +116,7 @@ impl StepAction {
             Self::Soak(_) => "soak",
             Self::Approve(_) => "approve",
             Self::Attest(_) => "attest",
+            Self::Act(_) => "act",
             Self::Notify(_) => "notify",
         }
     }
@@ -158,6 +161,27 @@ pub struct Attest {
     pub name: String,
     /// What must be vouched for.
     pub prompt: String,
+}
+
+/// Have a plugin do something beside the workloads. It is undone on the way back, if it can be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Act {
+    /// The plugin.
+    pub plugin: String,
+    /// Which of the plugin's actions, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<String>,
+    /// The action's own config.
+    #[serde(default = "super::empty_config")]
+    pub config: serde_json::Value,
+    /// How long it may take, from looking to being done.
+    #[serde(default = "act_timeout")]
+    pub timeout: Span,
+}
+
+const fn act_timeout() -> Span {
+    Span::from_mins(10)
 }
 
 /// Tell people.
@@ -231,11 +255,11 @@ impl From<Phase> for RawPhase {
     }
 }
 
-/// A step of a phase: give exactly one of `check`, `soak`, `approve`, `attest` and `notify`.
+/// A step of a phase: give exactly one of `check`, `soak`, `approve`, `attest`, `act` and `notify`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename = "Step", rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
-    {"required": ["check"]}, {"required": ["soak"]}, {"required": ["approve"]}, {"required": ["attest"]}, {"required": ["notify"]}
+    {"required": ["check"]}, {"required": ["soak"]}, {"required": ["approve"]}, {"required": ["attest"]}, {"required": ["act"]}, {"required": ["notify"]}
 ]))]
 struct RawStep {
     /// Its name in the journal and on the screen; `phase/kind-n` if it is left out.
@@ -258,6 +282,9 @@ struct RawStep {
     /// Wait for a person to vouch for something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attest: Option<Attest>,
+    /// Have a plugin do something beside the workloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
     /// Tell people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notify: Option<Notify>,
@@ -274,6 +301,7 @@ impl TryFrom<RawStep> for Step {
                 ("soak", raw.soak.map(StepAction::Soak)),
                 ("approve", raw.approve.map(StepAction::Approve)),
                 ("attest", raw.attest.map(StepAction::Attest)),
+                ("act", raw.act.map(StepAction::Act)),
                 ("notify", raw.notify.map(StepAction::Notify)),
             ],
         )?;
@@ -297,6 +325,7 @@ impl From<Step> for RawStep {
             StepAction::Soak(soak) => raw.soak = Some(soak),
             StepAction::Approve(approve) => raw.approve = Some(approve),
             StepAction::Attest(attest) => raw.attest = Some(attest),
+            StepAction::Act(act) => raw.act = Some(act),
             StepAction::Notify(notify) => raw.notify = Some(notify),
         }
         raw

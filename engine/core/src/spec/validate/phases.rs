@@ -34,7 +34,9 @@ pub(super) fn check(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
                 &format!("{pointer}/strategy"),
                 strategy,
             ),
-            Body::Steps(steps) => self::steps(c, release, &format!("{pointer}/steps"), steps),
+            Body::Steps(steps) => {
+                self::steps(c, release, builtin, &format!("{pointer}/steps"), steps);
+            }
         }
     }
     one_strategy(c, phases);
@@ -140,7 +142,7 @@ fn strategy(
     gates(c, release, &format!("{pointer}/gates"), &strategy.gates);
 }
 
-fn steps(c: &mut Checker<'_>, release: &Release, pointer: &str, steps: &[Step]) {
+fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str, steps: &[Step]) {
     c.not_empty(pointer, "`steps`", steps.is_empty());
     c.bounded(pointer, "steps", steps.len());
     for (index, step) in steps.iter().enumerate() {
@@ -165,6 +167,12 @@ fn steps(c: &mut Checker<'_>, release: &Release, pointer: &str, steps: &[Step]) 
             }
             StepAction::Attest(attest) => {
                 c.label(&format!("{at}/attest/name"), "attestation", &attest.name)
+            }
+            StepAction::Act(act) => {
+                let at = format!("{at}/act");
+                super::plugin(c, release, builtin, &format!("{at}/plugin"), &act.plugin);
+                super::config(c, release, &format!("{at}/config"), &act.config);
+                c.duration(&format!("{at}/timeout"), "the timeout", act.timeout);
             }
             StepAction::Notify(notify) => {
                 let known = release.notifications.iter().map(|n| n.name.as_str());

@@ -91,6 +91,14 @@ pub(in crate::run) struct World {
     pub failing_notifiers: BTreeSet<String>,
     /// Requests that are still to arrive, and when.
     pub late: Vec<(Timestamp, Effect)>,
+    /// What actions have done, in order: deed and step, with stable's image then.
+    pub deeds: Vec<(String, String)>,
+    /// The steps whose action has taken place, and those that are under way.
+    pub acted: BTreeSet<String>,
+    pub acting: BTreeSet<String>,
+    /// How often an action says that it isn't finished.
+    pub pendings: u32,
+    pub reversible: bool,
     /// What a watch tells, where there is one, by what was there at each look.
     pub watch: Option<Watch>,
     pub looks: Vec<Observation>,
@@ -132,6 +140,11 @@ impl World {
             told: Vec::new(),
             failing_notifiers: BTreeSet::new(),
             late: Vec::new(),
+            deeds: Vec::new(),
+            acted: BTreeSet::new(),
+            acting: BTreeSet::new(),
+            pendings: 0,
+            reversible: true,
             watch: None,
             looks: Vec::new(),
             reads: 0,
@@ -348,6 +361,59 @@ impl World {
         Ok(Done::Changed)
     }
 
+    fn act(&mut self, effect: &Effect, deed: &Deed) -> Result<Done, Failure> {
+        let step = effect.step.clone().unwrap();
+        let image = self.settings.image.clone();
+        if let Deed::Run { token } | Deed::Undo { token } | Deed::Cancel { token } = deed {
+            assert_eq!(*token, serde_json::json!({"of": step}));
+        }
+        match deed {
+            Deed::Prepare => {
+                return Ok(Done::Prepared {
+                    preparation: Preparation {
+                        summary: format!("will do {step}"),
+                        token: serde_json::json!({"of": step}),
+                        reversible: self.reversible,
+                    },
+                });
+            }
+            Deed::Run { .. } if self.pendings > 0 => {
+                self.pendings -= 1;
+                self.acting.insert(step);
+                return Err(failure(Kind::Pending));
+            }
+            _ => {}
+        }
+        let done = self.applied.entry(effect.key.clone()).or_default();
+        *done = 1;
+        self.deeds.push((format!("{} {step}", deed.kind()), image));
+        Ok(match deed {
+            Deed::Run { .. } => {
+                self.acting.remove(&step);
+                self.acted.insert(step);
+                Done::Acted {
+                    acted: Acted {
+                        summary: "did it".to_owned(),
+                        outputs: serde_json::json!({"job": 1}),
+                        links: Vec::new(),
+                    },
+                }
+            }
+            Deed::Undo { .. } => {
+                assert!(
+                    !self.acting.contains(&step),
+                    "{step} is undone while it is under way"
+                );
+                self.acted.remove(&step);
+                Done::Undone
+            }
+            _ => {
+                self.acting.remove(&step);
+                Done::Cancelled
+            }
+        })
+    }
+
     pub(super) fn answer(&mut self, effect: &Effect) -> Result<Done, Failure> {
         match &effect.request {
             Request::Claim { .. } => match &self.claim {
@@ -397,6 +463,7 @@ impl World {
                     })
                     .map_err(failure)
             }
+            Request::Act { deed } => self.act(effect, deed),
             Request::Revise { .. } => Ok(Done::Revised {
                 steps: self.revision.clone(),
             }),
@@ -506,6 +573,18 @@ impl World {
                         .is_none_or(|r| *r == self.settings.rollout);
                 let taken_off = !change.marked && self.marks.effect.is_none() && equal;
                 (marked || taken_off).then_some(Done::Changed)
+            }
+            Request::Act {
+                deed: Deed::Run { .. },
+            } => {
+                let step = effect.step.as_ref().unwrap();
+                if self.acting.contains(step) {
+                    return Progress::Running {
+                        after: Span::from_secs(2),
+                    };
+                }
+                let acted = Acted::default();
+                self.acted.contains(step).then_some(Done::Acted { acted })
             }
             _ => None,
         };
