@@ -16,6 +16,7 @@
 //! | `cluster` | the port `Cluster` |
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
+//! | `configs`, `references` | copies of ConfigMaps and Secrets, and where pods refer to them |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
 //! | `rights` | what a plan needs to be allowed, and which of it is missing |
@@ -50,6 +51,7 @@ mod baseline;
 mod change;
 mod claim;
 mod cluster;
+mod configs;
 mod create;
 mod deployment;
 mod diagnose;
@@ -64,6 +66,7 @@ mod manifest;
 mod objects;
 mod observe;
 mod path;
+mod references;
 mod remove;
 mod rights;
 mod slot;

@@ -29,7 +29,7 @@ use crate::console::Console;
 use crate::exit::{Fault, internal};
 use crate::plugins::Kept;
 use crate::simulated::{self, Wanted};
-use crate::{builtin, files, plugins};
+use crate::{builtin, contents, files, plugins};
 
 /// Most missing rights that are named in a message.
 const MAX_NAMED: usize = 40;
@@ -96,7 +96,8 @@ pub(super) fn parse(
         version: inputs.version.clone(),
         environment: inputs.environment.clone(),
     };
-    let loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
+    let mut loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
+    contents::fill(&mut loaded, &folder)?;
     let policy = match policy {
         Some((file, bytes)) => policy::load(file, bytes)?.policy,
         None => Policy::default(),

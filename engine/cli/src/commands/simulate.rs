@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phasegate_core::config::ConfigKind;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::API_VERSION;
 use phasegate_core::spec::release::{self, DEFAULT_NAMESPACE, Loaded};
@@ -191,6 +192,15 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
         labels.insert(colours.label.clone(), live.as_str().into());
     }
     let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
+    let versioned = workload.configs.iter().filter_map(|config| config.named());
+    let source = |kind, name: &str| match kind {
+        ConfigKind::ConfigMap => json!({"configMapRef": {"name": name}}),
+        ConfigKind::Secret => json!({"secretRef": {"name": name}}),
+    };
+    let named = versioned
+        .clone()
+        .map(|(kind, name)| about(kind.as_str(), name))
+        .collect::<Vec<_>>();
     let mut objects = vec![json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -203,6 +213,7 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
                 "spec": {"containers": [{
                     "name": workload.container,
                     "image": workload.image_for(EARLIER),
+                    "envFrom": versioned.map(|(kind, name)| source(kind, name)).collect::<Vec<_>>(),
                 }]},
             },
         },
@@ -217,6 +228,12 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
     }
     objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
     objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
+    // One that is looked for as well is there once.
+    let more = named
+        .into_iter()
+        .filter(|new| !objects.contains(new))
+        .collect::<Vec<_>>();
+    objects.extend(more);
     objects
 }
 

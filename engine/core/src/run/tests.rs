@@ -5,6 +5,7 @@ pub(super) mod plans;
 mod answers;
 mod beside;
 mod commands;
+mod configs;
 mod conflicts;
 mod drift;
 mod faults;
