@@ -8,6 +8,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "kube_adapter/line.rs"]
+mod line;
+#[path = "kube_adapter/watches.rs"]
+mod watches;
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -77,36 +82,7 @@ impl World {
         };
         let now = config.start;
         let mut simulated = Simulated::new(config);
-        let scene = [
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "shop"},
-                "stringData": {"token": "hunter2"},
-            }),
-            json!({
-                "apiVersion": "apps/v1", "kind": "Deployment",
-                "metadata": {"name": "web", "namespace": "shop"},
-                "spec": {
-                    "replicas": REPLICAS,
-                    "selector": {"matchLabels": {"app": "web"}},
-                    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-                    "template": {
-                        "metadata": {"labels": {"app": "web"}},
-                        "spec": {"containers": [
-                            {"name": "app", "image": "shop/web:1.0"},
-                            {"name": "proxy", "image": "shop/proxy:1"},
-                        ]},
-                    },
-                },
-            }),
-            // Carries the same labels, and is nobody's.
-            json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": "stray", "namespace": "shop", "labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "app", "image": "shop/web:0.1"}]},
-            }),
-        ];
-        simulated.seed(&scene).unwrap();
+        simulated.seed(&scene()).unwrap();
         let hand = Hand(Arc::new(Mutex::new(now)));
         Self {
             simulated: SharedCluster::new(simulated, Arc::new(hand.clone())),
@@ -177,6 +153,39 @@ impl World {
                 .collect()
         })
     }
+}
+
+/// A namespace with a workload, and a pod that isn't of it.
+fn scene() -> [Value; 4] {
+    [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "shop"},
+            "stringData": {"token": "hunter2"},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "replicas": REPLICAS,
+                "selector": {"matchLabels": {"app": "web"}},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [
+                        {"name": "app", "image": "shop/web:1.0"},
+                        {"name": "proxy", "image": "shop/proxy:1"},
+                    ]},
+                },
+            },
+        }),
+        // Carries the same labels, and is nobody's.
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "stray", "namespace": "shop", "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "app", "image": "shop/web:0.1"}]},
+        }),
+    ]
 }
 
 fn target() -> Target {

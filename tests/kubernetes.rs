@@ -18,6 +18,10 @@
 
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
+#[path = "kubernetes/both/mod.rs"]
+mod both;
+#[path = "kubernetes/customers.rs"]
+mod customers;
 #[path = "kubernetes/definitions.rs"]
 mod definitions;
 #[path = "kubernetes/desk.rs"]

@@ -125,6 +125,11 @@ impl Desk {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
+    /// Where runs are recorded.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
         let mut command = self.command(arguments);
@@ -151,12 +156,19 @@ impl Desk {
             .args(arguments)
             .current_dir(self.folder.path())
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("PHASEGATE_STATE", self.folder.path().join("state"))
+            .env("PHASEGATE_STATE", self.state())
             .env("SSL_CERT_FILE", trusted)
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy");
         command
     }
+}
+
+/// What is heard of a program.
+pub(crate) enum Heard {
+    Line(String),
+    Nothing,
+    Ended,
 }
 
 /// A program that runs. It goes with the value.
@@ -213,6 +225,18 @@ impl Started {
             Err(RecvTimeoutError::Timeout) => {
                 panic!("it says nothing any more:\n{}", self.said.borrow())
             }
+        }
+    }
+
+    /// The next thing that is heard of it within a time.
+    pub(crate) fn hear(&self, within: Duration) -> Heard {
+        match self.lines.recv_timeout(within) {
+            Ok(line) => {
+                self.said.borrow_mut().push_str(&format!("{line}\n"));
+                Heard::Line(line)
+            }
+            Err(RecvTimeoutError::Timeout) => Heard::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Heard::Ended,
         }
     }
 

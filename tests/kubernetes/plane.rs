@@ -5,9 +5,9 @@
 //! plane follows EndpointSlices and the weights of HTTPRoutes, later than they change, and says so in a route's status, as
 //! a gateway's controller does. Customers send one request after the other, and all that is no 200 is a failure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,36 +15,22 @@ use std::time::{Duration, Instant};
 use http::Request;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+
+use crate::customers::{CUSTOMERS, MOST_TOLD, Tally, customer};
 
 /// How much later than the cluster says does the data plane lead elsewhere.
 const DELAY: Duration = Duration::from_millis(300);
 /// How often the cluster is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// How many customers there are, and how long each thinks between two requests.
-const CUSTOMERS: u64 = 4;
-const PAUSE: Duration = Duration::from_millis(5);
-/// How long a customer waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Failures that are told; more are only counted.
-const MOST_TOLD: usize = 10;
 
 /// Where customers come in.
 #[derive(Clone, Copy)]
 pub(crate) enum Door {
     Service(&'static str),
     Route(&'static str),
-}
-
-/// What the customers got.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Answers by version.
-    pub(crate) answers: BTreeMap<String, u64>,
-    pub(crate) failures: u64,
-    told: Vec<String>,
 }
 
 /// The data plane at work. It ends with the value.
@@ -108,17 +94,6 @@ impl Drop for Plane {
     }
 }
 
-impl Tally {
-    /// Nobody was turned away, and these versions served, and no others.
-    #[track_caller]
-    pub(crate) fn served_by(&self, versions: &[&str]) {
-        assert_eq!(self.failures, 0, "{self:#?}");
-        let served: Vec<&str> = self.answers.keys().map(String::as_str).collect();
-        assert_eq!(served, versions, "{self:#?}");
-        assert!(self.answers.values().sum::<u64>() > 500, "{self:#?}");
-    }
-}
-
 struct World {
     kubeconfig: std::path::PathBuf,
     namespace: String,
@@ -129,16 +104,16 @@ struct World {
 
 /// Where requests go: Services with their weights, and each one's pods that are ready.
 #[derive(Clone, Default)]
-struct View {
-    weights: Vec<(String, u64)>,
-    endpoints: BTreeMap<String, Vec<String>>,
+pub(crate) struct View {
+    pub(crate) weights: Vec<(String, u64)>,
+    pub(crate) endpoints: BTreeMap<String, Vec<String>>,
     /// The route's generation, and where its status goes.
     route: Option<(String, u64)>,
 }
 
 /// The server of a pod.
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     ready: Arc<AtomicBool>,
     task: AbortHandle,
 }
@@ -149,7 +124,7 @@ impl Drop for Server {
     }
 }
 
-type Servers = Arc<Mutex<BTreeMap<String, Server>>>;
+pub(crate) type Servers = Arc<Mutex<BTreeMap<String, Server>>>;
 
 impl World {
     async fn run(self) {
@@ -168,12 +143,18 @@ impl World {
             ));
         }
         let mut seen = VecDeque::new();
+        let mut before: Option<(BTreeSet<String>, View)> = None;
         while !self.stop.load(Ordering::Relaxed) {
             // Whoever can't see the cluster goes on with what was seen last, as a data plane does.
             if let Some(pods) = self.list(&client, "/api/v1", "pods").await {
                 behind(&servers, &pods).await;
+                let ready: BTreeSet<String> = pods.iter().filter(is_ready).map(name).collect();
+                if let Some((earlier, view)) = before.take() {
+                    self.judge(&view, &earlier, &ready);
+                }
+                before = self.look(&client).await.map(|view| (ready, view));
             }
-            if let Some(next) = self.look(&client).await {
+            if let Some((_, next)) = before.clone() {
                 seen.push_back((Instant::now(), next));
             }
             while let Some((at, _)) = seen.front()
@@ -189,6 +170,24 @@ impl World {
                 }
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Holds where traffic goes against the pods that were ready right before it was looked at, and right after.
+    fn judge(&self, view: &View, before: &BTreeSet<String>, after: &BTreeSet<String>) {
+        let mut tally = self.tally.lock().unwrap();
+        tally.looks += 1;
+        for (service, _) in view.weights.iter().filter(|(_, weight)| *weight > 0) {
+            let pods = view.endpoints.get(service).cloned().unwrap_or_default();
+            let unready = |pod: &&String| !before.contains(*pod) && !after.contains(*pod);
+            let wrong = match (pods.is_empty(), pods.iter().find(unready)) {
+                (true, _) => format!("nothing is ready behind {service}: {:?}", view.weights),
+                (_, Some(pod)) => format!("{service} leads to {pod}, which is not ready"),
+                _ => continue,
+            };
+            if tally.astray.len() < MOST_TOLD {
+                tally.astray.push(wrong);
+            }
         }
     }
 
@@ -257,10 +256,19 @@ impl World {
     }
 }
 
+fn name(pod: &Value) -> String {
+    pod["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+fn is_ready(pod: &&Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
 /// Starts servers for pods whose container runs, and stops those of pods whose container doesn't any more.
 async fn behind(servers: &Servers, pods: &[Value]) {
     let runs = |pod: &&Value| pod["status"]["containerStatuses"][0]["state"]["running"].is_object();
-    let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
     let running: BTreeMap<String, &Value> =
         pods.iter().filter(runs).map(|p| (name(p), p)).collect();
     servers
@@ -268,11 +276,7 @@ async fn behind(servers: &Servers, pods: &[Value]) {
         .unwrap()
         .retain(|name, _| running.contains_key(name));
     for (name, pod) in running {
-        let conditions = pod["status"]["conditions"].as_array().cloned();
-        let is_ready = conditions
-            .unwrap_or_default()
-            .iter()
-            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let is_ready = is_ready(&pod);
         if let Some(server) = servers.lock().unwrap().get(&name) {
             server.ready.store(is_ready, Ordering::Relaxed);
             continue;
@@ -300,70 +304,5 @@ async fn serve(listener: TcpListener, version: String, ready: Arc<AtomicBool>) {
         let _ = stream
             .write_all(format!("HTTP/1.0 {status}\r\n\r\n{version}").as_bytes())
             .await;
-    }
-}
-
-/// Sends one request after the other and counts what comes of them.
-async fn customer(seed: u64, view: Arc<Mutex<View>>, servers: Servers, tally: Arc<Mutex<Tally>>) {
-    let dice = AtomicU64::new(seed);
-    loop {
-        sleep(PAUSE).await;
-        let now = view.lock().unwrap().clone();
-        if now.weights.is_empty() {
-            continue;
-        }
-        let answer = tokio::time::timeout(PATIENCE, request(&now, &servers, &dice)).await;
-        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let mut tally = tally.lock().unwrap();
-        match answer {
-            Ok(version) => *tally.answers.entry(version).or_default() += 1,
-            Err(why) => {
-                tally.failures += 1;
-                if tally.told.len() < MOST_TOLD {
-                    tally.told.push(why);
-                }
-            }
-        }
-    }
-}
-
-/// A number below `end`, by a linear congruence with Knuth's constants for MMIX.
-fn roll(dice: &AtomicU64, end: u64) -> u64 {
-    let next = dice
-        .load(Ordering::Relaxed)
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    dice.store(next, Ordering::Relaxed);
-    (next >> 33) % end.max(1)
-}
-
-async fn request(view: &View, servers: &Servers, dice: &AtomicU64) -> Result<String, String> {
-    let all = view.weights.iter().map(|(_, weight)| weight).sum();
-    let mut at = roll(dice, all);
-    let chosen = view.weights.iter().find(|(_, weight)| {
-        let here = at < *weight;
-        at = at.saturating_sub(*weight);
-        here
-    });
-    let (service, _) = chosen.ok_or("no Service has a weight")?;
-    let pods = view.endpoints.get(service).filter(|pods| !pods.is_empty());
-    let pods = pods.ok_or_else(|| format!("Service {service} has no endpoint that is ready"))?;
-    let pick = usize::try_from(roll(dice, pods.len() as u64)).unwrap();
-    let pod = &pods[pick];
-    let port = servers.lock().unwrap().get(pod).map(|server| server.port);
-    let port = port.ok_or_else(|| format!("the server of pod {pod} is gone"))?;
-    let failed = |e: std::io::Error| format!("pod {pod}: {e}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port))
-        .await
-        .map_err(failed)?;
-    stream
-        .write_all(b"GET / HTTP/1.0\r\n\r\n")
-        .await
-        .map_err(failed)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.map_err(failed)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, version)) if head.starts_with("HTTP/1.0 200") => Ok(version.to_owned()),
-        _ => Err(format!("pod {pod} of {service}: {answer:?}")),
     }
 }

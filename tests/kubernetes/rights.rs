@@ -76,7 +76,7 @@ fn forward_and_back(space: &Space, roles: &[&str], body: &str, door: Door, later
 fn a_release_in_place_uses_all_of_its_role() {
     let space = Space::new("rights-in-place");
     workload(&space, "shop", None);
-    let roles = ["in-place"];
+    let roles = ["in-place", "watching"];
     forward_and_back(&space, &roles, ROLLING, Door::Service("shop"), &[]);
 }
 
@@ -85,7 +85,7 @@ fn a_canary_uses_all_of_its_roles() {
     let space = Space::new("rights-canary");
     workload(&space, "shop", None);
     route(&space);
-    let roles = ["in-place", "beside", "gateway-api"];
+    let roles = ["in-place", "beside", "gateway-api", "watching"];
     forward_and_back(&space, &roles, CANARY, Door::Route("shop"), &[]);
 }
 

@@ -145,7 +145,10 @@ impl World {
     pub async fn kubernetes(context: &str) -> Result<Self, Diagnostic> {
         let connected = connect::connect(context).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let options = ClusterOptions::default();
+        let options = ClusterOptions {
+            watches: true,
+            ..ClusterOptions::default()
+        };
         Ok(Self {
             cluster: KubeCluster::new(connected.client, Arc::clone(&clock), options),
             http: Arc::new(LiveHttp::new(Arc::clone(&clock))),

@@ -209,8 +209,12 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Successor>,
     },
-    /// Read the Deployment and its pods.
-    Observe,
+    /// Look at the Deployment and its pods.
+    Observe {
+        /// Whether what a watch has told of them is enough, so that they need not be read.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        watched: bool,
+    },
     /// Ask a gate.
     Evaluate {
         /// The gate's name in the plan.
@@ -271,7 +275,7 @@ impl Request {
             Self::Reading => "reading",
             Self::Unroute { .. } => "unroute",
             Self::Release { .. } => "release",
-            Self::Observe => "observe",
+            Self::Observe { .. } => "observe",
             Self::Evaluate { .. } => "evaluate",
             Self::Revise { .. } => "revise",
             Self::Diagnose => "diagnose",

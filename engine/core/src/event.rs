@@ -144,6 +144,8 @@ pub enum Event {
     },
     /// A time came for which the run was waiting.
     Woke,
+    /// What is looked at has changed, as the cluster tells by itself.
+    Stirred,
     /// The effect is about to be performed.
     Intended {
         /// In full, so that the journal can be read by itself; on replay it must equal what the run asked for.

@@ -42,6 +42,7 @@ mod notices;
 mod people;
 mod retreat;
 mod state;
+mod stirred;
 mod stuck;
 mod supersede;
 mod traffic;
@@ -327,6 +328,7 @@ impl Run {
                 self.driving(engine, *epoch, record.at.since(last))?;
             }
             Event::Woke => {}
+            Event::Stirred => self.stirred(),
             Event::Intended { effect } => self.intended(effect)?,
             Event::Finished { effect, outcome } => self.finished(*effect, outcome)?,
             Event::Probed { effect, progress } => self.probed(*effect, progress)?,

@@ -217,6 +217,9 @@ pub struct Pod {
 pub struct Observation {
     /// When it was read.
     pub at: Timestamp,
+    /// Whether it is what a watch has told so far: the target was not asked, and may have changed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
     /// Uid of the Deployment.
     pub uid: String,
     /// `metadata.generation`.

@@ -49,6 +49,7 @@ impl Sort {
         match &record.event {
             Event::Intended { .. } => Self::Intent,
             Event::Woke => Self::Routine("woke"),
+            Event::Stirred => Self::Routine("stirred"),
             Event::Finished {
                 outcome: Outcome::Done(done),
                 ..

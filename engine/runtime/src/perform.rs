@@ -162,9 +162,15 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 Done::Released,
             )
         }
-        Request::Observe => read(world.cluster.observe(target).await, |seen| Done::Observed {
-            observation: Box::new(seen),
-        }),
+        Request::Observe { watched } => {
+            let seen = match watched {
+                true => world.cluster.glance(target).await,
+                false => world.cluster.observe(target).await,
+            };
+            read(seen, |seen| Done::Observed {
+                observation: Box::new(seen),
+            })
+        }
         Request::Diagnose => read(world.cluster.diagnose(target).await, |diagnosis| {
             Done::Diagnosed { diagnosis }
         }),
@@ -337,7 +343,7 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
         // Reads are asked again, notices are sent again: there is nothing to find out.
         | Request::Snapshot
         | Request::Reading
-        | Request::Observe
+        | Request::Observe { .. }
         | Request::Diagnose
         | Request::Evaluate { .. }
         | Request::Revise { .. }

@@ -117,6 +117,17 @@ pub trait Cluster: Send + Sync {
     async fn baseline(&self, target: &Target) -> Result<Baseline, Failure>;
     /// What is seen of the target now.
     async fn observe(&self, target: &Target) -> Result<Observation, Failure>;
+    /// The same, where what a watch has told so far is enough; the observation says whether that is what it is.
+    async fn glance(&self, target: &Target) -> Result<Observation, Failure> {
+        self.observe(target).await
+    }
+    /// Returns when the target is seen to differ from what was returned of it last, once for each such change. Where
+    /// nothing is watched it never does: then the target is looked at from time to time, and no more.
+    async fn stirred(&self, _target: &Target) {
+        std::future::pending().await
+    }
+    /// Nobody looks any more: whatever is watched is let go of.
+    fn look_away(&self) {}
     /// Writes the change, with the stamp's marks where the change is marked. Reads first, and refuses with
     /// `Conflict` what the change doesn't expect to find, with `Fenced` where a later epoch has written;
     /// the write itself carries the version that was read.

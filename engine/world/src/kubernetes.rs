@@ -13,6 +13,7 @@
 //! | `locate`, `labels` | which Deployment serves; where a candidate can be, and by which labels it is told apart |
 //! | `slot` | the objects of stable and candidate |
 //! | `baseline`, `observe`, `diagnose` | what is there |
+//! | `watch`, `view` | what the API server tells by itself; what that says of a target |
 //! | `cluster` | the port `Cluster` |
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
@@ -73,6 +74,8 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod view;
+mod watch;
 
 pub use self::rights::{Right, needed};
 pub use self::transport::MAX_ANSWER;
@@ -103,6 +106,8 @@ pub struct Options {
     pub lease: Span,
     /// What the engine calls itself in the `User-Agent` header.
     pub agent: String,
+    /// Whether what a run looks at again and again is watched. It takes a tokio runtime: a watch is a task.
+    pub watches: bool,
 }
 
 impl Default for Options {
@@ -111,6 +116,7 @@ impl Default for Options {
             request_timeout: REQUEST_TIMEOUT,
             lease: LEASE_DURATION,
             agent: concat!("phasegate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            watches: false,
         }
     }
 }
@@ -124,6 +130,8 @@ pub struct KubeCluster {
     transport: Transport,
     lease: Span,
     written: Arc<lease::Written>,
+    watches: bool,
+    views: Arc<view::Views>,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -143,6 +151,8 @@ impl KubeCluster {
         Self {
             lease: options.lease,
             written: Arc::default(),
+            watches: options.watches,
+            views: Arc::default(),
             transport: Transport {
                 client,
                 clock,
@@ -192,6 +202,18 @@ impl KubeCluster {
         query: &[(&str, &str)],
         limit: usize,
     ) -> Result<Vec<T>, Problem> {
+        let listed = self.list_with_version(resource, namespace, query, limit);
+        Ok(listed.await?.0)
+    }
+
+    /// The same, with the version from which a watch goes on.
+    async fn list_with_version<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        query: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<(Vec<T>, String), Problem> {
         let subject = subject("list", resource, namespace, "");
         let path = resource
             .path(namespace, "")
@@ -199,6 +221,7 @@ impl KubeCluster {
         let page_size = PAGE.min(limit).to_string();
         let mut found = Vec::new();
         let mut next = String::new();
+        let mut version = String::new();
         for _ in 0..MAX_PAGES {
             let mut query = query.to_vec();
             query.push(("limit", &page_size));
@@ -210,11 +233,12 @@ impl KubeCluster {
             let items = page.items.into_iter().flatten();
             found.extend(items.take(limit.saturating_sub(found.len())));
             next = page.metadata.next.unwrap_or_default();
+            version = page.metadata.version.unwrap_or_default();
             if next.is_empty() || found.len() >= limit {
                 break;
             }
         }
-        Ok(found)
+        Ok((found, version))
     }
 
     /// The target's Deployment. Where it is missing, says what was looked for and where.
@@ -232,17 +256,20 @@ impl KubeCluster {
         let resource = Resource::deployments();
         let (namespace, name) = (&target.namespace, &target.deployment);
         let call = call(Method::GET, "get", &resource, namespace, name)?;
-        found(self.transport.whole(call).await)?.ok_or_else(|| {
-            Failure::new(
-                Kind::Permanent,
-                codes::WORKLOAD_NOT_FOUND,
-                format!(
-                    "there is no Deployment `{name}` in namespace `{namespace}` of cluster `{}`",
-                    target.cluster
-                ),
-            )
-        })
+        found(self.transport.whole(call).await)?.ok_or_else(|| no_deployment(target))
     }
+}
+
+fn no_deployment(target: &Target) -> Failure {
+    let (namespace, name) = (&target.namespace, &target.deployment);
+    Failure::new(
+        Kind::Permanent,
+        codes::WORKLOAD_NOT_FOUND,
+        format!(
+            "there is no Deployment `{name}` in namespace `{namespace}` of cluster `{}`",
+            target.cluster
+        ),
+    )
 }
 
 /// A part of a list.
@@ -257,6 +284,8 @@ struct Page<T> {
 struct PageMetadata {
     #[serde(default, rename = "continue")]
     next: Option<String>,
+    #[serde(default, rename = "resourceVersion")]
+    version: Option<String>,
 }
 
 /// The object, or none where there is none of that name.

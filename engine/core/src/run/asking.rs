@@ -162,7 +162,8 @@ impl Run {
         {
             let step = self.here().1;
             let key = format!("{}/look", step.as_deref().unwrap_or("run"));
-            self.look.effect = Some(self.request(key, step, Request::Observe)?);
+            let watched = self.may_be_watched();
+            self.look.effect = Some(self.request(key, step, Request::Observe { watched })?);
         }
         Ok(())
     }
@@ -342,6 +343,13 @@ impl Run {
         if self.look.effect != Some(effect) {
             return Ok(());
         }
+        if seen.watched && !self.stays(seen) {
+            return self.read_instead();
+        }
+        self.take_in(seen)
+    }
+
+    pub(super) fn take_in(&mut self, seen: &Observation) -> Result<(), Illegal> {
         let interval = self.look_interval().unwrap_or(limits::WATCH_INTERVAL);
         if let Some(last) = self.look.last {
             let gap = self.now.since(last);
@@ -350,6 +358,7 @@ impl Run {
             }
         }
         self.look.effect = None;
+        self.look.reads = false;
         self.look.last = Some(self.now);
         self.look.due = self.now.plus(interval);
         let moved = self.observation.as_ref().is_none_or(|last| {

@@ -238,7 +238,8 @@ impl Run {
             return Ok(());
         };
         let seen = self.observation.as_ref();
-        let fresh = self.look.last.or(seen.map(|seen| seen.at)) == Some(self.now);
+        let fresh = self.look.last.or(seen.map(|seen| seen.at)) == Some(self.now)
+            && seen.is_none_or(|seen| !seen.watched);
         if self.known.looked || back.after_success || fresh {
             return self.restore();
         }

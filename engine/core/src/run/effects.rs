@@ -426,7 +426,7 @@ impl Run {
                 }
                 Ok(())
             }
-            (Request::Observe, Done::Observed { observation }) => {
+            (Request::Observe { .. }, Done::Observed { observation }) => {
                 self.observed(effect.id, observation)
             }
             (Request::Evaluate { gate, .. }, Done::Judged { verdict }) => {
@@ -469,11 +469,11 @@ impl Run {
             Request::Notify { notifier, notice } => {
                 self.notice_failed(effect, notifier, notice, failure)
             }
-            Request::Observe if self.look.effect != Some(effect.id) => {
+            Request::Observe { .. } if self.look.effect != Some(effect.id) => {
                 self.forget(effect.id);
                 Ok(())
             }
-            Request::Observe => {
+            Request::Observe { .. } => {
                 self.look_failed(effect.id, failure);
                 Ok(())
             }

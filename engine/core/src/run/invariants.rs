@@ -144,9 +144,9 @@ impl Run {
         carries && ready.is_some_and(|ready| ready.saturating_add(wanted) >= whole)
     }
 
-    /// The ready pods of stable and candidate, if they were looked at within [`limits::PROOF_AGE`].
+    /// The ready pods of stable and candidate, if they were read within [`limits::PROOF_AGE`].
     pub(super) fn seen_lately(&self) -> Option<(u32, u32)> {
-        let seen = self.observation.as_ref()?;
+        let seen = self.observation.as_ref().filter(|seen| !seen.watched)?;
         let age = self.now.since(self.look.last.unwrap_or(seen.at));
         let candidate = seen.beside.as_deref().map_or(0, |c| c.ready.min(c.updated));
         (age <= limits::PROOF_AGE).then_some((seen.ready, candidate))

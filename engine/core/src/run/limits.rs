@@ -4,6 +4,8 @@ use crate::time::Span;
 
 /// How often the workload is looked at while it follows a write.
 pub const SETTLE_INTERVAL: Span = Span::from_secs(2);
+/// How soon after one look the next one may follow because the cluster says that something has changed.
+pub const STIR_LEAST: Span = Span::from_millis(500);
 /// How often the workload is looked at while people are awaited.
 pub const WATCH_INTERVAL: Span = Span::from_secs(30);
 /// Attempts at a forward write before the step counts as failed.

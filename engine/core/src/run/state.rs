@@ -404,6 +404,8 @@ pub(super) struct Look {
     pub(super) measured: Span,
     /// Whether a look was asked for since a gate failed, to see whether the target had drifted.
     pub(super) confirms: bool,
+    /// Whether the next look has to read: what a watch has told would move the run on.
+    pub(super) reads: bool,
 }
 
 /// What the run owns of a workload and last knew of it.

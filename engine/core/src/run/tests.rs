@@ -16,5 +16,6 @@ mod rollback;
 mod scenarios;
 pub(super) mod sim;
 mod stable;
+mod stirred;
 mod supersede;
 mod unclaimed;

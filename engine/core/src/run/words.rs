@@ -83,7 +83,7 @@ pub(super) fn describe(request: &Request) -> String {
         Request::Claim { .. } => "claim the target".to_owned(),
         Request::Release { to: None } => "release the target".to_owned(),
         Request::Release { to: Some(to) } => format!("hand the target over to {}", to.run),
-        Request::Observe => "look at the workload".to_owned(),
+        Request::Observe { .. } => "look at the workload".to_owned(),
         Request::Evaluate { gate, .. } => format!("ask gate {gate}"),
         Request::Revise { .. } => "ask the strategy".to_owned(),
         Request::Diagnose => "collect diagnostics".to_owned(),

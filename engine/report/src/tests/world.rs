@@ -147,7 +147,7 @@ impl World {
                 self.settled_at = self.now.plus(Span::from_secs(8));
                 Done::Changed
             }
-            Request::Observe => Done::Observed {
+            Request::Observe { .. } => Done::Observed {
                 observation: Box::new(self.observe()),
             },
             Request::Evaluate { gate, .. } => {
@@ -176,6 +176,7 @@ impl World {
         let settled = self.now >= self.settled_at;
         let wanted = self.settings.replicas;
         Observation {
+            watched: false,
             at: self.now,
             uid: "uid-1".to_owned(),
             generation: 2,

@@ -136,6 +136,7 @@ impl<'a> Drive<'a> {
             ..
         } = self;
         drop(under_way);
+        engine.world.cluster.look_away();
         let clock = &*engine.world.clock;
         // A lease that can't be given back runs out; nobody waits for that.
         tokio::select! {
@@ -198,6 +199,7 @@ impl<'a> Drive<'a> {
                 .next_wake()
                 .map_or(self.inbox_due, |wake| wake.min(self.inbox_due));
             let clock = self.engine.world.clock.clone();
+            let stirred = self.stirred();
             tokio::select! {
                 biased;
                 nudge = nudges.next() => if let Some(left) = self.nudged(nudge).await? {
@@ -209,11 +211,24 @@ impl<'a> Drive<'a> {
                     }
                 }
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.came_in(event).await?,
+                () = stirred => self.take(Event::Stirred).await?,
                 () = clock.sleep_until(wake) => {
                     if self.run.next_wake().is_some_and(|wake| wake <= self.now()) {
                         self.take(Event::Woke).await?;
                     }
                 }
+            }
+        }
+    }
+
+    /// Returns when what the run waits for has changed, so that it can look at once. Never where it doesn't wait for that.
+    fn stirred(&self) -> impl Future<Output = ()> + use<> {
+        let cluster = self.engine.world.cluster.clone();
+        let target = self.run.stirred_by().cloned();
+        async move {
+            match target {
+                Some(target) => cluster.stirred(&target).await,
+                None => std::future::pending().await,
             }
         }
     }

@@ -193,6 +193,7 @@ impl Cluster for Fakes {
         let outside = self.outside();
         let wanted = outside.settings.replicas;
         Ok(Observation {
+            watched: false,
             at: self.clock.now(),
             uid: self.baseline.uid.clone(),
             generation: 1,

@@ -10,6 +10,7 @@ use phasegate_runtime::ports::{ChangeError, Stamp};
 use serde_json::{Map, Value, json};
 
 use super::fence::{attempted, crowded, not_marked_later, ours, version};
+use super::lean::Lean;
 use super::path::{Resource, with_query};
 use super::{
     FIELD_MANAGER, KubeCluster, MERGE, Problem, WRITE_ATTEMPTS, call, deployment, effect, slot,
@@ -24,12 +25,27 @@ pub(super) const MAXIMUM_BEFORE: &str = "phasegate.dev/maximum-before";
 impl KubeCluster {
     /// All autoscalers of the target's namespace.
     pub(super) async fn autoscalers(&self, target: &Target) -> Result<Vec<Value>, Problem> {
+        Ok(self.autoscalers_with_version(target).await?.0)
+    }
+
+    /// The same, with the version from which a watch goes on.
+    pub(super) async fn autoscalers_with_version(
+        &self,
+        target: &Target,
+    ) -> Result<(Vec<Value>, String), Problem> {
         let resource = Resource::autoscalers();
         let namespace = Some(target.namespace.as_str());
-        match self.list(&resource, namespace, &[], MAX_AUTOSCALERS).await {
+        let listed = self
+            .list_with_version::<Lean>(&resource, namespace, &[], MAX_AUTOSCALERS)
+            .await;
+        match listed {
             // A cluster without this API has no autoscaler.
-            Err(problem) if problem.fault.is_not_found() => Ok(Vec::new()),
-            listed => listed,
+            Err(problem) if problem.fault.is_not_found() => Ok(Default::default()),
+            listed => {
+                let (found, version) = listed?;
+                let found = found.into_iter().map(|Lean(object)| object);
+                Ok((found.collect(), version))
+            }
         }
     }
 
@@ -98,8 +114,12 @@ pub(super) fn missing(target: &Target) -> Failure {
 }
 
 /// The one that acts on a Deployment.
-pub(super) fn of<'a>(all: &'a [Value], deployment: &str) -> Option<&'a Value> {
-    all.iter().find(|found| acts_on(found, deployment))
+pub(super) fn of<'a>(
+    all: impl IntoIterator<Item = &'a Value>,
+    deployment: &str,
+) -> Option<&'a Value> {
+    let mut all = all.into_iter();
+    all.find(|found| acts_on(found, deployment))
 }
 
 pub(super) fn acts_on(autoscaler: &Value, deployment: &str) -> bool {

@@ -30,6 +30,21 @@ impl Cluster for KubeCluster {
         self.read_observation(target).await
     }
 
+    async fn glance(&self, target: &Target) -> Result<Observation, Failure> {
+        self.glance_at(target).await
+    }
+
+    async fn stirred(&self, target: &Target) {
+        match self.views.of(target) {
+            Some(view) => view.stirred(&*self.transport.clock).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn look_away(&self) {
+        self.views.close();
+    }
+
     async fn change(
         &self,
         target: &Target,

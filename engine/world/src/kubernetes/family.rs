@@ -9,10 +9,11 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::path::Resource;
+use super::watch::Named;
 use super::{KubeCluster, Problem, deployment, small, text};
 
 /// Most pods or ReplicaSets that are looked through.
-const MAX_OBJECTS: usize = 5000;
+pub(super) const MAX_OBJECTS: usize = 5000;
 
 /// A Deployment's ReplicaSets and pods.
 #[derive(Default)]
@@ -114,6 +115,19 @@ struct Waiting {
     reason: Option<String>,
 }
 
+impl Named for PodObject {
+    fn name(&self) -> &str {
+        &self.metadata.name
+    }
+}
+
+impl SetObject {
+    /// Its uid, and that of the Deployment that it is of.
+    pub(super) fn descent(&self) -> (&str, &str) {
+        (&self.metadata.uid, self.metadata.controller())
+    }
+}
+
 impl KubeCluster {
     /// The pods that the Deployment made, through its ReplicaSets: another workload's pods may carry
     /// the same labels.
@@ -138,6 +152,13 @@ impl KubeCluster {
 }
 
 impl Metadata {
+    /// The uid of what keeps it; empty where nothing does.
+    fn controller(&self) -> &str {
+        let mut all = self.owner_references.iter().flatten();
+        all.find(|owner| owner.controller == Some(true))
+            .map_or("", |owner| &owner.uid)
+    }
+
     fn owned_by(&self, owners: &BTreeSet<&str>) -> bool {
         let mut all = self.owner_references.iter().flatten();
         all.any(|owner| owner.controller == Some(true) && owners.contains(owner.uid.as_str()))
@@ -145,6 +166,11 @@ impl Metadata {
 }
 
 impl PodObject {
+    /// The uid of the ReplicaSet that made it; empty where none did.
+    pub(super) fn maker(&self) -> &str {
+        self.metadata.controller()
+    }
+
     /// The pod, as a run sees it.
     pub(super) fn read(&self, target: &Target) -> Pod {
         let mut containers = self

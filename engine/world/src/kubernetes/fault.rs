@@ -6,6 +6,9 @@ use phasegate_core::diagnostic::codes;
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::{ChangeError, ObjectError};
+use serde_json::Value;
+
+use super::{printable_long, text};
 
 /// What a request was about, for messages.
 #[derive(Clone, Debug)]
@@ -42,6 +45,19 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// What a watch says when it can't go on, a `Status`.
+    pub(super) fn of_status(status: &Value) -> Self {
+        let code = status.get("code").and_then(Value::as_u64);
+        Self {
+            status: code
+                .and_then(|code| u16::try_from(code).ok())
+                .unwrap_or(500),
+            reason: text(status, "/reason").to_owned(),
+            message: printable_long(text(status, "/message")),
+            retry_after: None,
+        }
+    }
+
     fn words(&self) -> String {
         if self.message.is_empty() {
             format!("status {}", self.status)

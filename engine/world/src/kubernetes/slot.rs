@@ -90,18 +90,23 @@ pub(super) fn not_ours(what: &str, name: &str, marks: &Marks, stamp: &Stamp) -> 
     )
 }
 
+/// The place of the candidate, if the target has one.
+pub(super) fn candidate_of(target: &Target) -> Option<Target> {
+    let beside = target.beside.as_ref()?;
+    Some(Target {
+        deployment: beside.deployment.clone(),
+        ..target.clone()
+    })
+}
+
 impl KubeCluster {
     /// The candidate's Deployment, if the target has a place for one and it is there.
     pub(super) async fn candidate(
         &self,
         target: &Target,
     ) -> Result<Option<(Target, Value)>, Problem> {
-        let Some(beside) = &target.beside else {
+        let Some(there) = candidate_of(target) else {
             return Ok(None);
-        };
-        let there = Target {
-            deployment: beside.deployment.clone(),
-            ..target.clone()
         };
         let found = self
             .find_one(

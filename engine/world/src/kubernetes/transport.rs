@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
-use ::http::{Method, Request, StatusCode};
+use ::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use phasegate_core::time::Span;
@@ -17,6 +17,8 @@ use crate::connect::unspoken::{about_credentials, causes, instead};
 
 /// Most bytes of an answer that are read. A page of 500 pods is about 4 MiB.
 pub const MAX_ANSWER: usize = 16 << 20;
+/// Most bytes of one line of a watch: an object, far larger than etcd takes any.
+const MAX_LINE: usize = 8 << 20;
 /// Most bytes of the remark in the `User-Agent` header.
 const MAX_REMARK: usize = 256;
 /// The longest time that `Retry-After` is believed.
@@ -99,6 +101,30 @@ impl Transport {
         }
     }
 
+    /// Begins an exchange whose answer has no end of its own. The time is that for the first word of it.
+    pub(super) async fn open(&self, call: Call) -> Result<Lines, Fault> {
+        let request = self.request(call)?;
+        let deadline = self.clock.now().plus(self.timeout);
+        let begun = async {
+            let response = self.client.send(request).await.map_err(|e| broken(&e))?;
+            if response.status().is_success() {
+                return Ok(Lines {
+                    body: response.into_body(),
+                    read: Vec::new(),
+                });
+            }
+            answered(response).await.map(|_| Lines {
+                body: Body::empty(),
+                read: Vec::new(),
+            })
+        };
+        tokio::select! {
+            biased;
+            begun = begun => begun,
+            () = self.clock.sleep_until(deadline) => Err(Fault::TimedOut(self.timeout)),
+        }
+    }
+
     fn request(&self, call: Call) -> Result<Request<Body>, Fault> {
         let agent = match &call.remark {
             Some(remark) => format!("{} ({})", self.agent, printable(remark)),
@@ -127,23 +153,65 @@ impl Transport {
 
     async fn exchange(&self, request: Request<Body>) -> Result<Vec<u8>, Fault> {
         let response = self.client.send(request).await.map_err(|e| broken(&e))?;
-        let (parts, body) = response.into_parts();
-        let bytes = Limited::new(body, MAX_ANSWER)
-            .collect()
-            .await
-            .map_err(|error| {
-                if error.downcast_ref::<LengthLimitError>().is_some() {
-                    Fault::Lost(format!("the answer has more than {MAX_ANSWER} bytes"))
-                } else {
-                    Fault::Lost(format!("the answer broke off: {}", chain(&*error)))
+        answered(response).await
+    }
+}
+
+/// The whole answer; a refusal is a fault.
+async fn answered(response: Response<Body>) -> Result<Vec<u8>, Fault> {
+    let (parts, body) = response.into_parts();
+    let bytes = Limited::new(body, MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.downcast_ref::<LengthLimitError>().is_some() {
+                Fault::Lost(format!("the answer has more than {MAX_ANSWER} bytes"))
+            } else {
+                Fault::Lost(format!("the answer broke off: {}", chain(&*error)))
+            }
+        })?
+        .to_bytes();
+    if parts.status.is_success() {
+        return Ok(bytes.into());
+    }
+    let told = parts.headers.get(RETRY_AFTER).and_then(seconds);
+    Err(Fault::Refused(refusal(parts.status, told, &bytes)))
+}
+
+/// An answer that comes line by line.
+pub(super) struct Lines {
+    body: Body,
+    read: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; none where the answer has ended. A line that broke off is none.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(end.saturating_add(1));
+                return Ok(Some(std::mem::replace(&mut self.read, rest)));
+            }
+            if self.read.len() > MAX_LINE {
+                return Err(Fault::Lost(format!(
+                    "a line has more than {MAX_LINE} bytes"
+                )));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(Fault::Lost(format!(
+                        "the answer broke off: {}",
+                        chain(&error)
+                    )));
                 }
-            })?
-            .to_bytes();
-        if parts.status.is_success() {
-            return Ok(bytes.into());
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.read.extend_from_slice(&data);
+                    }
+                }
+            }
         }
-        let told = parts.headers.get(RETRY_AFTER).and_then(seconds);
-        Err(Fault::Refused(refusal(parts.status, told, &bytes)))
     }
 }
 

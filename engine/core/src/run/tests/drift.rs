@@ -343,7 +343,7 @@ fn a_cluster_that_can_not_be_looked_at_keeps_nobody_from_going_back() {
     sim.until_step("deploy/soak");
     sim.pass(secs(15));
     sim.world.faults = Rc::new(|_, effect| {
-        let looks = matches!(effect.request, Request::Observe);
+        let looks = matches!(effect.request, Request::Observe { .. });
         looks.then(|| Fault::Fails(failure(Kind::Retryable)))
     });
     sim.command("bob", abort()).unwrap();

@@ -31,6 +31,7 @@ fn some(text: &str) -> Option<String> {
 
 fn observation() -> Observation {
     Observation {
+        watched: false,
         at: Timestamp::from_millis(5),
         uid: UID.to_owned(),
         generation: 3,
@@ -183,7 +184,7 @@ fn requests() -> Vec<Request> {
                 started_by: "bob".to_owned(),
             }),
         },
-        Request::Observe,
+        Request::Observe { watched: false },
         Request::Evaluate {
             gate: "health".to_owned(),
             question: Box::new(Question {

@@ -607,7 +607,7 @@ fn a_way_back_that_is_tried_again_takes_no_pod_before_another_serves_either() {
     sim.until_step("deploy/soak");
     // Stable's pods don't become ready, and the cluster is asked in vain.
     sim.world.faults = Rc::new(|world, effect| {
-        (matches!(effect.request, Request::Observe) && world.settings.image == OLD)
+        (matches!(effect.request, Request::Observe { .. }) && world.settings.image == OLD)
             .then(|| Fault::Fails(failure(Kind::Retryable)))
     });
     sim.command("bob", abort()).unwrap();

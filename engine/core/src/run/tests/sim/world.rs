@@ -30,6 +30,7 @@ pub(in crate::run) fn failure(kind: Kind) -> Failure {
 
 pub(in crate::run) type Judges = Rc<dyn Fn(&World, &str, u32) -> Result<Status, Kind>>;
 pub(in crate::run) type Faults = Rc<dyn Fn(&World, &Effect) -> Option<Fault>>;
+pub(in crate::run) type Watch = Rc<dyn Fn(&World) -> Observation>;
 pub(in crate::run) type Blind = Rc<dyn Fn(&World, &Effect) -> bool>;
 
 /// The candidate's Deployment.
@@ -95,6 +96,11 @@ pub(in crate::run) struct World {
     pub failing_notifiers: BTreeSet<String>,
     /// Requests that are still to arrive, and when.
     pub late: Vec<(Timestamp, Effect)>,
+    /// What a watch tells, where there is one, by what was there at each look.
+    pub watch: Option<Watch>,
+    pub looks: Vec<Observation>,
+    /// How often the target was read.
+    pub reads: usize,
 }
 
 impl World {
@@ -134,6 +140,25 @@ impl World {
             told: Vec::new(),
             failing_notifiers: BTreeSet::new(),
             late: Vec::new(),
+            watch: None,
+            looks: Vec::new(),
+            reads: 0,
+        }
+    }
+
+    /// What there is, or what the watch says that there is.
+    fn look(&mut self, watched: bool) -> Observation {
+        let now = self.observe();
+        self.looks.push(now.clone());
+        match self.watch.clone().filter(|_| watched) {
+            Some(watch) => Observation {
+                watched: true,
+                ..watch(self)
+            },
+            None => {
+                self.reads += 1;
+                now
+            }
         }
     }
 
@@ -184,6 +209,7 @@ impl World {
             terminating: false,
         };
         Observation {
+            watched: false,
             at: self.now,
             uid: self.uid.clone(),
             generation: 2,
@@ -400,8 +426,8 @@ impl World {
             | Request::Bound { .. }
             | Request::Route { .. }
             | Request::Unroute { .. } => self.beside(effect),
-            Request::Observe => Ok(Done::Observed {
-                observation: Box::new(self.observe()),
+            Request::Observe { watched } => Ok(Done::Observed {
+                observation: Box::new(self.look(*watched)),
             }),
             Request::Evaluate { gate, .. } => {
                 let nth = self.asked.entry(gate.clone()).or_default();

@@ -1,0 +1,387 @@
+//! What watches tell of a target: its Deployments, their pods, the autoscalers of its namespace.
+//!
+//! A watch that was cut off silently looks like one of a cluster in which nothing happens. So what is told counts for a
+//! limited time: a Deployment is read again every [`TOLD`], and held against what was told; of pods and autoscalers
+//! something must be heard as often as servers send bookmarks. An observation says whether it was told or read, and the
+//! core moves a run by nothing but what was read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use phasegate_core::failure::Failure;
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::workload::{Observation, Target};
+use serde_json::Value;
+
+use super::family::{MAX_OBJECTS, PodObject, SetObject};
+use super::observe::see;
+use super::path::Resource;
+use super::watch::{Feed, SILENCE, Scope, Ticks};
+use super::{KubeCluster, Problem, deployment, slot, text};
+
+/// How long what was told of a Deployment counts: as long as a run's look before it shifts traffic.
+const TOLD: Span = Span::from_secs(30);
+/// How long to wait after a change before the view is looked at: changes come in groups.
+const GROUP: Span = Span::from_millis(50);
+/// Most ReplicaSets whose descent is kept.
+const MAX_SETS: usize = MAX_OBJECTS;
+/// Most Deployments, and most selectors of pods, that are watched for one target: each side has one.
+const MAX_FEEDS: usize = 4;
+
+/// The view of the target that is looked at now. One target is in hand at a time.
+#[derive(Default)]
+pub(super) struct Views(Mutex<Option<Arc<View>>>);
+
+impl Views {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<View>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The target's view, if it has one.
+    pub(super) fn of(&self, target: &Target) -> Option<Arc<View>> {
+        self.lock()
+            .as_ref()
+            .filter(|view| view.target == *target)
+            .map(Arc::clone)
+    }
+
+    /// The target's view. That of another target ends.
+    pub(super) fn open(&self, target: &Target) -> Arc<View> {
+        if let Some(view) = self.of(target) {
+            return view;
+        }
+        let view = Arc::new(View {
+            target: target.clone(),
+            ticks: Arc::new(Ticks::new(0)),
+            parts: Mutex::default(),
+        });
+        *self.lock() = Some(Arc::clone(&view));
+        view
+    }
+
+    /// All watches end.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
+    }
+}
+
+/// What is told of one target.
+pub(super) struct View {
+    target: Target,
+    ticks: Arc<Ticks>,
+    parts: Mutex<Parts>,
+}
+
+#[derive(Default)]
+struct Parts {
+    /// By name.
+    deployments: BTreeMap<String, Feed<Value>>,
+    /// By selector.
+    pods: BTreeMap<String, Feed<PodObject>>,
+    autoscalers: Option<Feed<Value>>,
+    /// The Deployments of ReplicaSets, by their uids; empty for one that isn't there or is nobody's.
+    descent: BTreeMap<String, String>,
+    /// What was returned last.
+    shown: Option<Observation>,
+    /// How much had been told when it was last compared with that.
+    compared: u64,
+}
+
+impl View {
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much has been told.
+    pub(super) fn ticks(&self) -> u64 {
+        *self.ticks.borrow()
+    }
+
+    /// Notes what was returned, and how much had been told before it was looked for.
+    pub(super) fn shown(&self, before: u64, seen: &Observation) {
+        let mut parts = self.lock();
+        parts.shown = Some(seen.clone());
+        parts.compared = before;
+    }
+
+    /// Whether what is told differs from what was returned last. Says so once for all that was told until then.
+    fn differs(&self, now: Timestamp) -> bool {
+        let mut parts = self.lock();
+        let ticks = self.ticks();
+        if ticks == parts.compared {
+            return false;
+        }
+        parts.compared = ticks;
+        let Some(shown) = &parts.shown else {
+            return false;
+        };
+        match parts.told(&self.target, now) {
+            Told::Nothing => false,
+            Told::More => true,
+            Told::All(seen) => timeless(&seen) != timeless(shown),
+        }
+    }
+
+    /// Returns when what is told differs from what was returned last.
+    pub(super) async fn stirred(&self, clock: &dyn phasegate_runtime::ports::Clock) {
+        let mut ticks = self.ticks.subscribe();
+        while !self.differs(clock.now()) {
+            // The sender is as old as the view.
+            let _ = ticks.changed().await;
+            clock.sleep_until(clock.now().plus(GROUP)).await;
+        }
+    }
+}
+
+/// What was seen, whenever and however that was.
+fn timeless(seen: &Observation) -> Observation {
+    Observation {
+        at: Timestamp::ZERO,
+        watched: false,
+        beside: seen.beside.as_deref().map(timeless).map(Box::new),
+        ..seen.clone()
+    }
+}
+
+/// What watches tell together.
+enum Told {
+    /// One of them is not open.
+    Nothing,
+    /// There is something that only reading can tell.
+    More,
+    All(Box<Observation>),
+}
+
+impl Parts {
+    fn told(&self, target: &Target, now: Timestamp) -> Told {
+        let autoscalers = self.autoscalers.as_ref().and_then(Feed::last);
+        let Some(autoscalers) = autoscalers else {
+            return Told::Nothing;
+        };
+        let stable = match self.side(target, &autoscalers, now) {
+            Told::All(stable) => stable,
+            other => return other,
+        };
+        let Some(there) = slot::candidate_of(target) else {
+            return Told::All(stable);
+        };
+        match self.side(&there, &autoscalers, now) {
+            Told::All(candidate) => {
+                let mut stable = stable;
+                stable.beside = Some(candidate);
+                Told::All(stable)
+            }
+            Told::More if !self.is_there(&there) => Told::All(stable),
+            other => other,
+        }
+    }
+
+    fn is_there(&self, target: &Target) -> bool {
+        let feed = self.deployments.get(&target.deployment);
+        feed.and_then(Feed::last).is_some_and(|all| !all.is_empty())
+    }
+
+    fn side(&self, target: &Target, autoscalers: &[Arc<Value>], now: Timestamp) -> Told {
+        let feed = self.deployments.get(&target.deployment);
+        let Some(found) = feed.and_then(Feed::last) else {
+            return Told::Nothing;
+        };
+        let Some(found) = found.first() else {
+            return Told::More;
+        };
+        let Some(feed) = self.pods.get(&deployment::selector_query(found)) else {
+            return Told::More;
+        };
+        let Some(pods) = feed.last() else {
+            return Told::Nothing;
+        };
+        let Some(pods) = self.descended(pods, found) else {
+            return Told::More;
+        };
+        match see(now, target, found, &pods, autoscalers) {
+            Ok(seen) => Told::All(Box::new(seen)),
+            Err(_) => Told::More,
+        }
+    }
+
+    /// Those of the pods that the Deployment made; none where it isn't known of one who made it.
+    fn descended(&self, pods: Vec<Arc<PodObject>>, found: &Value) -> Option<Vec<Arc<PodObject>>> {
+        let uid = text(found, "/metadata/uid");
+        let mut own = Vec::new();
+        for pod in pods {
+            match pod.maker() {
+                "" => {}
+                maker if self.descent.get(maker)? == uid => own.push(pod),
+                _ => {}
+            }
+        }
+        Some(own)
+    }
+}
+
+impl KubeCluster {
+    /// A Deployment, and whether it is as it was told.
+    pub(super) async fn deployment_in(
+        &self,
+        view: Option<&View>,
+        target: &Target,
+        reads: bool,
+    ) -> Result<(Option<Arc<Value>>, bool), Failure> {
+        let (resource, name) = (Resource::deployments(), &target.deployment);
+        let now = self.transport.clock.now();
+        if let Some(view) = view.filter(|_| !reads) {
+            let parts = view.lock();
+            let told = parts.deployments.get(name);
+            if let Some(told) = told.and_then(|feed| feed.fresh(now, TOLD)) {
+                return Ok((told.into_iter().next(), true));
+            }
+        }
+        let found = self.find_one(&resource, &target.namespace, name).await?;
+        if let Some(view) = view {
+            let mut parts = view.lock();
+            let now = self.transport.clock.now();
+            let feeds = &mut parts.deployments;
+            if let Some(feed) = feeds.get(name) {
+                feed.compare(found.as_ref(), now);
+            }
+            if feeds
+                .get(name)
+                .map_or(feeds.len() < MAX_FEEDS, |feed| feed.is_over(now))
+            {
+                let scope = Scope::named(resource, &target.namespace, name);
+                let feed = Feed::of_one(&self.transport, scope, &view.ticks);
+                feeds.insert(name.clone(), feed);
+            }
+        }
+        Ok((found.map(Arc::new), false))
+    }
+
+    /// The autoscalers of the target's namespace.
+    pub(super) async fn autoscalers_in(
+        &self,
+        view: Option<&View>,
+        target: &Target,
+    ) -> Result<Vec<Arc<Value>>, Problem> {
+        let told = view.and_then(|view| {
+            let parts = view.lock();
+            parts
+                .autoscalers
+                .as_ref()?
+                .fresh(self.transport.clock.now(), SILENCE)
+        });
+        if let Some(told) = told {
+            return Ok(told);
+        }
+        let (found, version) = self.autoscalers_with_version(target).await?;
+        let found: Vec<Arc<Value>> = found.into_iter().map(Arc::new).collect();
+        if let Some(view) = view {
+            let mut parts = view.lock();
+            let now = self.transport.clock.now();
+            if parts
+                .autoscalers
+                .as_ref()
+                .is_none_or(|feed| feed.is_over(now))
+            {
+                let scope = Scope {
+                    resource: Resource::autoscalers(),
+                    namespace: target.namespace.clone(),
+                    selector: None,
+                };
+                let from = (found.as_slice(), version.as_str());
+                parts.autoscalers = Some(Feed::of_list(&self.transport, scope, &view.ticks, from));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The pods that the Deployment made.
+    pub(super) async fn pods_in(
+        &self,
+        view: Option<&View>,
+        found: &Value,
+        target: &Target,
+    ) -> Result<Vec<Arc<PodObject>>, Problem> {
+        let Some(view) = view else {
+            let family = self.family(found, target).await?;
+            return Ok(family.pods.into_iter().map(Arc::new).collect());
+        };
+        let selector = deployment::selector_query(found);
+        let now = self.transport.clock.now();
+        let told = view
+            .lock()
+            .pods
+            .get(&selector)
+            .and_then(|feed| feed.fresh(now, SILENCE));
+        let pods = match told {
+            Some(told) => told,
+            None => self.read_pods(view, selector.clone(), target).await?,
+        };
+        if let Some(own) = view.lock().descended(pods.clone(), found) {
+            return Ok(own);
+        }
+        self.read_descent(view, &selector, &pods, target).await?;
+        Ok(view.lock().descended(pods, found).unwrap_or_default())
+    }
+
+    /// Reads the pods that a selector chooses, and watches them from then on.
+    async fn read_pods(
+        &self,
+        view: &View,
+        selector: String,
+        target: &Target,
+    ) -> Result<Vec<Arc<PodObject>>, Problem> {
+        let resource = Resource::fixed("", "v1", "pods");
+        let query = [("labelSelector", selector.as_str())];
+        let namespace = Some(target.namespace.as_str());
+        let (pods, version) = self
+            .list_with_version::<PodObject>(&resource, namespace, &query, MAX_OBJECTS)
+            .await?;
+        let pods: Vec<Arc<PodObject>> = pods.into_iter().map(Arc::new).collect();
+        let mut parts = view.lock();
+        let now = self.transport.clock.now();
+        let feeds = &mut parts.pods;
+        let begins = feeds
+            .get(&selector)
+            .map_or(feeds.len() < MAX_FEEDS, |feed| feed.is_over(now));
+        if begins {
+            let scope = Scope {
+                resource,
+                namespace: target.namespace.clone(),
+                selector: Some(("labelSelector", selector.clone())),
+            };
+            let from = (pods.as_slice(), version.as_str());
+            let feed = Feed::of_list(&self.transport, scope, &view.ticks, from);
+            feeds.insert(selector, feed);
+        }
+        Ok(pods)
+    }
+
+    /// Learns whose ReplicaSets the makers of the pods are. That never changes, so that it is read once for each.
+    async fn read_descent(
+        &self,
+        view: &View,
+        selector: &str,
+        pods: &[Arc<PodObject>],
+        target: &Target,
+    ) -> Result<(), Problem> {
+        let resource = Resource::fixed("apps", "v1", "replicasets");
+        let query = [("labelSelector", selector)];
+        let namespace = Some(target.namespace.as_str());
+        let sets: Vec<SetObject> = self
+            .list_of(&resource, namespace, &query, MAX_OBJECTS)
+            .await?;
+        let mut parts = view.lock();
+        let descent = &mut parts.descent;
+        if descent.len() > MAX_SETS {
+            descent.clear();
+        }
+        for (set, of) in sets.iter().map(SetObject::descent) {
+            descent.insert(set.to_owned(), of.to_owned());
+        }
+        // A maker that isn't among them is none of the target's ReplicaSets: each of these was made before its pods.
+        for maker in pods.iter().map(|pod| pod.maker()) {
+            descent.entry(maker.to_owned()).or_default();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! The acceptance scenarios on both clusters: the same release, the same plugins, the same people. A run takes the same steps in
+//! the same order, its effects have the same outcomes, its gates come to the same, and the same is left behind.
+//!
+//! Each folder of `tests/scenarios` is either played here or listed with the reason why it isn't.
+
+mod briefly;
+mod moves;
+mod real;
+mod remains;
+mod simulated;
+mod stage;
+mod town;
+
+use std::time::Duration;
+
+use phasegate_core::event::Record;
+use serde_json::{Value, json};
+
+use briefly::{NAMESPACE, Story};
+use moves::Moves;
+use remains::Remains;
+
+use crate::space::Space;
+
+/// How often it is looked whether a cluster has come to rest, and how long is waited in between.
+const LOOKS: u32 = 60;
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// What became of a story.
+struct Played {
+    /// The run's name.
+    run: String,
+    end: String,
+    records: Vec<Record>,
+    remains: Remains,
+    /// What was said, for people.
+    told: String,
+}
+
+/// Plays a folder on both, and holds one against the other.
+fn same(name: &str, edit: impl FnOnce(&mut Story)) {
+    let mut story = Story::of(name);
+    edit(&mut story);
+    let simulated = simulated::play(&story);
+    assert_eq!(simulated.end, story.end(), "{}", simulated.told);
+    let space = Space::new(&format!("both-{name}"));
+    let mut real = real::play(&space, &story);
+    let told = format!("simulated:\n{}\nreal:\n{}", simulated.told, real.told);
+    assert_eq!(real.end, simulated.end, "{told}");
+    let here = Moves::of(
+        &simulated.run,
+        &simulated.records,
+        &[(NAMESPACE, "NAMESPACE")],
+    );
+    let there = Moves::of(&real.run, &real.records, &[(&space.name, "NAMESPACE")]);
+    assert_eq!(here.sequence, there.sequence, "{told}");
+    assert_eq!(here.notices, there.notices, "{told}");
+    assert_eq!(here.verdicts, there.verdicts, "{told}");
+    // Pods that are on their way out may take longer here than there.
+    for _ in 0..LOOKS {
+        if real.remains == simulated.remains {
+            break;
+        }
+        std::thread::sleep(BETWEEN);
+        real.remains = real::remains(&space);
+    }
+    assert_eq!(real.remains.objects, simulated.remains.objects, "{told}");
+}
+
+/// The acts of a story, where those of its folder are told by a time that is too rough for a real cluster.
+fn acts(acts: Value) -> impl FnOnce(&mut Story) {
+    move |story| story.scenario["acts"] = acts
+}
+
+/// Linus does this so long after a step has begun.
+fn after_start(step: &str, after: &str, deed: &Value) -> Value {
+    json!({"when": {"line": "step-started", "step": step}, "after": after, "by": "linus", "do": deed})
+}
+
+fn aborted_in(step: &str, after: &str) -> impl FnOnce(&mut Story) + use<> {
+    acts(json!([after_start(
+        step,
+        after,
+        &json!({"abort": "wrong version"})
+    )]))
+}
+
+/// Somebody sets another image in the soak; a while later it is decided what becomes of it.
+fn drift(decided: &Value) -> impl FnOnce(&mut Story) + use<> {
+    let containers = json!([{"name": "app", "image": "registry.example/shop:1.0.9"}]);
+    let merge = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    let patch = json!({"patch": {"kind": "Deployment", "name": "shop", "merge": merge}});
+    let mut all = vec![after_start("verify/soak-1", "1s", &patch)];
+    if !decided.is_null() {
+        all.push(json!({"when": {"line": "drift"}, "after": "2s", "by": "grace", "do": decided}));
+    }
+    acts(all.into())
+}
+
+/// Somebody else releases after the run, and then it is to be taken back.
+fn released_since(story: &mut Story) {
+    let all = story.scenario["acts"].as_array_mut().unwrap();
+    all[0]["after"] = "1s".into();
+    all[1]["after"] = "8s".into();
+}
+
+/// The soak goes on until pods have become unready.
+fn a_longer_soak(story: &mut Story) {
+    for step in story.release["phases"][1]["steps"].as_array_mut().unwrap() {
+        if step["soak"].is_object() {
+            step["soak"]["for"] = "15s".into();
+        }
+    }
+}
+
+/// The workload is looked at within the soak, so that what others changed is seen in it.
+fn looked_at_often(story: &mut Story) {
+    story.release["phases"][0]["strategy"]["config"]["every"] = "1s".into();
+}
+
+fn as_it_is(_: &mut Story) {}
+
+macro_rules! stories {
+    ($($test:ident: $folder:literal, $edit:expr;)*) => {
+        const PLAYED: &[&str] = &[$($folder),*];
+        $(#[test]
+        fn $test() {
+            same($folder, $edit);
+        })*
+    };
+}
+
+stories! {
+    s06_missing: "06-settings-missing", as_it_is;
+    s13_development: "13-development", as_it_is;
+    s16_start_is_told: "16-start-is-told", as_it_is;
+    s17_notifier_unreachable: "17-notifier-unreachable", as_it_is;
+    s18_dry_run: "18-dry-run", as_it_is;
+    s19_second_run: "19-second-run", as_it_is;
+    s20_crash_in_a_soak: "20-crash-in-a-soak", as_it_is;
+    s21_rollback: "21-abort-during-a-rollback", acts(json!([
+        after_start("verify/soak-1", "1s", &json!({"abort": "too slow"})),
+        {"when": {"line": "rolling-back"}, "after": "300ms", "by": "grace", "do": {"abort": "much too slow"}},
+    ]));
+    s21_soak: "21-abort-during-a-soak", aborted_in("verify/soak-1", "1s");
+    s21_approval: "21-abort-during-an-approval", as_it_is;
+    s21_deployment: "21-abort-during-the-deployment", aborted_in("deploy/deploy", "700ms");
+    s21_nobody_drives: "21-abort-while-nobody-drives", as_it_is;
+    s22_rolling: "22-rolling-success", as_it_is;
+    s22_recreate: "22-recreate-success", as_it_is;
+    s22_recreate_gate: "22-recreate-a-gate-fails", a_longer_soak;
+    s22_recreate_gap: "22-recreate-abort-in-the-gap", aborted_in("deploy/deploy", "300ms");
+    s22_recreate_back: "22-recreate-goes-back", as_it_is;
+    s23_over_its_time: "23-rollout-over-its-time", as_it_is;
+    s24_crash_loop: "24-crash-loop", as_it_is;
+    s24_image_pull: "24-image-pull", as_it_is;
+    s26_wrong_version: "26-wrong-version-after-the-switch", as_it_is;
+    s27_green_not_ready: "27-green-not-ready", as_it_is;
+    s28_database_health: "28-database-health-500", as_it_is;
+    s29_live_colour: "29-live-colour-green", as_it_is;
+    s30_warm_rollback: "30-warm-rollback", as_it_is;
+    s31_green_fails: "31-green-fails-before-its-time", as_it_is;
+    s31_no_time: "31-no-time-to-prove-itself", as_it_is;
+    s31_without_an_engine: "31-time-without-an-engine-is-not-stable-time", as_it_is;
+    s32_kept: "32-kept-for-a-day", as_it_is;
+    s32_needed_again: "32-needed-again-when-it-is-due", as_it_is;
+    s34_weights: "34-canary-weights", as_it_is;
+    s34_istio: "34-istio", as_it_is;
+    s34_nginx: "34-nginx", as_it_is;
+    s35_ten: "35-ten-replicas", as_it_is;
+    s35_fourteen: "35-ten-replicas-become-fourteen", looked_at_often;
+    s36_promotion: "36-promotion", as_it_is;
+    s61_autoscaler: "61-autoscaler", as_it_is;
+    s61_refused: "61-scaling-is-refused", as_it_is;
+    s64_eight_services: "64-eight-services", as_it_is;
+    s70_after_success: "70-rollback-after-success", as_it_is;
+    s70_released_since: "70-rollback-after-somebody-else-released", released_since;
+    s74_aborted: "74-drift-aborted", drift(&json!({"abort": null}));
+    s74_adopted: "74-drift-adopted", drift(&json!({"continue": "adopt"}));
+    s74_forced: "74-drift-forced", drift(&json!({"continue": "force"}));
+    s74_candidate: "74-drift-of-the-candidate", as_it_is;
+    s74_undecided: "74-drift-undecided", drift(&Value::Null);
+    s74_scaled: "74-scaled-by-somebody", as_it_is;
+    s76_paused: "76-paused-for-too-long", as_it_is;
+    s77_pods_fail_later: "77-pods-fail-later", a_longer_soak;
+}
+
+/// Why a folder isn't played on a real cluster, by the beginnings of names.
+const NOT_PLAYED: &[(&str, &[&str])] = &[
+    (
+        "its metrics are scripted by time and by the share of traffic",
+        &[
+            "17-critical",
+            "33-",
+            "37-",
+            "38-",
+            "39-",
+            "40-",
+            "41-",
+            "42-",
+            "43-",
+            "68-",
+            "69-",
+            "71-",
+            "76-a-",
+            "76-paused-and",
+        ],
+    ),
+    (
+        "it is of a day in the calendar, and the real clock has one day only",
+        &["08-", "09-"],
+    ),
+    (
+        "people of several accounts decide, and a suite has one account; deciding asks no cluster",
+        &["10-", "11-", "12-", "13-production", "14-", "81-"],
+    ),
+    (
+        "a certain request fails: `faults` does so on the real one with its servers, and there it can't be told which",
+        &[
+            "21-abort-during-the-claim",
+            "22-recreate-a-write",
+            "72-",
+            "73-",
+            "75-",
+            "78-",
+        ],
+    ),
+    (
+        "the engine dies right after a certain write: `faults` kills it all along a canary instead",
+        &["21-engine-dies", "22-recreate-engine"],
+    ),
+    (
+        "pods of one version behave in two ways, or an autoscaler follows a load: kwok's pods do neither",
+        &["36-stable-does-not", "79-autoscaled"],
+    ),
+    (
+        "it counts requests, or asks a gateway: `traffic` has customers of its own on the real one",
+        &["79-behind", "79-requests"],
+    ),
+    (
+        "the second run is told by the simulated world, where it begins once the first is gone",
+        &["80-"],
+    ),
+];
+
+#[test]
+fn every_scenario_is_played_or_it_is_said_why_not() {
+    let folders = briefly::all();
+    for name in &folders {
+        let reasons = NOT_PLAYED
+            .iter()
+            .filter(|(_, left_out)| left_out.iter().any(|begins| name.starts_with(begins)));
+        let played = PLAYED.contains(&name.as_str());
+        assert_eq!(reasons.count() + usize::from(played), 1, "{name}");
+    }
+    for name in PLAYED {
+        assert!(folders.iter().any(|folder| folder == name), "{name}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a story's world is on a real cluster: its objects, and pods that behave as it says.
+
+use serde_json::{Value, json};
+
+use super::briefly::NAMESPACE;
+use crate::space::Space;
+
+/// Makes the objects and waits until they have settled.
+pub(super) fn set(space: &Space, scenario: &Value, version: &str) {
+    let pods = scenario["cluster"]["pods"].as_array().unwrap();
+    let mut deployments = Vec::new();
+    for object in scenario["cluster"]["objects"].as_array().unwrap() {
+        let mut object = object.clone();
+        let fields = object["metadata"].as_object_mut().unwrap();
+        fields.remove("namespace");
+        match object["kind"].as_str().unwrap() {
+            // A test has a namespace already; the class of a gateway is the simulated cluster's.
+            "Namespace" | "Gateway" => continue,
+            "Deployment" => {
+                let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+                deployments.push(format!("deployment/{name}"));
+                behave(&mut object, pods, version);
+            }
+            _ => {}
+        }
+        let text = object.to_string().replace(NAMESPACE, &space.name);
+        let object = serde_json::from_str(&text).unwrap();
+        space.apply(&object).unwrap();
+    }
+    for deployment in &deployments {
+        space.kubectl(&["rollout", "status", deployment, "--timeout=120s"]);
+    }
+}
+
+/// Tells the pods of a Deployment how to behave with the image that it has, and with the one that it is to get.
+fn behave(deployment: &mut Value, rules: &[Value], version: &str) {
+    let template = &mut deployment["spec"]["template"];
+    let image = template["spec"]["containers"][0]["image"].as_str().unwrap();
+    let (repository, old) = image.rsplit_once(':').unwrap();
+    let mut all = template["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    // The last is for the versions that others bring.
+    for (tag, suffix) in [
+        (old, format!(".{old}")),
+        (version, format!(".{version}")),
+        ("*", String::new()),
+    ] {
+        let image = format!("{repository}:{tag}");
+        let rule = rules.iter().find(|rule| fits(rule, &image));
+        for (name, value) in rule.map(annotations).unwrap_or_default() {
+            let name = format!("test.phasegate.dev/{name}{suffix}");
+            all.insert(name, value.into());
+        }
+    }
+    template["metadata"]["annotations"] = all.into();
+}
+
+/// Whether the image is one that the rule is of; `*` stands for any run of characters.
+fn fits(rule: &Value, image: &str) -> bool {
+    let pattern = rule["image"].as_str().unwrap();
+    match pattern.split_once('*') {
+        None => pattern == image,
+        Some((begins, ends)) => image.starts_with(begins) && image.ends_with(ends),
+    }
+}
+
+/// A rule in the words of `tools/cluster/README.md`.
+fn annotations(rule: &Value) -> Vec<(&'static str, String)> {
+    let mut told = Vec::new();
+    for (field, value) in rule.as_object().unwrap() {
+        let text = value.as_str().unwrap_or_default().to_owned();
+        match field.as_str() {
+            "image" | "log" => {}
+            "readyAfter" => told.push(("ready-after", text)),
+            "termination" => told.push(("stops-after", text)),
+            "neverReady" => told.push(("fate", "not-ready".to_owned())),
+            "unreadyAfter" => told.push(("unready-after", text)),
+            "pull" => told.push(("fate", "image-pull".to_owned())),
+            "crash" => {
+                told.push(("fate", "crash".to_owned()));
+                told.push(("exit-code", value["exitCode"].to_string()));
+                let after = value["after"].as_str().unwrap_or("300ms");
+                told.push(("ends-after", after.to_owned()));
+            }
+            other => panic!("pods here can't be told `{other}`"),
+        }
+    }
+    told
+}
+
+/// The release, as it is for this cluster: its target, and the address at which the network of the story is.
+pub(super) fn release(space: &Space, release: &Value, town: &str) -> String {
+    let mut release = release.clone();
+    release["target"] = json!({"kubernetes": {"context": "test", "namespace": space.name}});
+    release.as_object_mut().unwrap().remove("namespace");
+    let text = release.to_string();
+    let text = text.replace("https://", "http://");
+    text.replace("http://", &format!("http://{town}/"))
+}
