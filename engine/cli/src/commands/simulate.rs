@@ -192,15 +192,7 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
         labels.insert(colours.label.clone(), live.as_str().into());
     }
     let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
-    let versioned = workload.configs.iter().filter_map(|config| config.named());
-    let source = |kind, name: &str| match kind {
-        ConfigKind::ConfigMap => json!({"configMapRef": {"name": name}}),
-        ConfigKind::Secret => json!({"secretRef": {"name": name}}),
-    };
-    let named = versioned
-        .clone()
-        .map(|(kind, name)| about(kind.as_str(), name))
-        .collect::<Vec<_>>();
+    let container = container_of(workload);
     let mut objects = vec![json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -210,11 +202,7 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [{
-                    "name": workload.container,
-                    "image": workload.image_for(EARLIER),
-                    "envFrom": versioned.map(|(kind, name)| source(kind, name)).collect::<Vec<_>>(),
-                }]},
+                "spec": {"containers": [container]},
             },
         },
     })];
@@ -228,13 +216,30 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
     }
     objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
     objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
-    // One that is looked for as well is there once.
-    let more = named
-        .into_iter()
-        .filter(|new| !objects.contains(new))
-        .collect::<Vec<_>>();
-    objects.extend(more);
+    for (kind, name) in workload.configs.iter().filter_map(|config| config.named()) {
+        let object = about(kind.as_str(), name);
+        // One that is looked for as well is there once.
+        if !objects.contains(&object) {
+            objects.push(object);
+        }
+    }
     objects
+}
+
+/// The released container, which uses what is versioned with it.
+fn container_of(workload: &release::Workload) -> Value {
+    let mut container = json!({"name": workload.container, "image": workload.image_for(EARLIER)});
+    let versioned = workload.configs.iter().filter_map(|config| config.named());
+    let sources: Vec<Value> = versioned
+        .map(|(kind, name)| match kind {
+            ConfigKind::ConfigMap => json!({"configMapRef": {"name": name}}),
+            ConfigKind::Secret => json!({"secretRef": {"name": name}}),
+        })
+        .collect();
+    if let Some(fields) = container.as_object_mut().filter(|_| !sources.is_empty()) {
+        fields.insert("envFrom".to_owned(), sources.into());
+    }
+    container
 }
 
 #[cfg(test)]
