@@ -215,6 +215,7 @@ fn change(baseline: &Baseline, image: &str) -> Change {
     Change {
         slot: Slot::Stable,
         fields: Fields {
+            configs: Vec::new(),
             image: Some(image.to_owned()),
             replicas: Some(baseline.settings.replicas),
             rollout: Some(baseline.settings.rollout.clone()),

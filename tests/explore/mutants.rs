@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use phasegate_core::config::{ConfigCopy, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::failure::Failure;
@@ -11,8 +12,8 @@ use phasegate_core::time::Timestamp;
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::engine::Engine;
 use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Cluster, Found, Head, Inboxed, Journal, JournalError, Located,
-    RunEntry, Stamp,
+    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Head, Inboxed, Journal, JournalError,
+    Located, RunEntry, Stamp,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -94,6 +95,36 @@ impl Cluster for Lying {
         let mut change = change.clone();
         change.marked |= self.lies(Lie::MarksStay, stamp);
         self.inner.change(target, &change, stamp).await
+    }
+
+    async fn versions(
+        &self,
+        target: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.inner.versions(target, asked).await
+    }
+
+    async fn copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.inner.copy(target, copy, stamp).await
+    }
+
+    async fn remove_copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.inner.remove_copy(target, copy, stamp).await
+    }
+
+    async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {
+        self.inner.copied(target, copy).await
     }
 
     async fn create(

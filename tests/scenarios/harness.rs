@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use phasegate_cli::compose::{self, Simulation};
 use phasegate_cli::rehearsal::{self, Inputs};
-use phasegate_cli::{builtin, plugins};
+use phasegate_cli::{builtin, contents, plugins};
 use phasegate_core::diagnostic::Diagnostics;
 use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
@@ -89,10 +89,11 @@ impl Case {
     pub(crate) fn load(folder: &Path) -> Self {
         let path = own_or_common(folder, "release.yaml");
         let overrides = Overrides::default();
-        let loaded = good(
+        let mut loaded = good(
             &path,
             release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES),
         );
+        good(&path, contents::fill(&mut loaded, folder));
         let path = own_or_common(folder, "policy.yaml");
         let policy = good(&path, policy::load("policy.yaml", &read(&path))).policy;
         let world = folder.parent().unwrap().join("world.yaml");

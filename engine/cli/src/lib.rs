@@ -11,6 +11,7 @@ pub mod cache;
 mod commands;
 pub mod compose;
 pub mod console;
+pub mod contents;
 mod drive;
 pub mod exit;
 pub mod explore;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::{ConfigCopy, Reference};
 use crate::failure::Failure;
 use crate::strategy::{Slot, Split, Step, StepOutcome};
 use crate::time::Span;
@@ -37,6 +38,9 @@ pub struct Fields {
     /// How pods are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// The ConfigMaps and Secrets that the pod template refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<Reference>,
 }
 
 /// A write to a Deployment.
@@ -58,7 +62,7 @@ pub struct Change {
     pub marked: bool,
 }
 
-/// One of the objects that a candidate consists of.
+/// One of the objects that a candidate consists of, or that a run makes for the new version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Piece {
@@ -68,6 +72,8 @@ pub enum Piece {
     Service,
     /// A copy of stable's autoscaler.
     Autoscaler,
+    /// The copy of a ConfigMap or Secret, by its place among the workload's.
+    Config(usize),
 }
 
 impl Piece {
@@ -78,6 +84,7 @@ impl Piece {
             Self::Deployment => "Deployment",
             Self::Service => "Service",
             Self::Autoscaler => "autoscaler",
+            Self::Config(_) => "configuration",
         }
     }
 }
@@ -92,6 +99,12 @@ pub struct Create {
     pub image: String,
     /// The Deployment's pods, or the autoscaler's minimum.
     pub replicas: u32,
+    /// What the Deployment's pod template refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<Reference>,
+    /// The copy, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Box<ConfigCopy>>,
 }
 
 /// How grave a notice is.

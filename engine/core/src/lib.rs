@@ -1,6 +1,7 @@
 //! The pure heart of Phasegate: no clock, no I/O, no async.
 
 pub mod approval;
+pub mod config;
 pub mod diagnostic;
 pub mod effect;
 pub mod event;

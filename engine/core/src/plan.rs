@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::config::Versioned;
 use crate::judge::GatePolicy;
 use crate::run::limits::WATCH_INTERVAL;
 use crate::spec::Change;
@@ -98,6 +99,9 @@ pub struct Workload {
     /// What shares traffic between stable and candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Router>,
+    /// The ConfigMaps and Secrets that are versioned with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<Versioned>,
 }
 
 /// What shares traffic.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::approval;
+use crate::config::Versioned;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::judge::{BandAction, GatePolicy};
 use crate::plan::{
@@ -143,7 +144,8 @@ pub fn changes_nothing(plan: &Plan) -> Option<Diagnostic> {
     let deploys = steps.any(|step| matches!(step.action, Action::Deploy { .. }));
     let serves = |workload: &Workload| {
         let settings = &workload.baseline.settings;
-        workload.image == settings.image && workload.baseline.ready >= settings.replicas
+        let content = workload.configs.iter().all(Versioned::serves);
+        workload.image == settings.image && content && workload.baseline.ready >= settings.replicas
     };
     if !deploys || !plan.workloads.iter().all(serves) {
         return None;
@@ -158,7 +160,7 @@ pub fn changes_nothing(plan: &Plan) -> Option<Diagnostic> {
         ),
     );
     let fault = fault
-        .expected("an image that does not serve yet, of one workload at least")
+        .expected("an image or a configuration that does not serve yet, of one workload at least")
         .found(images.join(", "))
         .hint("give another version, for example with `--version`");
     Some(fault)

@@ -28,6 +28,7 @@ mod asking;
 mod back;
 mod beside;
 mod claim;
+mod configs;
 mod drift;
 mod effects;
 mod ends;

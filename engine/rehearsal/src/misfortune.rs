@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use phasegate_core::config::{ConfigCopy, Versioned};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
@@ -16,8 +17,8 @@ use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::verdict::{Question, Verdict};
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
-    Call, ChangeError, ClaimRecord, Cluster, Description, Found, Head, Inboxed, Journal,
-    JournalError, Located, Plugins, RunEntry, Stamp,
+    Call, ChangeError, ClaimRecord, Cluster, ConfigAsked, Description, Found, Head, Inboxed,
+    Journal, JournalError, Located, Plugins, RunEntry, Stamp,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -289,6 +290,38 @@ impl Cluster for FatedCluster {
         piece: Piece,
     ) -> Result<Option<Found>, Failure> {
         self.inner.found(target, slot, piece).await
+    }
+
+    async fn versions(
+        &self,
+        target: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.inner.versions(target, asked).await
+    }
+
+    async fn copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.copy(target, copy, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn remove_copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.remove_copy(target, copy, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {
+        self.inner.copied(target, copy).await
     }
 
     async fn observe(&self, target: &Target) -> Result<Observation, Failure> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::codes;
-use phasegate_core::effect::{Deed, Done, Effect, Outcome, Piece, Progress, Request, Successor};
+use phasegate_core::effect::{
+    Create, Deed, Done, Effect, Outcome, Piece, Progress, Request, Successor,
+};
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::{Action, Plan, Router, Use, Workload};
 use phasegate_core::planning;
@@ -129,6 +131,27 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             world.cluster.change(target, change, &stamp).await,
             Done::Changed,
         ),
+        Request::Create {
+            create: Create {
+                copy: Some(copy), ..
+            },
+        } => written(
+            world.cluster.copy(target, copy, &stamp).await,
+            Done::Created,
+        ),
+        Request::Remove {
+            piece: Piece::Config(place),
+            ..
+        } => match workload.configs.get(*place) {
+            Some(config) => written(
+                world
+                    .cluster
+                    .remove_copy(target, &config.copy, &stamp)
+                    .await,
+                Done::Removed,
+            ),
+            None => unplanned("configuration", &place.to_string()),
+        },
         Request::Create { create } => written(
             world.cluster.create(target, create, &stamp).await,
             Done::Created,
@@ -333,6 +356,27 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
             }
             Ok(_) => Progress::NotDone,
             Err(failure) => unknown(failure),
+        },
+        Request::Create {
+            create:
+                Create {
+                    copy: Some(copy), ..
+                },
+        } => match world.cluster.copied(target, copy).await {
+            Ok(Some(found)) if ours(&found.marks) => Progress::Done(Done::Created),
+            Ok(_) => Progress::NotDone,
+            Err(failure) => unknown(failure),
+        },
+        Request::Remove {
+            piece: Piece::Config(place),
+            ..
+        } => match workload.configs.get(*place) {
+            Some(config) => match world.cluster.copied(target, &config.copy).await {
+                Ok(None) => Progress::Done(Done::Removed),
+                Ok(Some(_)) => Progress::NotDone,
+                Err(failure) => unknown(failure),
+            },
+            None => Progress::NotDone,
         },
         Request::Create { create } => {
             match world.cluster.found(target, Slot::Candidate, create.piece).await {

@@ -16,7 +16,7 @@ use phasegate_core::workload::{Baseline, Colours, Target};
 use phasegate_core::yaml::escape;
 
 use crate::perform::{STRATEGY_TIMEOUT, World};
-use crate::ports::{Call, Description, Located, Plugins};
+use crate::ports::{Call, ConfigAsked, Description, Located, Plugins};
 
 /// The name under which plugins are called while there is no run yet.
 const NO_RUN: &str = "plan";
@@ -436,7 +436,13 @@ impl Asking<'_> {
             target,
             baseline,
             router: None,
+            configs: Vec::new(),
         };
+        let asked = self.configs_asked(release)?;
+        workload.configs = cluster
+            .versions(&workload.target, &asked)
+            .await
+            .map_err(|failure| about(&failure, &workload.target))?;
         if let Some(router) = &release.router {
             let offer = self.offer(
                 "router",
@@ -456,6 +462,31 @@ impl Asking<'_> {
             workload.router = Some(Router { offer, features });
         }
         Ok((workload, located))
+    }
+
+    /// What is versioned with the workload, with the content that the release brings along.
+    fn configs_asked<'r>(
+        &'r self,
+        release: &'r release::Workload,
+    ) -> Result<Vec<ConfigAsked<'r>>, Diagnostics> {
+        let mut asked = Vec::new();
+        for config in &release.configs {
+            let Some((kind, of)) = config.named() else {
+                continue;
+            };
+            let data = match &config.from {
+                None => None,
+                Some(from) => Some(self.loaded.contents.get(from).ok_or_else(|| {
+                    let message = format!(
+                        "the content `{from}` of {} {of} was not read",
+                        kind.as_str()
+                    );
+                    Diagnostic::new(codes::FILE_UNREADABLE, message)
+                })?),
+            };
+            asked.push(ConfigAsked { kind, of, data });
+        }
+        Ok(asked)
     }
 
     async fn strategy(

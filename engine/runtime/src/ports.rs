@@ -3,9 +3,11 @@
 //! Every call is bounded in time by its adapter. An adapter that can't tell whether a write took
 //! place says so ([`ChangeError::Unknown`]) instead of guessing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use phasegate_core::config::{ConfigCopy, ConfigKind, Versioned};
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Problem};
@@ -77,6 +79,17 @@ pub struct Located {
     pub deployment: String,
     /// Where a candidate can be brought up beside it, or why it can't.
     pub beside: Result<Beside, Failure>,
+}
+
+/// A ConfigMap or Secret that is versioned with a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigAsked<'a> {
+    /// What it is.
+    pub kind: ConfigKind,
+    /// The name that the release knows it by.
+    pub of: &'a str,
+    /// The content that the release brings along; none where what stands in the cluster is meant.
+    pub data: Option<&'a BTreeMap<String, String>>,
 }
 
 /// A piece of a slot, as it is there.
@@ -157,6 +170,31 @@ pub trait Cluster: Send + Sync {
     ) -> Result<Option<Found>, Failure>;
     /// The marks on the target now, and whether the target is as the change would make it.
     async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure>;
+    /// What stable refers to of what is versioned, and which copy the new version would refer to. One that the pods
+    /// don't use is a failure.
+    async fn versions(
+        &self,
+        target: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure>;
+    /// Makes a copy, immutable, with the stamp's marks. Refuses with `Conflict` one of that name that another run has
+    /// made.
+    async fn copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// Deletes a copy that the stamp's run has made; success where there is none. Refuses with `Conflict` where pods
+    /// of the target would be started with it.
+    async fn remove_copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// A copy, if it is there.
+    async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure>;
     /// Events and last log lines of the target's failing pods.
     async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure>;
     /// Creates the claim. An existing claim of the same run is success, of another run a `Conflict` that names it.

@@ -17,6 +17,7 @@
 //! | `cluster` | the port `Cluster` |
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
+//! | `configs`, `references` | copies of ConfigMaps and Secrets, and where pods refer to them |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
 //! | `shelf`, `job` | where journals are kept in a cluster; what drives runs there |
@@ -52,6 +53,7 @@ mod baseline;
 mod change;
 mod claim;
 mod cluster;
+mod configs;
 mod create;
 mod deployment;
 mod diagnose;
@@ -67,6 +69,7 @@ mod manifest;
 mod objects;
 mod observe;
 mod path;
+mod references;
 mod remove;
 mod rights;
 mod shelf;

@@ -31,7 +31,7 @@ use crate::plugins::Kept;
 use crate::seat::Seat;
 use crate::simulated::{self, Wanted};
 use crate::state::State;
-use crate::{builtin, files, plugins};
+use crate::{builtin, contents, files, plugins};
 
 /// Most missing rights that are named in a message.
 const MAX_NAMED: usize = 40;
@@ -98,7 +98,8 @@ pub(super) fn parse(
         version: inputs.version.clone(),
         environment: inputs.environment.clone(),
     };
-    let loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
+    let mut loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
+    contents::fill(&mut loaded, &folder)?;
     let policy = match policy {
         Some((file, bytes)) => policy::load(file, bytes)?.policy,
         None => Policy::default(),

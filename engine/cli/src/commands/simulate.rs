@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phasegate_core::config::ConfigKind;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::API_VERSION;
 use phasegate_core::spec::release::{self, DEFAULT_NAMESPACE, Loaded};
@@ -191,6 +192,7 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
         labels.insert(colours.label.clone(), live.as_str().into());
     }
     let about = |kind: &str, named: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": named, "namespace": namespace}});
+    let container = container_of(workload);
     let mut objects = vec![json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -200,10 +202,7 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [{
-                    "name": workload.container,
-                    "image": workload.image_for(EARLIER),
-                }]},
+                "spec": {"containers": [container]},
             },
         },
     })];
@@ -217,7 +216,30 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
     }
     objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
     objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
+    for (kind, name) in workload.configs.iter().filter_map(|config| config.named()) {
+        let object = about(kind.as_str(), name);
+        // One that is looked for as well is there once.
+        if !objects.contains(&object) {
+            objects.push(object);
+        }
+    }
     objects
+}
+
+/// The released container, which uses what is versioned with it.
+fn container_of(workload: &release::Workload) -> Value {
+    let mut container = json!({"name": workload.container, "image": workload.image_for(EARLIER)});
+    let versioned = workload.configs.iter().filter_map(|config| config.named());
+    let sources: Vec<Value> = versioned
+        .map(|(kind, name)| match kind {
+            ConfigKind::ConfigMap => json!({"configMapRef": {"name": name}}),
+            ConfigKind::Secret => json!({"secretRef": {"name": name}}),
+        })
+        .collect();
+    if let Some(fields) = container.as_object_mut().filter(|_| !sources.is_empty()) {
+        fields.insert("envFrom".to_owned(), sources.into());
+    }
+    container
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use phasegate_core::config::Versioned;
 use phasegate_core::judge::BandAction;
 use phasegate_core::plan::{Action, Gate, Phase, Plan, Requirement, Workload};
 use phasegate_core::time::{Span, Timestamp};
@@ -144,6 +145,9 @@ fn there_of(text: &mut String, workload: &Workload) {
         let bounds = format!("{} to {} replicas", autoscaler.minimum, autoscaler.maximum);
         put(text, "autoscaler", &bounds);
     }
+    for config in &workload.configs {
+        configuration(text, config);
+    }
     if let Some(router) = &workload.router {
         put(text, "router", &router.offer.offer);
     }
@@ -159,6 +163,29 @@ fn there_of(text: &mut String, workload: &Workload) {
             beside.deployment, idle.replicas, idle.image
         );
         put(text, "kept beside", &kept);
+    }
+}
+
+/// What is versioned with a workload, and what the new version gets instead.
+fn configuration(text: &mut String, config: &Versioned) {
+    let copy = &config.copy;
+    let what = format!("{} {}", copy.kind.as_str(), copy.of);
+    if config.serves() {
+        put(
+            text,
+            "configuration",
+            &format!("{what}, as {} already", copy.name),
+        );
+        return;
+    }
+    let made = if config.there { ", which is there" } else { "" };
+    let words = format!("{what}: {} → {}{made}", config.before, copy.name);
+    put(text, "configuration", &words);
+    for change in &config.changes {
+        put(text, "", change);
+    }
+    if config.changes.is_empty() {
+        put(text, "", "the content is the same");
     }
 }
 

@@ -219,6 +219,10 @@ impl Run {
             image: owned.image.as_ref().map(|_| settings.image.clone()),
             replicas: owned.replicas.map(|_| settings.replicas),
             rollout: owned.rollout.as_ref().map(|_| settings.rollout.clone()),
+            configs: match owned.configs.is_empty() {
+                true => Vec::new(),
+                false => self.references_before(),
+            },
         }
     }
 

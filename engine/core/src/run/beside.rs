@@ -27,6 +27,14 @@ impl Run {
         let deadline = self.step_deadline(step);
         self.stop_asking();
         let Some((what, request)) = self.next_request(step) else {
+            if let Action::Deploy {
+                placement: Placement::InPlace,
+                ..
+            } = &step.action
+            {
+                let force = std::mem::take(&mut self.known.forced);
+                return self.write_stable(step, force);
+            }
             self.look = Look {
                 due: self.now,
                 ..Look::default()
@@ -53,7 +61,10 @@ impl Run {
                 placement: Placement::Beside,
                 replicas,
                 ..
-            } => self.next_to_make(replicas.of(self.whole())),
+            } => self
+                .next_to_copy()
+                .or_else(|| self.next_to_make(replicas.of(self.whole()))),
+            Action::Deploy { .. } => self.next_to_copy(),
             Action::Scale {
                 slot: Slot::Candidate,
                 replicas,
@@ -81,6 +92,8 @@ impl Run {
             piece: Piece::Deployment,
             image,
             replicas,
+            configs: self.references(),
+            copy: None,
         };
         let key = format!("{}/create-deployment/{}", step.id, self.new_generation()?);
         let effect = self.request(key, Some(step.id.clone()), Request::Create { create })?;
@@ -112,6 +125,11 @@ impl Run {
                 piece,
                 image: self.hand.image.clone(),
                 replicas: count,
+                configs: match piece {
+                    Piece::Deployment => self.references(),
+                    _ => Vec::new(),
+                },
+                copy: None,
             };
             Request::Create { create }
         };
@@ -162,6 +180,7 @@ impl Run {
                 image: Some(idle.image.clone()),
                 replicas: Some(idle.replicas),
                 rollout: None,
+                configs: self.references_of_idle(),
             };
             let change = self.candidate_change(fields, false);
             return Some(("restore-idle", Request::Change { change }));
@@ -213,7 +232,7 @@ impl Run {
                         self.changed_at = Some(self.now);
                     }
                     Piece::Autoscaler => known.candidate_minimum = Some(create.replicas),
-                    Piece::Service => {}
+                    Piece::Service | Piece::Config(_) => {}
                 }
             }
             Request::Remove { slot, piece } if !slot.is_stable() => {

@@ -217,8 +217,8 @@ impl Run {
             Action::Deploy {
                 placement: Placement::InPlace,
                 ..
-            }
-            | Action::Scale {
+            } => self.deploy_in_place(step, force),
+            Action::Scale {
                 slot: Slot::Stable, ..
             } => self.write_stable(step, force),
             Action::Deploy { .. }
@@ -269,6 +269,7 @@ impl Run {
                 ..
             } => {
                 fields.image = Some(self.hand.image.clone());
+                fields.configs = self.references();
                 let wanted = replicas.of(whole);
                 fields.replicas = (wanted != self.known.replicas).then_some(wanted);
                 fields.rollout = super::write::rollout(

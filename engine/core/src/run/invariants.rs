@@ -180,6 +180,15 @@ impl Run {
 
     /// 5: what is removed gets no traffic, and what is left can carry everything.
     fn may_go(&self, slot: Slot, piece: Piece) -> Result<(), Broken> {
+        if let Piece::Config(_) = piece
+            && self.known.pieces.contains(&piece)
+            && self.refers_to_copies()
+        {
+            return Err(broken(
+                5,
+                "a configuration is removed while something refers to it",
+            ));
+        }
         if piece != Piece::Deployment {
             return Ok(());
         }

@@ -49,7 +49,10 @@ impl Run {
             return Ok(false);
         };
         self.take_in_hand(place);
-        let name = piece.as_str().to_lowercase();
+        let name = match piece {
+            Piece::Config(place) => format!("config-{place}"),
+            _ => piece.as_str().to_lowercase(),
+        };
         let what = format!("{}late-{name}", self.prefix());
         let key = match &self.mode {
             Mode::Back(back) => format!("rollback/{what}/{}", back.generation),

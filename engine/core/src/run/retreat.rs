@@ -129,6 +129,14 @@ impl Run {
                 let Mode::Back(back) = &self.mode else {
                     return Ok(());
                 };
+                // Each copy has a key of its own.
+                let what = match &request {
+                    Request::Remove {
+                        piece: Piece::Config(place),
+                        ..
+                    } => format!("{what}-{place}"),
+                    _ => what.to_owned(),
+                };
                 let key = format!("rollback/{}{what}/{}", self.prefix(), back.generation);
                 let effect = self.request(key, None, request)?;
                 self.carry_failures(effect);
@@ -188,9 +196,10 @@ impl Run {
         }
     }
 
-    /// After traffic has left the candidate: its pieces, then the autoscaler's minimum.
+    /// After traffic has left the candidate: its pieces, then what they referred to, then the autoscaler's minimum.
     fn next_to_undo(&self) -> Option<(&'static str, Request)> {
-        self.next_to_unmake().or_else(|| {
+        let unmade = self.next_to_unmake().or_else(|| self.next_copy_to_remove());
+        unmade.or_else(|| {
             self.known.minimum?;
             let minimum = self.recorded_minimum()?;
             let slot = Slot::Stable;

@@ -443,6 +443,8 @@ pub(super) struct Known {
     pub(super) minimum: Option<u32>,
     pub(super) candidate_minimum: Option<u32>,
     pub(super) traffic: Traffic,
+    /// Whether the write that waits for copies to be made goes over what somebody else has changed.
+    pub(super) forced: bool,
     /// How often in a row a write to stable's Deployment met somebody else's.
     pub(super) conflicts: u32,
     /// Whether the candidate's Deployment has become stable's.
@@ -500,6 +502,7 @@ impl Known {
             minimum: None,
             candidate_minimum: None,
             traffic: Traffic::default(),
+            forced: false,
             conflicts: 0,
             promoted: false,
             keep: None,

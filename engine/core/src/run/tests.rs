@@ -6,6 +6,7 @@ mod acts;
 mod answers;
 mod beside;
 mod commands;
+mod configs;
 mod conflicts;
 mod drift;
 mod faults;

@@ -379,9 +379,12 @@ impl Run {
             if known.traffic.touched {
                 doing.push(format!("put traffic back to {version}"));
             }
-            if !known.pieces.is_empty() {
+            if known.pieces.len() > known.copies().count() {
                 let candidate = &self.plan.subject.version;
                 doing.push(format!("take the candidate {candidate} away"));
+            }
+            if known.copies().next().is_some() {
+                doing.push("remove the copies of its configuration".to_owned());
             }
             if doing.is_empty() {
                 doing.push("put the autoscaler back".to_owned());

@@ -104,7 +104,20 @@ pub(super) fn describe(request: &Request) -> String {
             pods(create.replicas),
             create.image
         ),
+        Request::Create { create } if create.copy.is_some() => {
+            let copy = create.copy.as_deref();
+            copy.map_or_else(String::new, |copy| {
+                format!("make {} {}", copy.kind.as_str(), copy.name)
+            })
+        }
         Request::Create { create } => format!("make the candidate's {}", create.piece.as_str()),
+        Request::Remove {
+            piece: Piece::Config(place),
+            ..
+        } => format!(
+            "remove the copy of configuration {}",
+            place.saturating_add(1)
+        ),
         Request::Remove { slot, piece } => format!("remove {}'s {}", whose(*slot), piece.as_str()),
         Request::Bound { slot, minimum } => {
             format!(
@@ -138,6 +151,9 @@ fn fields(change: &Change) -> String {
     }
     if let Some(replicas) = change.fields.replicas {
         parts.push(format!("replicas {replicas}"));
+    }
+    for config in &change.fields.configs {
+        parts.push(format!("{} {}", config.kind.as_str(), config.name));
     }
     if parts.is_empty() {
         parts.push("rollout settings".to_owned());

@@ -37,6 +37,10 @@ impl Run {
             image: fields.image.or_else(|| owned.image.clone()),
             replicas: fields.replicas.or(owned.replicas),
             rollout: fields.rollout.or_else(|| owned.rollout.clone()),
+            configs: match fields.configs.is_empty() {
+                true => owned.configs.clone(),
+                false => fields.configs,
+            },
         };
         let expected_image = (!force).then(|| self.known.image.clone());
         let change = Change {
@@ -88,6 +92,9 @@ impl Run {
         owned.image = change.fields.image.clone().or(owned.image.take());
         owned.replicas = change.fields.replicas.or(owned.replicas);
         owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
+        if !change.fields.configs.is_empty() {
+            owned.configs.clone_from(&change.fields.configs);
+        }
     }
 
     /// The write left and was not answered. Though a probe may not find it, it can still arrive: only a

@@ -20,7 +20,7 @@ pub use load::{Loaded, Overrides, load};
 pub(super) use load::{check_kind, environment_of};
 pub use phase::{Act, Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
-pub use workload::{Colours, MAX_WAVE, Router, Workload};
+pub use workload::{Colours, Config, MAX_WAVE, Router, Workload};
 
 /// The environment of a release that names none.
 pub const DEFAULT_ENVIRONMENT: &str = "default";

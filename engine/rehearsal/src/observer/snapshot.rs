@@ -7,8 +7,10 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Kind};
 
 /// The kinds of which a run may touch objects, and leaves none behind.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
     Kind::Deployment,
+    Kind::ConfigMap,
+    Kind::Secret,
     Kind::Service,
     Kind::HttpRoute,
     Kind::HorizontalPodAutoscaler,
@@ -16,11 +18,13 @@ const KINDS: [Kind; 7] = [
     Kind::VirtualService,
     Kind::DestinationRule,
 ];
+/// What the names of claims begin with.
+const CLAIMS: &str = "phasegate-claim-";
 /// Most places that are named where two snapshots differ.
 const MAX_PLACES: usize = 8;
 
 /// The objects of the target's namespace at one time, as far as a rollback must bring them back: its
-/// Deployments, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
+/// Deployments, ConfigMaps, Secrets, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
 /// DestinationRules).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
@@ -45,7 +49,12 @@ impl Snapshot {
         for kind in KINDS {
             for object in cluster.list(kind, namespace) {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
-                let key = (kind, name.unwrap_or_default().to_owned());
+                let name = name.unwrap_or_default();
+                // Whether a claim is left is judged by what the run says of it.
+                if kind == Kind::ConfigMap && name.starts_with(CLAIMS) {
+                    continue;
+                }
+                let key = (kind, name.to_owned());
                 objects.insert(key, Kept::of(&object));
             }
         }
@@ -128,7 +137,11 @@ impl Kept {
             .pointer("/metadata/annotations")
             .and_then(Value::as_object);
         Self {
-            spec: object.get("spec").cloned().unwrap_or_default(),
+            spec: object
+                .get("spec")
+                .or_else(|| object.get("data"))
+                .cloned()
+                .unwrap_or_default(),
             labels: object
                 .pointer("/metadata/labels")
                 .cloned()

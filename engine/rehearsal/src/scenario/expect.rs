@@ -33,7 +33,7 @@ pub struct Expect {
     /// Most requests of the scenario's `traffic` that may have failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_requests_at_most: Option<u64>,
-    /// Whether the namespace's Deployments, Services, autoscalers and what routes its traffic are in the end those
+    /// Whether the namespace's Deployments, ConfigMaps, Secrets, Services, autoscalers and what routes its traffic are in the end those
     /// of the beginning, with what was made meanwhile gone again. The size of a Deployment that has an
     /// autoscaler is left to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use phasegate_core::config::{ConfigCopy, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
-use phasegate_runtime::ports::{ChangeError, ClaimRecord, Cluster, Found, Located, Stamp};
+use phasegate_runtime::ports::{
+    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp,
+};
 
 use super::hand::Hand;
 use crate::trouble::Kind;
@@ -88,6 +91,40 @@ impl Cluster for TroubledCluster {
 
     async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
         let answer = self.0.changed(target, change);
+        self.1.read(Kind::Probe, answer).await
+    }
+
+    async fn versions(
+        &self,
+        target: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure> {
+        let answer = self.0.versions(target, asked);
+        self.1.read(Kind::Baseline, answer).await
+    }
+
+    async fn copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.0.copy(target, copy, stamp);
+        self.1.write(Kind::Create, answer).await
+    }
+
+    async fn remove_copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.0.remove_copy(target, copy, stamp);
+        self.1.write(Kind::Remove, answer).await
+    }
+
+    async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {
+        let answer = self.0.copied(target, copy);
         self.1.read(Kind::Probe, answer).await
     }
 

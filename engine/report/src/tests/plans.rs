@@ -88,6 +88,7 @@ pub(super) fn plan(soak: Span, gates: &[&str]) -> Plan {
             name: "api".to_owned(),
             image: "shop/api:1.5.0".to_owned(),
             router: None,
+            configs: Vec::new(),
             target: Target {
                 cluster: "simulated".to_owned(),
                 namespace: "shop".to_owned(),

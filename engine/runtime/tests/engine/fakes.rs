@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use phasegate_core::config::{ConfigCopy, Versioned};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Event, Identity, Record};
@@ -233,6 +234,29 @@ impl Cluster for Fakes {
 
     async fn bound(&self, _: &Target, _: Slot, _: u32, _: &Stamp) -> Result<(), ChangeError> {
         Err(failure(Kind::Permanent).into())
+    }
+
+    async fn versions(
+        &self,
+        _: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure> {
+        match asked {
+            [] => Ok(Vec::new()),
+            _ => Err(failure(Kind::Permanent)),
+        }
+    }
+
+    async fn copy(&self, _: &Target, _: &ConfigCopy, _: &Stamp) -> Result<(), ChangeError> {
+        Err(failure(Kind::Permanent).into())
+    }
+
+    async fn remove_copy(&self, _: &Target, _: &ConfigCopy, _: &Stamp) -> Result<(), ChangeError> {
+        Err(failure(Kind::Permanent).into())
+    }
+
+    async fn copied(&self, _: &Target, _: &ConfigCopy) -> Result<Option<Found>, Failure> {
+        Ok(None)
     }
 
     async fn found(&self, _: &Target, _: Slot, _: Piece) -> Result<Option<Found>, Failure> {

@@ -135,6 +135,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             },
             baseline: baseline(),
             router: None,
+            configs: Vec::new(),
         }],
         plugins: BTreeMap::new(),
         gates: [("health".to_owned(), Gate { offer, policy })].into(),

@@ -6,6 +6,9 @@
 //! owns, or marks of ours that came about as below), it is a strategic merge patch instead. Both
 //! carry the version that was read, and name the same fields.
 //!
+//! So is one that leads pods to other copies of their configuration: a list of sources has one owner, and applying it
+//! would take it from whoever keeps the rest of the template, to be taken away with the next run.
+//!
 //! The candidate's Deployment is made as a whole by another request, so that what is changed of it later
 //! is a strategic merge patch in any case: applying the few fields would say that the others are not wanted.
 
@@ -21,7 +24,7 @@ use super::fence::{MARKS, attempted, crowded, marks_of, not_marked_later, versio
 use super::path::{Resource, with_query};
 use super::{
     APPLY, FIELD_MANAGER, KubeCluster, Problem, STRATEGIC, WRITE_ATTEMPTS, call, deployment,
-    effect, slot, text,
+    effect, references, slot, text,
 };
 
 impl KubeCluster {
@@ -62,7 +65,8 @@ impl KubeCluster {
             &target.deployment,
         )?;
         let manager = ("fieldManager", FIELD_MANAGER);
-        let call = if change.slot.is_stable() && applying_suffices(found, change) {
+        let applies = change.slot.is_stable() && change.fields.configs.is_empty();
+        let call = if applies && applying_suffices(found, change) {
             call.target = with_query(&call.target, &[manager, ("force", "true")]);
             call.body(APPLY, applied(found, target, change, stamp))
         } else {
@@ -91,7 +95,8 @@ impl KubeCluster {
         let settings = deployment::settings(found, target)?;
         Ok((
             deployment::marks(found),
-            deployment::has(&settings, &change.fields),
+            deployment::has(&settings, &change.fields)
+                && references::refers(found, &change.fields.configs),
         ))
     }
 }
@@ -123,7 +128,7 @@ fn check(
         .image
         .as_ref()
         .is_none_or(|image| *image == settings.image);
-    if ours && image_holds {
+    if ours && image_holds && references::refers(found, &change.fields.configs) {
         return Ok(Finding::InPlace);
     }
     match &change.expected_image {
@@ -250,6 +255,15 @@ fn patched(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Va
         && let Some(strategy) = spec.get_mut("strategy").and_then(Value::as_object_mut)
     {
         strategy.insert("rollingUpdate".to_owned(), Value::Null);
+    }
+    if !change.fields.configs.is_empty()
+        && let Some(fields) = spec.as_object_mut()
+    {
+        let mut pods = references::patch(found, &change.fields.configs);
+        if let Some(image) = &change.fields.image {
+            references::with_image(&mut pods, &target.container, image);
+        }
+        fields.insert("template".to_owned(), json!({"spec": pods}));
     }
     json!({
         "metadata": {"resourceVersion": version(found), "annotations": marks},

@@ -1,10 +1,13 @@
 //! The port `Cluster`: which part answers what.
 
+use phasegate_core::config::{ConfigCopy, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
-use phasegate_runtime::ports::{ChangeError, ClaimRecord, Cluster, Found, Located, Stamp};
+use phasegate_runtime::ports::{
+    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp,
+};
 
 use super::KubeCluster;
 
@@ -91,6 +94,36 @@ impl Cluster for KubeCluster {
 
     async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
         self.read_changed(target, change).await
+    }
+
+    async fn versions(
+        &self,
+        target: &Target,
+        asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.read_versions(target, asked).await
+    }
+
+    async fn copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.write_copy(target, copy, stamp).await
+    }
+
+    async fn remove_copy(
+        &self,
+        target: &Target,
+        copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.delete_copy(target, copy, stamp).await
+    }
+
+    async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {
+        self.read_copy(target, copy).await
     }
 
     async fn diagnose(&self, target: &Target) -> Result<Diagnosis, Failure> {

@@ -128,8 +128,15 @@ impl KubeCluster {
                 let stable = stable.ok_or_else(|| autoscaler::missing(target))?;
                 manifest::autoscaler(&stable, target, beside, create.replicas)
             }
+            Piece::Config(_) => Err(no_copy()),
         }
     }
+}
+
+/// Copies are made by another request.
+fn no_copy() -> Failure {
+    let message = "a copy of a configuration is no part of a candidate";
+    Failure::new(Kind::Permanent, codes::INTERNAL, message)
 }
 
 #[derive(PartialEq)]
@@ -176,6 +183,7 @@ fn check(
             Piece::Service => return Err(slot::not_ours(what, name, &marks, stamp)),
             // What acts on the candidate's Deployment is part of it, kept from an earlier release.
             Piece::Autoscaler => {}
+            Piece::Config(_) => return Err(no_copy()),
         }
     }
     Ok(Finding::Due)

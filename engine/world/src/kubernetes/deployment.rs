@@ -12,6 +12,7 @@ use phasegate_core::workload::{
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::references;
 use super::{count, items, small, text};
 
 pub(super) const OWN_ANNOTATIONS: &str = "phasegate.dev/";
@@ -179,7 +180,7 @@ pub(super) fn selector_query(deployment: &Value) -> String {
 }
 
 /// Digest of the pod template and the selector, without what a run changes itself (the released
-/// container's image, its own annotations) and without the time of a `kubectl rollout restart`,
+/// container's image, its own annotations, which copy of a configuration is used) and without the time of a `kubectl rollout restart`,
 /// which makes new pods of the same kind.
 pub(super) fn template_digest(deployment: &Value, target: &Target) -> String {
     let mut template = deployment
@@ -194,6 +195,9 @@ pub(super) fn template_digest(deployment: &Value, target: &Target) -> String {
                 fields.remove("image");
             }
         }
+    }
+    if let Some(pods) = template.get_mut("spec") {
+        references::rewrite_to_originals(pods);
     }
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         let emptied = metadata

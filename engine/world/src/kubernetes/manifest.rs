@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::autoscaler::{self, MAXIMUM_BEFORE};
 use super::deployment::{self, OWN_ANNOTATIONS, VERSION_LABEL};
+use super::references;
 use super::{items, text};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -46,6 +47,9 @@ pub(super) fn deployment(
     if let Some(template) = spec.get_mut("template") {
         relabel_template(template, stable, beside);
         set_image(template, &target.container, &create.image);
+        if let Some(pods) = template.get_mut("spec") {
+            references::rewrite(pods, &create.configs);
+        }
     }
     let mut labels = foreign_removed(stable, "/metadata/labels");
     forget_version(&mut labels, beside);

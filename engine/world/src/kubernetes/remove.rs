@@ -11,6 +11,7 @@ use phasegate_runtime::ports::{ChangeError, Stamp};
 use serde_json::{Value, json};
 
 use super::fence::{MADE_BY, attempted, crowded, deleting, not_marked_later, ours, version};
+use super::path::Resource;
 use super::{JSON, KubeCluster, Problem, WRITE_ATTEMPTS, call, deployment, effect, slot, text};
 
 impl KubeCluster {
@@ -48,14 +49,26 @@ impl KubeCluster {
             Slot::Stable => self.is_over(&found, target, piece, stamp).await?,
         }
         self.not_overtaken(target, stamp).await?;
-        let (resource, name) = (slot::resource(piece), text(&found, "/metadata/name"));
-        let call = call(Method::DELETE, "delete", &resource, &target.namespace, name)?;
+        self.delete_found(&slot::resource(piece), &found, target, stamp)
+            .await
+    }
+
+    /// Deletes the very object that was found, in that version.
+    pub(super) async fn delete_found(
+        &self,
+        resource: &Resource,
+        found: &Value,
+        target: &Target,
+        stamp: &Stamp,
+    ) -> Result<Option<Problem>, ChangeError> {
+        let name = text(found, "/metadata/name");
+        let call = call(Method::DELETE, "delete", resource, &target.namespace, name)?;
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {
-                "uid": text(&found, "/metadata/uid"),
-                "resourceVersion": version(&found),
+                "uid": text(found, "/metadata/uid"),
+                "resourceVersion": version(found),
             },
             // The pods go after their Deployment; nothing waits for them here.
             "propagationPolicy": "Background",
@@ -82,11 +95,14 @@ impl KubeCluster {
                 acted_on = self.piece(target, Slot::Stable, Piece::Deployment).await?;
                 acted_on.as_ref()
             }
-            Piece::Service => {
+            Piece::Service | Piece::Config(_) => {
                 return Err(Failure::new(
                     Kind::Permanent,
                     codes::INTERNAL,
-                    format!("the Service of `{target}` is never taken away"),
+                    format!(
+                        "the {} of `{target}` is never taken away so",
+                        piece.as_str()
+                    ),
                 ));
             }
         };

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::path::Resource;
 use super::transport::Call;
-use super::{JSON, KubeCluster, Problem, at, claim, lease, subject};
+use super::{JSON, KubeCluster, Problem, at, claim, configs, lease, subject};
 
 /// Most rights that are asked about: far more than any plan needs.
 const MAX_RIGHTS: usize = 2000;
@@ -177,6 +177,17 @@ fn looked_at(needs: &mut Needs<'_>, workload: &Workload) {
     let secrets = Resource::fixed("", "v1", "secrets");
     for name in &target.secrets {
         needs.on(&secrets, name, &["get"]);
+    }
+    for config in &workload.configs {
+        let resource = configs::resource(config.copy.kind);
+        for name in [&config.copy.of, &config.before] {
+            needs.on(&resource, name, &["get"]);
+        }
+        let made: &[&str] = match config.there {
+            true => &["get"],
+            false => &["get", "create", "delete"],
+        };
+        needs.on(&resource, &config.copy.name, made);
     }
     if let Some(beside) = &target.beside {
         needs.on(&deployments, &beside.deployment, &["get"]);

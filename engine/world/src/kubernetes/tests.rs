@@ -20,6 +20,7 @@ use crate::connect::client_from_service;
 
 mod autoscaler;
 mod candidate;
+mod configs;
 mod create;
 mod lease;
 mod locate;

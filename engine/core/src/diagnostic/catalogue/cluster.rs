@@ -92,4 +92,10 @@ codes! {
     fix: "Set the variable, or put the file where the release says; neither its name nor its content belongs on the command line.",
     example: "credentials:
   metrics: {env: METRICS_TOKEN, hosts: ['prometheus.example:443']}";
+    CONFIG_NOT_USED = 420,
+    title: "Configuration not used as one",
+    means: "The release versions a ConfigMap or Secret, and the pods of the workload don't use it, or use several copies of it.",
+    cause: "A typing error, a pod template that names it nowhere, or one in which somebody mixed copies.",
+    fix: "Name one that the pod template uses in `env`, `envFrom` or `volumes`, or have all its places use the same name.",
+    example: "kubectl get deployment NAME -n NAMESPACE -o yaml | grep -A2 -i -e configmap -e secret";
 }

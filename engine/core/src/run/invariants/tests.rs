@@ -208,7 +208,7 @@ fn writes_that_take_capacity_away_are_refused_whatever_asked_for_them() {
     let all_at_once = Fields {
         image: Some("shop/api:9".to_owned()),
         rollout: Some(Rollout::Recreate),
-        replicas: None,
+        ..Fields::default()
     };
     assert_eq!(
         write(&run, Direction::Forward, forward, all_at_once),
@@ -220,6 +220,30 @@ fn writes_that_take_capacity_away_are_refused_whatever_asked_for_them() {
         ..Fields::default()
     };
     assert_eq!(write(&run, Direction::Back, None, downgrade), Some(4));
+}
+
+#[test]
+fn a_configuration_stays_while_something_refers_to_it() {
+    let mut sim = Sim::new(configured(rolling()));
+    sim.until_step("deploy/soak");
+    let remove = |run: &Run| {
+        let effect = Effect {
+            id: Id(99),
+            key: "key".to_owned(),
+            direction: Direction::Back,
+            step: None,
+            workload: 0,
+            request: Request::Remove {
+                slot: Slot::Candidate,
+                piece: Piece::Config(0),
+            },
+        };
+        number(run.check(&run.summary(), &[Action::Perform(effect)]))
+    };
+    assert_eq!(remove(&sim.run), Some(5));
+    sim.command("bob", abort()).unwrap();
+    sim.until_said("restored");
+    assert_eq!(remove(&sim.run), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn undisturbed(plan: &Plan) -> usize {
     sim.records.len()
 }
 
-fn plans() -> [Plan; 7] {
+fn plans() -> [Plan; 9] {
     [
         rolling(),
         recreate(),
@@ -27,6 +27,8 @@ fn plans() -> [Plan; 7] {
         canary_by_replicas(),
         blue_green(),
         three_services(),
+        configured(rolling()),
+        configured(canary()),
     ]
 }
 

@@ -164,6 +164,11 @@ fn requests() -> Vec<Request> {
             surge: "25%".to_owned(),
             unavailable: "0".to_owned(),
         }),
+        configs: vec![crate::config::Reference {
+            kind: crate::config::ConfigKind::Secret,
+            of: "keys".to_owned(),
+            name: "keys-pg0123456789".to_owned(),
+        }],
     };
     vec![
         Request::Claim {

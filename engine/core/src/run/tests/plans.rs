@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::{self, ConfigCopy, ConfigKind, Content, Versioned};
 use crate::judge::GatePolicy;
 use crate::plan::*;
 use crate::spec::Change;
@@ -131,6 +132,7 @@ pub(in crate::run) fn with_phases(phases: Vec<Phase>) -> Plan {
             name: "api".to_owned(),
             image: NEW.to_owned(),
             router: None,
+            configs: Vec::new(),
             target: Target {
                 cluster: "simulated".to_owned(),
                 namespace: "shop".to_owned(),
@@ -182,6 +184,31 @@ pub(in crate::run) fn with_phases(phases: Vec<Phase>) -> Plan {
         people_timeout: mins(120),
         minimum_soak: secs(30),
     }
+}
+
+/// The ConfigMap that a workload is released with: a copy of its own for the new version.
+pub(in crate::run) fn versioned(of: &str) -> Versioned {
+    let data = [("level".to_owned(), "new".to_owned())].into();
+    Versioned {
+        copy: ConfigCopy {
+            kind: ConfigKind::ConfigMap,
+            of: of.to_owned(),
+            name: config::copy_of_data("api", of, &data),
+            content: Content::Release { data },
+        },
+        before: of.to_owned(),
+        idle: None,
+        there: false,
+        changes: Vec::new(),
+    }
+}
+
+/// The same with two ConfigMaps that are versioned.
+pub(in crate::run) fn configured(mut plan: Plan) -> Plan {
+    for workload in &mut plan.workloads {
+        workload.configs = vec![versioned("flags"), versioned("limits")];
+    }
+    plan
 }
 
 /// Check, deploy, soak.

@@ -422,6 +422,7 @@ impl Sim {
             End::Refused | End::Cancelled | End::RolledBack | End::Superseded => {
                 assert_eq!(world.settings, *baseline, "{end}\n{}", story());
                 assert_eq!(world.settings.image, OLD);
+                assert_eq!(world.configs, references_before(workload), "{}", story());
                 assert_eq!(world.traffic, Split::default(), "{end}\n{}", story());
                 assert_eq!(world.candidate, None, "{end}\n{}", story());
                 assert_eq!(world.pieces, BTreeSet::new(), "{end}\n{}", story());
@@ -439,6 +440,16 @@ impl Sim {
                     }
                 };
                 assert_eq!(serves.image, NEW, "{}", story());
+                let refers = match &world.candidate {
+                    Some(_) => &world.candidate_configs,
+                    None => &world.configs,
+                };
+                for (place, config) in workload.configs.iter().enumerate() {
+                    let wanted = config.reference(&config.copy.name);
+                    assert_eq!(refers.get(place), Some(&wanted), "{}", story());
+                    let there = world.pieces.contains(&Piece::Config(place));
+                    assert_ne!(there, config.there, "{}", story());
+                }
                 assert_eq!(serves.replicas, baseline.replicas);
                 if !self.said("marks-left") {
                     assert_eq!(serves.rollout, baseline.rollout);

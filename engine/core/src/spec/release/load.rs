@@ -1,5 +1,7 @@
 //! From the bytes of a release file to a release that was checked.
 
+use std::collections::BTreeMap;
+
 use super::{DEFAULT_ENVIRONMENT, DEFAULT_NAMESPACE, Release, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::spec::{API_VERSION, validate};
@@ -29,6 +31,9 @@ pub struct Loaded {
     pub target: Target,
     /// The namespace there.
     pub namespace: String,
+    /// The content of ConfigMaps that the release brings along, by the path that it gives. Whoever can read files
+    /// fills it in.
+    pub contents: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Reads and checks a release. `builtin` are the names of the plugins that ship with the engine.
@@ -75,6 +80,7 @@ pub fn load(
                 environment,
                 target,
                 namespace,
+                contents: BTreeMap::new(),
             })
         }
         (_, _, false) => Err(faults),

@@ -337,6 +337,29 @@ fn impossible_numbers_are_refused() {
 }
 
 #[test]
+fn what_is_versioned_is_one_config_map_or_one_secret() {
+    let with = |configs: &str| format!("  secrets: [shop-secret]\n  configs: [{configs}]");
+    let wrong = |configs: &str, code| {
+        refused("  secrets: [shop-secret]", &with(configs), code, "configs:");
+    };
+    wrong("{from: config}", codes::MISSING_FIELD);
+    wrong("{configMap: a, secret: b}", codes::CONTRADICTION);
+    wrong("{secret: a, from: config}", codes::CONTRADICTION);
+    wrong("{configMap: a}, {configMap: a}", codes::DUPLICATE_NAME);
+    wrong("{configMap: A_}", codes::BAD_NAME);
+    wrong("{configMap: a-pg0123456789}", codes::INVALID_VALUE);
+    let long = format!("{{configMap: {}}}", "a".repeat(60));
+    wrong(&long, codes::INVALID_VALUE);
+    let many: Vec<String> = (0..17).map(|n| format!("{{secret: s{n}}}")).collect();
+    wrong(&many.join(", "), codes::TOO_MANY);
+    let good = full_with(
+        "  secrets: [shop-secret]",
+        &with("{configMap: a, from: config}, {secret: a}"),
+    );
+    assert!(load_text(&good).is_ok());
+}
+
+#[test]
 fn contradictions_are_refused() {
     let contradiction = codes::CONTRADICTION;
     refused(

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VERSION_PLACEHOLDER;
+use crate::config::ConfigKind;
 
 /// The highest wave that a workload can be put into.
 pub const MAX_WAVE: u32 = 100;
@@ -39,6 +40,39 @@ pub struct Workload {
     /// Secrets that belong to the workload and must exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// ConfigMaps and Secrets that are versioned with the release: the new version gets a copy of its own, and the
+    /// old one keeps its.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<Config>,
+}
+
+/// A ConfigMap or Secret that is versioned with the release. The pod template refers to it by its name, or to a copy
+/// of it that an earlier run has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// The ConfigMap's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<String>,
+    /// The Secret's name. What stands in the cluster under it when the run is planned is what the new version gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The ConfigMap's content: a folder with a file for each key, or one file, its name the key; the path is taken
+    /// from the folder of this file. Without it the new version gets what stands in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl Config {
+    /// What it is, and its name.
+    #[must_use]
+    pub fn named(&self) -> Option<(ConfigKind, &str)> {
+        match (&self.config_map, &self.secret) {
+            (Some(name), None) => Some((ConfigKind::ConfigMap, name)),
+            (None, Some(name)) => Some((ConfigKind::Secret, name)),
+            _ => None,
+        }
+    }
 }
 
 impl Workload {

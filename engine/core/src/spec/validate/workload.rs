@@ -1,5 +1,6 @@
 //! What is deployed.
 
+use crate::config::{ConfigKind, MAX_CONFIGS, MAX_NAME, original};
 use crate::diagnostic::codes;
 use crate::spec::Change;
 use crate::spec::check::Checker;
@@ -89,8 +90,96 @@ fn one(
         );
         super::config(c, release, &format!("{pointer}/config"), &router.config);
     }
+    configs(c, &at("configs"), workload);
     beside(c, pointer, workload);
     image(c, release, &at("image"), workload);
+}
+
+/// What is versioned with the workload.
+fn configs(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
+    let configs = &workload.configs;
+    if configs.len() > MAX_CONFIGS {
+        c.fault(
+            codes::TOO_MANY,
+            pointer,
+            |f| {
+                f.expected(format!("at most {MAX_CONFIGS}"))
+                    .found(configs.len().to_string())
+            },
+            "too many ConfigMaps and Secrets are versioned",
+        );
+    }
+    for (index, config) in configs.iter().enumerate() {
+        let pointer = format!("{pointer}/{index}");
+        let Some((kind, name)) = config.named() else {
+            let both = config.config_map.is_some();
+            let code = match both {
+                true => codes::CONTRADICTION,
+                false => codes::MISSING_FIELD,
+            };
+            c.fault(
+                code,
+                &pointer,
+                |f| {
+                    f.expected("`configMap` or `secret`")
+                        .found(if both { "both" } else { "none" })
+                },
+                "one ConfigMap or one Secret is versioned by each of `configs`",
+            );
+            continue;
+        };
+        let field = match kind {
+            ConfigKind::ConfigMap => "configMap",
+            ConfigKind::Secret => "secret",
+        };
+        let at = format!("{pointer}/{field}");
+        c.subdomain(&at, kind.as_str(), name);
+        if name.len() > MAX_NAME {
+            c.fault(
+                codes::INVALID_VALUE,
+                &at,
+                |f| {
+                    f.expected(format!("at most {MAX_NAME} characters"))
+                        .found(name.len().to_string())
+                },
+                "the name leaves no room for a copy's",
+            );
+        }
+        if original(name) != name {
+            c.fault(
+                codes::INVALID_VALUE,
+                &at,
+                |f| {
+                    f.expected(format!("`{}`", original(name)))
+                        .found(format!("`{name}`"))
+                },
+                "this is the name of a copy, which no release may version",
+            );
+        }
+        if config.from.is_some() && kind == ConfigKind::Secret {
+            c.fault(
+                codes::CONTRADICTION,
+                &format!("{pointer}/from"),
+                |f| f.expected("no `from`").found("one of a Secret"),
+                "a Secret's content is no file's beside a release: whoever keeps it puts it into the cluster",
+            );
+        }
+    }
+    // A ConfigMap and a Secret may have one name.
+    c.distinct(
+        "ConfigMaps",
+        configs.iter().enumerate().filter_map(|(index, config)| {
+            let name = config.config_map.as_deref()?;
+            Some((name, format!("{pointer}/{index}/configMap")))
+        }),
+    );
+    c.distinct(
+        "Secrets",
+        configs.iter().enumerate().filter_map(|(index, config)| {
+            let name = config.secret.as_deref()?;
+            Some((name, format!("{pointer}/{index}/secret")))
+        }),
+    );
 }
 
 /// Colours and routers need a Service: the one says which colour serves, the others share its traffic.

@@ -11,6 +11,8 @@ fn create(piece: Piece) -> Create {
         piece,
         image: "web:1.1".to_owned(),
         replicas: 2,
+        configs: Vec::new(),
+        copy: None,
     }
 }
 

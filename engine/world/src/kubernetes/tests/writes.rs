@@ -20,6 +20,7 @@ fn change() -> Change {
                 surge: "2".to_owned(),
                 unavailable: "25%".to_owned(),
             }),
+            configs: Vec::new(),
         },
         uid: "u-1".to_owned(),
         expected_image: Some("web:1.0".to_owned()),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::super::plans::{NEW, UID};
 use super::RUN;
+use crate::config::{Reference, Versioned};
 use crate::diagnostic::codes;
 use crate::effect::*;
 use crate::failure::{Failure, Kind};
@@ -66,6 +67,10 @@ pub(in crate::run) struct World {
     pub settled_at: Timestamp,
     pub candidate: Option<Candidate>,
     pub pieces: BTreeSet<Piece>,
+    /// What is versioned with the workload, and what its pod template and the candidate's refer to.
+    pub versioned: Vec<Versioned>,
+    pub configs: Vec<Reference>,
+    pub candidate_configs: Vec<Reference>,
     pub stable_removed: bool,
     /// The autoscalers' minima, stable's and the candidate's.
     pub minima: BTreeMap<Slot, u32>,
@@ -117,6 +122,9 @@ impl World {
             settled_at: now,
             candidate: None,
             pieces: BTreeSet::new(),
+            versioned: workload.configs.clone(),
+            configs: references_before(workload),
+            candidate_configs: Vec::new(),
             stable_removed: false,
             minima: workload
                 .baseline
@@ -245,6 +253,31 @@ impl World {
         assert!(share == 10_000 || seen.ready > 0, "traffic to nobody");
     }
 
+    /// Whatever a pod template refers to is there, or the pods would never start.
+    fn refers_to_what_is_there(&self, configs: &[Reference]) {
+        for config in configs {
+            let copies = self.versioned.iter().enumerate();
+            let mut made = copies.filter(|(_, versioned)| versioned.copy.name == config.name);
+            let there = made.all(|(place, versioned)| {
+                versioned.there || self.pieces.contains(&Piece::Config(place))
+            });
+            assert!(there, "{} is referred to and isn't there", config.name);
+        }
+    }
+
+    fn no_pod_refers(&self, piece: Piece) {
+        let versioned = self.versioned.iter().enumerate();
+        for (_, versioned) in versioned.filter(|(place, _)| Piece::Config(*place) == piece) {
+            let mut all = self.configs.iter().chain(&self.candidate_configs);
+            let refers = all.any(|config| config.name == versioned.copy.name);
+            assert!(
+                !refers,
+                "{} is removed while pods need it",
+                versioned.copy.name
+            );
+        }
+    }
+
     pub(super) fn beside(&mut self, effect: &Effect) -> Result<Done, Failure> {
         let ready = self.now.plus(self.rollout_time);
         let done = match &effect.request {
@@ -256,6 +289,8 @@ impl World {
                         replicas: create.replicas,
                         rollout: self.settings.rollout.clone(),
                     };
+                    self.refers_to_what_is_there(&create.configs);
+                    self.candidate_configs.clone_from(&create.configs);
                     // One that is there already is replaced pod by pod.
                     let before = self.candidate.as_ref();
                     self.candidate = Some(Candidate {
@@ -283,10 +318,14 @@ impl World {
             Request::Remove { piece, .. } => {
                 self.pieces.remove(piece);
                 match piece {
-                    Piece::Deployment => self.candidate = None,
+                    Piece::Deployment => {
+                        self.candidate = None;
+                        self.candidate_configs.clear();
+                    }
                     Piece::Autoscaler => {
                         self.minima.remove(&Slot::Candidate);
                     }
+                    Piece::Config(_) => self.no_pod_refers(*piece),
                     Piece::Service => {}
                 }
                 Done::Removed
@@ -347,6 +386,10 @@ impl World {
             replicas: fields.replicas.unwrap_or(self.settings.replicas),
             rollout: fields.rollout.unwrap_or(self.settings.rollout.clone()),
         };
+        if !fields.configs.is_empty() {
+            self.refers_to_what_is_there(&fields.configs);
+            self.configs = fields.configs;
+        }
         self.settled_at = self.now.plus(self.rollout_time);
         self.marks = if change.marked {
             Marks {
@@ -562,10 +605,12 @@ impl World {
             Request::Change { change } => {
                 let marked = self.marks.effect.as_ref() == Some(&effect.key);
                 let fields = &change.fields;
-                let equal = fields
-                    .image
-                    .as_ref()
-                    .is_none_or(|i| *i == self.settings.image)
+                let refers = fields.configs.is_empty() || fields.configs == self.configs;
+                let equal = refers
+                    && fields
+                        .image
+                        .as_ref()
+                        .is_none_or(|i| *i == self.settings.image)
                     && fields.replicas.is_none_or(|r| r == self.settings.replicas)
                     && fields
                         .rollout
@@ -590,6 +635,14 @@ impl World {
         };
         done.map_or(Progress::NotDone, Progress::Done)
     }
+}
+
+/// What stable refers to before a run.
+pub(in crate::run) fn references_before(workload: &Workload) -> Vec<Reference> {
+    let configs = workload.configs.iter();
+    configs
+        .map(|config| config.reference(&config.before))
+        .collect()
 }
 
 pub(in crate::run) fn verdict(status: Status) -> Verdict {

@@ -1,0 +1,122 @@
+//! ConfigMaps and Secrets that are versioned with the workload.
+
+use super::plans::*;
+use super::sim::*;
+use crate::effect::{Piece, Request};
+use crate::event::Command;
+use crate::failure::Kind;
+use crate::run::End;
+
+fn ended(plan: crate::plan::Plan) -> Sim {
+    let mut sim = Sim::new(plan);
+    sim.rest();
+    sim
+}
+
+/// The keys of what was intended, in order, without the run's name.
+fn intended(sim: &Sim) -> Vec<String> {
+    let records = sim.records.iter();
+    let keys = records.filter_map(|record| match &record.event {
+        crate::event::Event::Intended { effect } => effect.key.split_once('/'),
+        _ => None,
+    });
+    keys.map(|(_, key)| key.to_owned()).collect()
+}
+
+#[test]
+fn copies_come_before_what_refers_to_them_and_stay_with_a_success() {
+    for plan in [rolling(), canary(), canary_by_replicas(), blue_green()] {
+        let sim = ended(configured(plan));
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.check_end();
+        sim.check_replay();
+    }
+    let sim = ended(configured(rolling()));
+    let keys = intended(&sim);
+    let place = |what: &str| keys.iter().position(|key| key.contains(what)).unwrap();
+    assert!(place("create-config/") < place("/change/"), "{keys:?}");
+}
+
+#[test]
+fn a_copy_that_is_there_is_neither_made_nor_removed() {
+    let mut plan = configured(rolling());
+    for config in &mut plan.workloads[0].configs {
+        config.there = true;
+    }
+    let mut sim = Sim::new(plan);
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    sim.check_end();
+    let keys = intended(&sim);
+    assert!(!keys.iter().any(|key| key.contains("config")), "{keys:?}");
+}
+
+#[test]
+fn a_rollback_after_success_brings_the_old_configuration_back() {
+    for plan in [rolling(), canary(), blue_green()] {
+        let mut sim = ended(configured(plan));
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.drive();
+        sim.command("bob", Command::RollBack { reason: None })
+            .unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        sim.check_end();
+        sim.check_replay();
+    }
+}
+
+#[test]
+fn the_way_back_takes_copies_away_only_once_stable_is_ready() {
+    let mut sim = Sim::new(configured(rolling()));
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.rest();
+    let keys = intended(&sim);
+    let back: Vec<&str> = keys
+        .iter()
+        .filter_map(|key| key.strip_prefix("rollback/"))
+        .collect();
+    let kinds: Vec<&str> = back
+        .iter()
+        .filter_map(|key| key.split('/').next())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "restore",
+            "remove-config-0",
+            "remove-config-1",
+            "unmark",
+            "release"
+        ],
+        "{}",
+        sim.story()
+    );
+    assert!(sim.said("restored"));
+}
+
+#[test]
+fn a_copy_that_somebody_needs_calls_people_instead_of_going() {
+    let mut sim = Sim::new(configured(rolling())).faulty(|_, effect| {
+        let removes = matches!(
+            &effect.request,
+            Request::Remove {
+                piece: Piece::Config(0),
+                ..
+            }
+        );
+        removes.then(|| Fault::Fails(failure(Kind::Conflict)))
+    });
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.run.stuck_now().is_some());
+    let step = "remove".to_owned();
+    sim.command("bob", Command::Skip { step }).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert!(sim.world.pieces.contains(&Piece::Config(0)));
+    assert_eq!(sim.world.settings.image, OLD);
+}
