@@ -271,7 +271,7 @@ fn every_answer_may_be_lost_on_either_way() {
             for aborts in [true, false] {
                 let fault = move |world: &World, effect: &Effect| {
                     let hit = world.performed == nth && effect.request.changes();
-                    hit.then(|| match applied {
+                    hit.then_some(match applied {
                         true => Fault::LostApplied,
                         false => Fault::LostUnapplied,
                     })
