@@ -18,6 +18,8 @@ pub(super) const NAMESPACE: &str = "played-here";
 
 /// A release, its world and its policy, as files.
 pub(super) struct Story {
+    /// Where the files are that the release brings along.
+    pub(super) folder: PathBuf,
     pub(super) release: Value,
     pub(super) scenario: Value,
     pub(super) policy: Value,
@@ -96,10 +98,12 @@ impl Story {
         if scenario["deaths"].is_null() {
             scenario["deaths"] = json!([]);
         }
+        let policy = own_or_common("policy.yaml");
         Self {
+            folder,
             release,
             scenario,
-            policy: own_or_common("policy.yaml"),
+            policy,
         }
     }
 

@@ -170,6 +170,9 @@ stories! {
     s35_ten: "35-ten-replicas", as_it_is;
     s35_fourteen: "35-ten-replicas-become-fourteen", looked_at_often;
     s36_promotion: "36-promotion", as_it_is;
+    s58_configuration: "58-configuration", as_it_is;
+    s58_back: "58-configuration-goes-back", aborted_in("verify/soak-1", "1s");
+    s58_canary: "58-configuration-by-canary", as_it_is;
     s61_autoscaler: "61-autoscaler", as_it_is;
     s61_refused: "61-scaling-is-refused", as_it_is;
     s64_eight_services: "64-eight-services", as_it_is;
@@ -183,6 +186,8 @@ stories! {
     s74_scaled: "74-scaled-by-somebody", as_it_is;
     s76_paused: "76-paused-for-too-long", as_it_is;
     s77_pods_fail_later: "77-pods-fail-later", a_longer_soak;
+    acts_around: "acts-around-a-release", as_it_is;
+    acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
 }
 
 /// Why a folder isn't played on a real cluster, by the beginnings of names.
@@ -232,6 +237,10 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
     (
         "pods of one version behave in two ways, or an autoscaler follows a load: kwok's pods do neither",
         &["36-stable-does-not", "79-autoscaled"],
+    ),
+    (
+        "the Job of an action fails, and nobody tells the pods of one on the real cluster how to behave",
+        &["act-fails"],
     ),
     (
         "it counts requests, or asks a gateway: `traffic` has customers of its own on the real one",

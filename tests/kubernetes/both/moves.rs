@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use phasegate_core::effect::{Direction, Effect, Outcome, Request};
 use phasegate_core::event::{Event, Record};
+use phasegate_core::failure::Kind;
 use phasegate_core::run::Run;
 use serde_json::Value;
+
+use super::remains::unversioned;
 
 /// What the story of a run says that doesn't depend on how often somebody looked.
 const SAID: [&str; 14] = [
@@ -57,8 +60,14 @@ impl Moves {
                 Event::Finished { effect, outcome } => {
                     if let Some(effect) = effects.get(&effect.0) {
                         let came = format!("{}: {}", words(effect), outcome_word(outcome));
-                        match effect.request {
-                            Request::Notify { .. } => moves.notices.push(came),
+                        match (&effect.request, outcome) {
+                            (Request::Notify { .. }, _) => moves.notices.push(came),
+                            // Not finished: how often that is asked again depends on how long things take.
+                            (Request::Act { .. }, Outcome::Failed { failure })
+                                if failure.kind == Kind::Pending =>
+                            {
+                                moves.sequence.pop();
+                            }
                             _ => moves.push(came, names),
                         }
                     }
@@ -96,7 +105,7 @@ impl Moves {
         let named = names
             .iter()
             .fold(text, |text, (from, to)| text.replace(from, to));
-        self.sequence.push(named);
+        self.sequence.push(unversioned(&named));
     }
 }
 
@@ -108,7 +117,10 @@ fn words(effect: &Effect) -> String {
     };
     let step = effect.step.as_deref().unwrap_or("-");
     let what = match &effect.request {
-        Request::Claim { .. } | Request::Unroute { .. } | Request::Notify { .. } => Value::Null,
+        Request::Claim { .. }
+        | Request::Unroute { .. }
+        | Request::Notify { .. }
+        | Request::Act { .. } => Value::Null,
         request => serde_json::to_value(request).unwrap(),
     };
     let what = nameless(what);
@@ -116,12 +128,12 @@ fn words(effect: &Effect) -> String {
     format!("{direction} {step} {} {kind} {what}", effect.workload)
 }
 
-/// Every object has a name of its own on every cluster.
+/// Every object has a uid and a version of its own on every cluster.
 fn nameless(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .into_iter()
-            .filter(|(name, _)| name != "uid")
+            .filter(|(name, _)| name != "uid" && name != "version")
             .map(|(name, field)| (name, nameless(field)))
             .collect(),
         Value::Array(all) => all.into_iter().map(nameless).collect(),

@@ -27,7 +27,7 @@ pub(super) fn play(space: &Space, story: &Story) -> Played {
     stage::set(space, &story.scenario, version);
     let desk = Desk::admin(space);
     let town = Town::new(desk.kubeconfig(), &space.name, &story.scenario["http"]);
-    let release = stage::release(space, &story.release, &town.address);
+    let release = stage::release(space, story, &town.address);
     desk.write("release.yaml", &release);
     desk.write("policy.yaml", &story.policy.to_string());
     // Nobody else says in a route's status that it is followed.

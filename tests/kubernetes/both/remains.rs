@@ -6,10 +6,11 @@ use phasegate_rehearsal::cluster::Kind;
 use serde_json::{Map, Value, json};
 
 /// What is looked at: the kind of the simulated cluster, and its name for kubectl.
-pub(super) const KINDS: [(Kind, &str); 7] = [
+pub(super) const KINDS: [(Kind, &str); 8] = [
     (Kind::Deployment, "deployments"),
     (Kind::Service, "services"),
     (Kind::ConfigMap, "configmaps"),
+    (Kind::Secret, "secrets"),
     (Kind::HorizontalPodAutoscaler, "horizontalpodautoscalers"),
     (Kind::HttpRoute, "httproutes"),
     (Kind::Ingress, "ingresses"),
@@ -58,11 +59,12 @@ impl Remains {
             "httproutes" => json!({"rules": spec["rules"]}),
             "virtualservices" => json!({"http": spec["http"]}),
             "ingresses" => json!({"rules": spec["rules"]}),
-            _ => json!({"data": object["data"]}),
+            _ => json!({"data": object["data"], "immutable": object["immutable"]}),
         };
         kept["annotations"] = annotations(object);
-        let text = kept.to_string().replace(&self.namespace, "NAMESPACE");
+        let text = unversioned(&kept.to_string()).replace(&self.namespace, "NAMESPACE");
         let kept = serde_json::from_str(&text).unwrap();
+        let name = unversioned(name);
         self.objects.insert(format!("{plural}/{name}"), kept);
     }
 }
@@ -70,8 +72,22 @@ impl Remains {
 fn containers(spec: &Value) -> Vec<Value> {
     let all = spec["template"]["spec"]["containers"].as_array().unwrap();
     all.iter()
-        .map(|one| json!({"name": one["name"], "image": one["image"]}))
+        .map(|one| json!({
+            "name": one["name"], "image": one["image"], "env": one["env"], "envFrom": one["envFrom"],
+        }))
         .collect()
+}
+
+/// A copy of a configuration is named after what is other on every cluster.
+pub(super) fn unversioned(text: &str) -> String {
+    let mut parts = text.split("-pg");
+    let mut out = parts.next().unwrap().to_owned();
+    for part in parts {
+        let hex = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str("-pg");
+        out.push_str(if hex == 10 { &part[hex..] } else { part });
+    }
+    out
 }
 
 fn ports(spec: &Value) -> Vec<Value> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::briefly::NAMESPACE;
+use super::briefly::{NAMESPACE, Story};
 use crate::space::Space;
 
 /// Makes the objects and waits until they have settled.
@@ -91,8 +91,18 @@ fn annotations(rule: &Value) -> Vec<(&'static str, String)> {
 }
 
 /// The release, as it is for this cluster: its target, and the address at which the network of the story is.
-pub(super) fn release(space: &Space, release: &Value, town: &str) -> String {
-    let mut release = release.clone();
+pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
+    let mut release = story.release.clone();
+    let configs = release.pointer_mut("/workload/configs");
+    let configs = configs.and_then(Value::as_array_mut);
+    for from in configs
+        .into_iter()
+        .flatten()
+        .filter_map(|config| config.get_mut("from"))
+    {
+        let path = story.folder.join(from.as_str().unwrap());
+        *from = path.to_str().unwrap().into();
+    }
     release["target"] = json!({"kubernetes": {"context": "test", "namespace": space.name}});
     release.as_object_mut().unwrap().remove("namespace");
     let text = release.to_string();
