@@ -146,21 +146,18 @@ impl Wanted<'_> {
             .found(listed(names))
             .hint("make a Secret in the journal's namespace; its keys are called as the variables, or as the files"));
         };
-        for credential in self.credentials.values() {
-            match &credential.source {
+        for (key, source) in keys(self.credentials)? {
+            match source {
                 SecretSource::Env(variable) => given.env.push(json!({
                     "name": variable,
-                    "valueFrom": {"secretKeyRef": {"name": secret, "key": variable}},
+                    "valueFrom": {"secretKeyRef": {"name": secret, "key": key}},
                 })),
-                SecretSource::File(path) => {
-                    let key = Path::new(path).file_name().and_then(|name| name.to_str());
-                    given.mounts.push(json!({
-                        "name": "credentials",
-                        "mountPath": path,
-                        "subPath": key.unwrap_or_default(),
-                        "readOnly": true,
-                    }));
-                }
+                SecretSource::File(path) => given.mounts.push(json!({
+                    "name": "credentials",
+                    "mountPath": path,
+                    "subPath": key,
+                    "readOnly": true,
+                })),
             }
         }
         given
@@ -168,6 +165,37 @@ impl Wanted<'_> {
             .push(json!({"name": "credentials", "secret": {"secretName": secret}}));
         Ok(given)
     }
+}
+
+/// What each key of the Secret is for. Two that would be given the same one are refused, or one would be sent where the
+/// other belongs.
+fn keys(
+    credentials: &BTreeMap<String, Credential>,
+) -> Result<BTreeMap<&str, &SecretSource>, Diagnostic> {
+    let mut keys: BTreeMap<&str, &SecretSource> = BTreeMap::new();
+    for credential in credentials.values() {
+        let source = &credential.source;
+        let key = match source {
+            SecretSource::Env(variable) => variable.as_str(),
+            SecretSource::File(path) => {
+                let name = Path::new(path).file_name().and_then(|name| name.to_str());
+                name.unwrap_or_default()
+            }
+        };
+        if keys
+            .insert(key, source)
+            .is_some_and(|other| other != source)
+        {
+            return Err(Diagnostic::new(
+                codes::NOT_FOR_A_CLUSTER,
+                "two credentials would have the same key of the Secret",
+            )
+            .expected("variables and files, without their folders, that are called differently")
+            .found(format!("`{key}` twice"))
+            .hint("call one of them otherwise in the release"));
+        }
+    }
+    Ok(keys)
 }
 
 /// The end of a run's id, which tells it from others.
@@ -266,5 +294,33 @@ mod tests {
             fault.contains("PG0510") && fault.contains("--image"),
             "{fault}"
         );
+    }
+
+    #[test]
+    fn credentials_that_would_share_a_key_are_refused_and_one_source_is_given_once() {
+        let credential = |source: SecretSource| Credential {
+            source,
+            hosts: vec!["sentry.io:443".into()],
+            header: "authorization: Bearer {secret}".into(),
+            url: false,
+        };
+        let file = |path: &str| credential(SecretSource::File(path.into()));
+        let of = |first: Credential, second: Credential| {
+            BTreeMap::from([("a".to_owned(), first), ("b".to_owned(), second)])
+        };
+        let same = of(file("/keys/token"), file("/keys/token"));
+        assert_eq!(keys(&same).unwrap().len(), 1);
+        let apart = of(file("/keys/sentry"), file("/keys/slack"));
+        assert_eq!(keys(&apart).unwrap().len(), 2);
+        for shared in [
+            of(file("/keys/sentry/token"), file("/keys/slack/token")),
+            of(
+                file("/keys/TOKEN"),
+                credential(SecretSource::Env("TOKEN".into())),
+            ),
+        ] {
+            let refused = keys(&shared).unwrap_err();
+            assert_eq!(refused.code(), codes::NOT_FOR_A_CLUSTER);
+        }
     }
 }

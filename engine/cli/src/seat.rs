@@ -72,12 +72,25 @@ impl Seat {
     /// # Errors
     /// Where the cluster can't be reached; says what is in the way.
     pub async fn open(&self) -> Result<SegmentJournal, Fault> {
+        let process = entropy::engine_id()
+            .map_err(|e| internal("this engine can't be given a name").caused_by(&e))?;
+        self.open_as(process).await
+    }
+
+    /// Opens the journal for the engine of a Job's pod: one that is started again there is known to come after the
+    /// one before it. Whatever else is started in the pod must not call itself so.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_in_pod(&self) -> Result<SegmentJournal, Fault> {
+        match std::env::var(POD).ok().filter(|pod| !pod.is_empty()) {
+            Some(pod) => self.open_as(pod).await,
+            None => self.open().await,
+        }
+    }
+
+    async fn open_as(&self, process: String) -> Result<SegmentJournal, Fault> {
         let world = World::kubernetes(&self.context).await?;
-        let process = match std::env::var(POD).ok().filter(|pod| !pod.is_empty()) {
-            Some(pod) => pod,
-            None => entropy::engine_id()
-                .map_err(|e| internal("this engine can't be given a name").caused_by(&e))?,
-        };
         let shelf = Arc::new(world.cluster.shelf(&self.namespace));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(SegmentJournal::new(shelf, clock, process))

@@ -43,6 +43,17 @@ impl State {
         Ok(Self::of(folder, Book::Folder(SqliteJournal::open(folder)?)))
     }
 
+    /// Opens what a Job's pod drives a run from.
+    ///
+    /// # Errors
+    /// As [`Self::existing`].
+    pub async fn in_pod(folder: &Path) -> Result<Self, Fault> {
+        match Seat::of(folder)? {
+            Some(seat) => Ok(Self::of(folder, Book::Cluster(seat.open_in_pod().await?))),
+            None => Self::existing(folder).await,
+        }
+    }
+
     fn of(folder: &Path, journal: Book) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -160,7 +171,13 @@ impl State {
                         .caused_by(&e)
                         .into()
                 }),
-                None => Ok(Kept::default()),
+                None => Err(Diagnostic::new(
+                    codes::JOURNAL_TAIL_CUT,
+                    format!("what was kept for {run} is gone from the cluster"),
+                )
+                .expected(format!("the ConfigMap that holds it, `phasegate-kept-{run}`"))
+                .hint("without it nobody knows which credentials and grants the run has; put it back, or hand the target over with `phasegate lock break`")
+                .into()),
             },
         }
     }

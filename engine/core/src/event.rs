@@ -208,6 +208,7 @@ impl Event {
         matches!(
             self,
             Self::Woke
+                | Self::Stirred
                 | Self::Finished {
                     outcome: Outcome::Done(
                         Done::Observed { .. } | Done::Judged { .. } | Done::Read { .. }

@@ -196,7 +196,7 @@ async fn to_the_end(
 /// What the Job's pods do: drive the run to its end, however it ends, and succeed then. Whatever else happens is for
 /// the next pod.
 pub(super) async fn drive(args: &args::Drive, folder: &Path, console: &Console) -> Outcome {
-    let state = State::existing(folder).await?;
+    let state = State::in_pod(folder).await?;
     let until = SystemClock.now().plus(DRIVE_PATIENCE);
     loop {
         let before = state.replay(&args.run).await?;

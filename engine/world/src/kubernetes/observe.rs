@@ -35,15 +35,15 @@ impl KubeCluster {
         let before = view.map(View::ticks);
         let (found, mut watched) = self.deployment_in(view, target, reads).await?;
         let found = found.ok_or_else(|| super::no_deployment(target))?;
-        let autoscalers = self.autoscalers_in(view, target).await?;
-        let pods = self.pods_in(view, &found, target).await?;
+        let autoscalers = self.autoscalers_in(view, target, reads).await?;
+        let pods = self.pods_in(view, &found, target, reads).await?;
         let at = self.transport.clock.now();
         let mut seen = see(at, target, &found, &pods, &autoscalers)?;
         if let Some(there) = slot::candidate_of(target) {
             let (found, told) = self.deployment_in(view, &there, reads).await?;
             watched |= told;
             if let Some(found) = found {
-                let pods = self.pods_in(view, &found, &there).await?;
+                let pods = self.pods_in(view, &found, &there, reads).await?;
                 let at = self.transport.clock.now();
                 seen.beside = Some(Box::new(see(at, &there, &found, &pods, &autoscalers)?));
             }

@@ -302,8 +302,9 @@ impl KubeCluster {
         &self,
         view: Option<&View>,
         target: &Target,
+        reads: bool,
     ) -> Result<Vec<Arc<Value>>, Problem> {
-        let told = view.and_then(|view| {
+        let told = view.filter(|_| !reads).and_then(|view| {
             let parts = view.lock();
             parts
                 .autoscalers
@@ -341,6 +342,7 @@ impl KubeCluster {
         view: Option<&View>,
         found: &Value,
         target: &Target,
+        reads: bool,
     ) -> Result<Vec<Arc<PodObject>>, Problem> {
         let Some(view) = view else {
             let family = self.family(found, target).await?;
@@ -352,6 +354,7 @@ impl KubeCluster {
             .lock()
             .pods
             .get(&selector)
+            .filter(|_| !reads)
             .and_then(|feed| feed.fresh(now, SILENCE));
         let pods = match told {
             Some(told) => told,
