@@ -291,8 +291,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "engine/world/src/kubernetes/change.rs",
         "writes twice what had taken place",
         [
-            "if ours && image_holds {",
-            "if ours && image_holds && change.uid.is_empty() {",
+            "if ours && image_holds &&",
+            "if ours && image_holds && change.uid.is_empty() &&",
         ],
         "kubernetes::tests::writes::a_write_that_took_place_is_not_made_again",
     ),

@@ -25,6 +25,8 @@ pub(super) struct Act {
     reversible: bool,
     /// Whether something was deployed when it began: it is undone before that goes back.
     late: bool,
+    /// Whether it could not be undone before the workloads: it is tried once more after them.
+    put_off: bool,
     doing: Doing,
 }
 
@@ -105,6 +107,16 @@ impl Run {
         acts.iter_mut().find(|act| act.step == step)
     }
 
+    /// Leaves an action that was to be undone before the workloads until they are back. Returns whether it is one.
+    fn put_off(&mut self, effect: &Effect) -> bool {
+        let Some(act) = self.act_of(effect).filter(|act| act.late) else {
+            return false;
+        };
+        act.late = false;
+        act.put_off = true;
+        true
+    }
+
     fn set_doing(&mut self, effect: &Effect, doing: Doing) {
         if let Some(act) = self.act_of(effect) {
             act.doing = doing;
@@ -176,6 +188,7 @@ impl Run {
             token: token.clone(),
             reversible: *reversible,
             late: false,
+            put_off: false,
             doing: Doing::Prepared,
         });
         let data = json!({"reversible": reversible});
@@ -234,6 +247,8 @@ impl Run {
         }
         self.forget(effect.id);
         match deed {
+            // What serves goes back whatever becomes of an action beside it; people are called after that.
+            Deed::Undo { .. } if self.put_off(effect) => self.go_on_undoing(),
             Deed::Undo { .. } => {
                 let step = effect.step.clone().unwrap_or_default();
                 self.stuck(&step, failure.to_string(), failure.kind == Kind::Conflict)
@@ -341,7 +356,8 @@ impl Run {
             "cancel" => Deed::Cancel { token },
             _ => Deed::Undo { token },
         };
-        let key = format!("rollback/{}/{what}/{generation}", act.step);
+        let again = if act.put_off { "-again" } else { "" };
+        let key = format!("rollback/{}/{what}{again}/{generation}", act.step);
         let step = Some(act.step.clone());
         let effect = self.request_of(act.workload, key, step, Request::Act { deed })?;
         let deadline = self.now.plus(self.plan.rollback.step_timeout);

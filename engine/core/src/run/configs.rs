@@ -28,7 +28,11 @@ impl Run {
     /// What is kept from an earlier release referred to before the run.
     pub(super) fn references_of_idle(&self) -> Vec<Reference> {
         let configs = self.hand.configs.iter();
-        let idle = configs.filter_map(|config| Some(config.reference(config.idle.as_deref()?)));
+        // One that it did not refer to came with stable's template, and must not keep a copy that is to go.
+        let idle = configs.map(|config| {
+            let name = config.idle.as_deref().unwrap_or(&config.before);
+            config.reference(name)
+        });
         idle.collect()
     }
 

@@ -358,7 +358,13 @@ impl Run {
             ),
             json!({"key": effect.key}),
         );
+        let acts = matches!(&effect.request, Request::Act { deed } if deed.is_run());
         match &self.mode {
+            // It is cancelled and undone in any case; a plugin that can't tell must not keep the workloads from going back.
+            Mode::Back(_) if acts && failures > self.plan.rollback.retries => {
+                self.forget(effect.id);
+                Ok(())
+            }
             Mode::Back(_) if failures > self.plan.rollback.retries => {
                 self.stuck_at(effect, message.to_owned(), false);
                 Ok(())

@@ -134,14 +134,13 @@ fn an_action_that_can_not_be_undone_now_calls_people() {
     };
     assert_eq!(sim.run.state(), stuck);
     assert_eq!(sim.run.stuck_now().unwrap().step, "after/act");
-    assert_eq!(sim.world.settings.image, NEW, "nothing goes before it");
+    assert_eq!(sim.world.settings.image, OLD, "what serves went back first");
     let skip = |step: &str| Command::Skip {
         step: step.to_owned(),
     };
     sim.command("bob", skip("after/act")).unwrap();
     sim.rest();
     assert_eq!(sim.run.stuck_now().unwrap().step, "before/act");
-    assert_eq!(sim.world.settings.image, OLD);
     sim.world.faults = Rc::new(|_, _| None);
     sim.command("bob", Command::Retry).unwrap();
     sim.rest();
@@ -150,24 +149,15 @@ fn an_action_that_can_not_be_undone_now_calls_people() {
 }
 
 #[test]
-fn where_nobody_can_tell_whether_it_ran_people_decide() {
+fn where_nobody_can_tell_whether_it_ran_it_is_undone_and_the_old_version_serves() {
     let mut sim = Sim::new(acting()).faulty(|_, effect| {
         let lost = is(effect, "act") && effect.step.as_deref() == Some("after/act");
         lost.then_some(Fault::LostApplied)
     });
     sim.world.blind = Rc::new(|_, effect| is(effect, "act"));
     sim.rest();
-    assert_eq!(
-        sim.run.stuck_now().unwrap().step,
-        "drain",
-        "{}",
-        sim.story()
-    );
-    assert_eq!(sim.world.acted.len(), 2);
-    sim.world.blind = Rc::new(|_, _| false);
-    sim.command("bob", Command::Retry).unwrap();
-    sim.rest();
     assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert_eq!(sim.world.settings.image, OLD);
     assert!(sim.world.acted.is_empty());
 }
 
