@@ -13,7 +13,7 @@ use phasegate_world::kubernetes::{KubeCluster, Options};
 use serde_json::json;
 
 use crate::line::{Line, Mode};
-use crate::{REPLICAS, scene, target};
+use crate::world::{REPLICAS, scene, target};
 
 /// Stable's Deployment, its pods, and the autoscalers: of each there is a watch.
 const WATCHES: usize = 3;

@@ -4,18 +4,9 @@ use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::space::{Space, deployment};
-use crate::traffic::workload;
+use crate::traffic::{desk, workload};
 
-const RELEASE: &str = "\
-apiVersion: phasegate.dev/v1alpha1
-kind: Release
-metadata: {name: shop}
-version: \"2\"
-change: minor
-target:
-  kubernetes: {context: test, namespace: NAMESPACE}
-gates:
-  pods: {plugin: workload, policy: {interval: 1s, timeout: 10s}}
+const BODY: &str = "\
 workload: {deployment: shop, container: main, image: 'registry.test/shop:{version}', service: shop}
 phases:
   - name: before
@@ -52,9 +43,7 @@ fn prepared(name: &str, soak: &str) -> (Space, Desk) {
         "--from-literal=old=1",
         "--from-literal=other=x",
     ]);
-    let desk = Desk::admin(&space);
-    let text = RELEASE.replace("NAMESPACE", &space.name);
-    desk.write("release.yaml", &text.replace("SOAK", soak));
+    let desk = desk(&space, BODY, soak);
     (space, desk)
 }
 

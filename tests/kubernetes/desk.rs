@@ -48,6 +48,14 @@ impl Ended {
     }
 }
 
+/// A client of the cluster that a kubeconfig names.
+pub(crate) async fn client(kubeconfig: &Path) -> kube::Client {
+    let config = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(config, &options);
+    kube::Client::try_from(config.await.unwrap()).unwrap()
+}
+
 /// A folder to work in, as an account of the cluster.
 pub(crate) struct Desk {
     folder: tempfile::TempDir,

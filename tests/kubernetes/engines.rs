@@ -18,6 +18,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::desk::client;
 use crate::space::{Space, cluster};
 
 /// How often the pods are looked at.
@@ -178,10 +179,7 @@ struct Kubelet {
 
 impl Kubelet {
     async fn run(mut self) {
-        let config = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
-        let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(config, &options);
-        let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+        let client = client(&self.kubeconfig).await;
         while !self.shared.stop.load(Ordering::Relaxed) {
             if let Some(pods) = self.pods(&client).await {
                 self.stop_those_without(&pods);

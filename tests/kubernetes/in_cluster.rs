@@ -1,7 +1,6 @@
 //! Runs that Jobs drive, with their journals in the cluster: engines die, pods are deleted, people follow and command
 //! from their desks, and whoever comes by goes on.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -12,39 +11,20 @@ use phasegate_store::chain::Row;
 use phasegate_store::segments::MAX_SHEET_BYTES;
 use phasegate_world::clock::SystemClock;
 use phasegate_world::kubernetes::{KubeCluster, KubeShelf, Options};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::desk::{Desk, Started};
+use crate::desk::{Desk, Started, client};
 use crate::engines::{Engines, nothing};
 use crate::plane::{Door, Plane};
 use crate::rules::Place;
-use crate::space::{Space, cluster, deployment};
-use crate::traffic::{BLUE_GREEN, CANARY, route, write};
+use crate::space::{Space, cluster};
+use crate::traffic::{BLUE_GREEN, CANARY, route, workload_with, write};
 
 const CANARY_ROLES: [&str; 4] = ["in-cluster", "in-place", "beside", "gateway-api"];
 
-/// A workload of four pods at version 1 with its Service; its pods find a node all the same.
+/// A workload whose pods find a node where those of engines don't.
 fn workload(space: &Space, name: &str, colour: Option<&str>) {
-    let slow =
-        json!({"test.phasegate.dev/ready-after": "300ms", "test.phasegate.dev/stops-after": "1s"});
-    let mut shop = deployment(name, 4, "registry.test/shop:1", &slow);
-    let mut labels = json!({"app": "shop"});
-    if let Some(colour) = colour {
-        labels["colour"] = json!(colour);
-    }
-    shop["spec"]["selector"]["matchLabels"] = labels.clone();
-    shop["spec"]["template"]["metadata"]["labels"] = labels.clone();
-    shop["spec"]["template"]["spec"]["containers"][0]["resources"] = nothing();
-    space.apply(&shop).unwrap();
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "shop"},
-        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
-    });
-    space.apply(&service).unwrap();
-    let name = format!("deployment/{name}");
-    space.kubectl(&["rollout", "status", &name, "--timeout=120s"]);
+    workload_with(space, name, colour, &nothing());
 }
 
 /// A cluster on which a canary can be driven from within.
@@ -81,6 +61,20 @@ impl Stage {
         let image = ["--image", "registry.test/phasegate:0.1.0"];
         let run = ["run", "release.yaml", "--in-cluster", "--output", "json"];
         self.desk.start(&[&run[..], &image[..]].concat())
+    }
+
+    /// Customers come in at the route.
+    fn plane(&self) -> Plane {
+        let door = Door::Route("shop");
+        Plane::new(self.desk.kubeconfig(), &self.space.name, door)
+    }
+
+    /// Whoever follows the run sees it end so.
+    #[track_caller]
+    fn ends(&self, run: Started, code: i32) {
+        let ended = run.end();
+        let said = self.engines.said();
+        assert_eq!(ended.code, Some(code), "{}\n{said}", ended.stderr);
     }
 
     /// A command about the run, from the desk.
@@ -147,6 +141,13 @@ impl Stage {
     }
 }
 
+/// Nothing of a journal is left.
+#[track_caller]
+fn no_journal(space: &Space) {
+    let left = space.get(&["configmaps,leases", "-l", "phasegate.dev/journal"]);
+    assert!(left["items"].as_array().unwrap().is_empty(), "{left:#}");
+}
+
 /// Lets engines die at so many points, as long as the run says something: containers crash, a pod is deleted, and once
 /// its node is lost. Each time another engine has come before the next one dies.
 fn disturb(stage: &Stage, run: &Started, times: u32) {
@@ -173,22 +174,11 @@ fn disturb(stage: &Stage, run: &Started, times: u32) {
 #[test]
 fn a_canary_driven_by_a_job_survives_its_engines() {
     let stage = Stage::new("in-cluster-forward", "3s");
-    let plane = Plane::new(
-        stage.desk.kubeconfig(),
-        &stage.space.name,
-        Door::Route("shop"),
-    );
+    let plane = stage.plane();
     let run = stage.submit();
     disturb(&stage, &run, 20);
-    let ended = run.end();
+    stage.ends(run, 0);
     let (started, pods) = stage.engines.counts();
-    assert_eq!(
-        ended.code,
-        Some(0),
-        "{}\n{}",
-        ended.stderr,
-        stage.engines.said()
-    );
     assert!(
         started >= 10 && pods >= 3,
         "{started} engines in {pods} pods"
@@ -206,24 +196,13 @@ fn a_canary_driven_by_a_job_survives_its_engines() {
 #[test]
 fn a_canary_that_is_aborted_from_a_desk_goes_back_whatever_becomes_of_its_engines() {
     let stage = Stage::new("in-cluster-back", "5m");
-    let plane = Plane::new(
-        stage.desk.kubeconfig(),
-        &stage.space.name,
-        Door::Route("shop"),
-    );
+    let plane = stage.plane();
     let run = stage.submit();
     run.until("soak for 5m");
     stage.engines.crash();
     stage.command(&["abort", "--reason", "it doesn't look right"], 0);
     disturb(&stage, &run, 10);
-    let ended = run.end();
-    assert_eq!(
-        ended.code,
-        Some(1),
-        "{}\n{}",
-        ended.stderr,
-        stage.engines.said()
-    );
+    stage.ends(run, 1);
     plane.end().served_by(&["1", "2"]);
     stage.space.only(&["shop"]);
     assert_eq!(stage.space.image("shop"), "registry.test/shop:1");
@@ -233,11 +212,7 @@ fn a_canary_that_is_aborted_from_a_desk_goes_back_whatever_becomes_of_its_engine
 #[test]
 fn a_desk_goes_on_where_the_job_is_gone_and_another_job_goes_on_after_it() {
     let stage = Stage::new("in-cluster-over", "30s");
-    let plane = Plane::new(
-        stage.desk.kubeconfig(),
-        &stage.space.name,
-        Door::Route("shop"),
-    );
+    let plane = stage.plane();
     let run = stage.submit();
     run.until("soak for 30s");
     let id = stage.run_id();
@@ -264,23 +239,13 @@ fn a_desk_goes_on_where_the_job_is_gone_and_another_job_goes_on_after_it() {
     let image = ["--image", "registry.test/phasegate:0.1.0"];
     let resume = ["resume", &id, "--in-cluster"];
     stage.command(&[&resume[..], &image[..]].concat(), 0);
-    let ended = run.end();
-    assert_eq!(
-        ended.code,
-        Some(0),
-        "{}\n{}",
-        ended.stderr,
-        stage.engines.said()
-    );
+    stage.ends(run, 0);
     plane.end().served_by(&["1", "2"]);
     stage.space.only(&["shop"]);
     stage.journal_is_whole();
     // What is over and owes nothing is forgotten, and nothing of it stays.
     stage.command(&["history", "forget", &id], 0);
-    let left = stage
-        .space
-        .get(&["configmaps,leases", "-l", "phasegate.dev/journal"]);
-    assert!(left["items"].as_array().unwrap().is_empty(), "{left:#}");
+    no_journal(&stage.space);
 }
 
 /// What was kept after a swap is removed by whoever comes by once it is due, as the published CronJob does.
@@ -291,14 +256,7 @@ fn what_is_owed_is_done_by_the_cron_job_s_command() {
     let roles = ["in-cluster", "in-place", "beside", "service-selector"];
     let body = BLUE_GREEN.replace("keep: 1h", "keep: 5s");
     let stage = Stage::with(space, &body, "2s", &roles);
-    let ended = stage.submit().end();
-    assert_eq!(
-        ended.code,
-        Some(0),
-        "{}\n{}",
-        ended.stderr,
-        stage.engines.said()
-    );
+    stage.ends(stage.submit(), 0);
     sleep(Duration::from_secs(6));
     let manifest = format!("{}/../deploy/due.yaml", env!("CARGO_MANIFEST_DIR"));
     stage.space.kubectl(&["apply", "-f", &manifest]);
@@ -339,8 +297,7 @@ fn what_a_pod_would_lack_is_told_before_there_is_a_run() {
     let run = [&run[..], &["--image", "registry.test/phasegate:0.1.0"]].concat();
     let refused = desk.run(&run).expect(3).stderr;
     assert!(refused.contains("create jobs.batch"), "{refused}");
-    let left = space.get(&["configmaps,leases", "-l", "phasegate.dev/journal"]);
-    assert!(left["items"].as_array().unwrap().is_empty(), "{left:#}");
+    no_journal(&space);
 }
 
 /// A namespace of the cluster, as a place for a journal.
@@ -366,13 +323,6 @@ impl Real {
         let clock = Arc::new(SystemClock);
         KubeCluster::new(self.client.clone(), clock, Options::default()).shelf(&self.space.name)
     }
-}
-
-async fn client(kubeconfig: &Path) -> kube::Client {
-    let config = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-    let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(config, &options);
-    kube::Client::try_from(config.await.unwrap()).unwrap()
 }
 
 impl Place for Real {

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::customers::{CUSTOMERS, MOST_TOLD, Tally, customer};
+use crate::desk::client;
 
 /// How much later than the cluster says does the data plane lead elsewhere.
 const DELAY: Duration = Duration::from_millis(300);
@@ -128,10 +129,7 @@ pub(crate) type Servers = Arc<Mutex<BTreeMap<String, Server>>>;
 
 impl World {
     async fn run(self) {
-        let config = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
-        let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(config, &options);
-        let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+        let client = client(&self.kubeconfig).await;
         let servers = Servers::default();
         let view = Arc::new(Mutex::new(View::default()));
         for seed in 1..=CUSTOMERS {

@@ -1,6 +1,5 @@
 //! A proxy between the engine and the API server, on which things can be made to go wrong.
 
-use std::path::Path;
 use std::sync::mpsc::channel;
 
 use http::header::HOST;
@@ -9,12 +8,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tokio::net::{TcpListener, TcpStream};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, service_fn};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, client};
 use crate::line::{Answer, Line, Mode};
 
 type Upstream = BoxCloneService<http::Request<Body>, http::Response<Body>, kube::Error>;
@@ -77,15 +75,6 @@ fn upstream(client: Client) -> Upstream {
         let client = client.clone();
         async move { client.send(request).await }
     }))
-}
-
-async fn client(kubeconfig: &Path) -> Client {
-    let file = Kubeconfig::read_from(kubeconfig).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(file, &options)
-        .await
-        .unwrap();
-    Client::try_from(config).unwrap()
 }
 
 async fn serve(stream: TcpStream, line: Line<Upstream>) {

@@ -1,6 +1,6 @@
 //! Releases under the eyes of customers: none is turned away, on the way forward and on the way back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::plane::{Door, Plane};
@@ -69,12 +69,17 @@ phases:
 ";
 
 /// Pods take a while to be ready and to stop, longer than the data plane takes to follow.
-fn annotations() -> serde_json::Value {
+fn annotations() -> Value {
     json!({"test.phasegate.dev/ready-after": "300ms", "test.phasegate.dev/stops-after": "1s"})
 }
 
 /// A workload of four pods at version 1, which customers reach through its Service.
 pub(crate) fn workload(space: &Space, name: &str, colour: Option<&str>) {
+    workload_with(space, name, colour, &json!({}));
+}
+
+/// The same, of pods that ask for these resources.
+pub(crate) fn workload_with(space: &Space, name: &str, colour: Option<&str>, resources: &Value) {
     let mut shop = deployment(name, 4, "registry.test/shop:1", &annotations());
     let mut labels = json!({"app": "shop"});
     if let Some(colour) = colour {
@@ -82,6 +87,7 @@ pub(crate) fn workload(space: &Space, name: &str, colour: Option<&str>) {
     }
     shop["spec"]["selector"]["matchLabels"] = labels.clone();
     shop["spec"]["template"]["metadata"]["labels"] = labels.clone();
+    shop["spec"]["template"]["spec"]["containers"][0]["resources"] = resources.clone();
     space.apply(&shop).unwrap();
     let service = json!({
         "apiVersion": "v1",

@@ -132,7 +132,15 @@ impl State {
     /// Where the anchors can't be read.
     pub async fn lost(&self) -> Result<Option<Diagnostic>, Fault> {
         let lost = self.journal.lost().await?;
-        Ok((!lost.is_empty()).then(|| missing(&lost)))
+        Ok((!lost.is_empty()).then(|| self.missing(&lost)))
+    }
+
+    /// That these runs are known to have been there and that the journal doesn't have them.
+    pub(crate) fn missing(&self, runs: &[String]) -> Diagnostic {
+        match self.is_away() {
+            true => missing_away(runs),
+            false => missing(runs),
+        }
     }
 
     /// Keeps what else a run needs, before it begins.
@@ -244,7 +252,7 @@ impl State {
                 let runs = self.runs().await?;
                 let lost = self.journal.lost().await?;
                 if lost.iter().any(|run| run == named) {
-                    return Err(missing(&lost).into());
+                    return Err(self.missing(&lost).into());
                 }
                 Ok(choose(named, runs.iter().map(|entry| entry.run.as_str()))?)
             }
@@ -308,21 +316,36 @@ fn none_gone(folder: &Path) -> Result<(), Fault> {
     Err(missing(&gone).into())
 }
 
-/// Runs that are known to have been there and that the journal doesn't have.
-#[must_use]
-pub fn missing(runs: &[String]) -> Diagnostic {
+/// Runs that are known to have been there and that a directory's journal doesn't have.
+fn missing(runs: &[String]) -> Diagnostic {
+    Diagnostic::new(
+        codes::JOURNAL_TAIL_CUT,
+        "the journal has lost runs, of which the folder `anchors` knows",
+    )
+    .expected(format!("{} in journal.db", some(runs)))
+    .found("no record of them")
+    .hint("restore the state directory from a backup before anything else: one of them may hold a target still; nothing was changed here")
+}
+
+/// The same of a journal in a cluster.
+fn missing_away(runs: &[String]) -> Diagnostic {
+    Diagnostic::new(
+        codes::JOURNAL_TAIL_CUT,
+        "the journal in the cluster has lost runs, of which Leases know",
+    )
+    .expected(format!("ConfigMaps `phasegate-journal-RUN-...` of {}", some(runs)))
+    .found("no record of them")
+    .hint("put them back before anything else: one of the runs may hold a target still; nothing was changed here")
+}
+
+/// The first of them.
+fn some(runs: &[String]) -> String {
     let names: Vec<&str> = runs.iter().map(String::as_str).take(MAX_NAMED).collect();
     let more = match runs.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Diagnostic::new(
-        codes::JOURNAL_TAIL_CUT,
-        "the journal has lost runs, of which the folder `anchors` knows",
-    )
-    .expected(format!("{}{more} in journal.db", names.join(", ")))
-    .found("no record of them")
-    .hint("restore the state directory from a backup before anything else: one of them may hold a target still; nothing was changed here")
+    format!("{}{more}", names.join(", "))
 }
 
 /// What is wrong with the journal of a run that was checked among others.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use phasegate_core::event::{Command, Identity};
 use phasegate_runtime::ports::JournalError;
 
 /// Most bytes of one record as JSON.
@@ -33,4 +34,12 @@ pub(crate) fn within(what: &str, size: usize, most: usize) -> Result<(), Journal
         )));
     }
     Ok(())
+}
+
+/// Refuses a command that is longer than an inbox takes.
+pub(crate) fn command_within(by: &Identity, command: &Command) -> Result<(), JournalError> {
+    // What can't be written as JSON is refused as too long: there is no such command.
+    let size = |value: Result<Vec<u8>, _>| value.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
+    let bytes = size(serde_json::to_vec(by)).saturating_add(size(serde_json::to_vec(command)));
+    within("a command", bytes, MAX_COMMAND_BYTES)
 }

@@ -10,7 +10,8 @@ use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
 
 use crate::chain::{self, Row};
 use crate::limits::{
-    MAX_COMMAND_BYTES, MAX_ENTRY_TEXT, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, MAX_RUNS_LISTED, within,
+    MAX_COMMAND_BYTES, MAX_ENTRY_TEXT, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, MAX_RUNS_LISTED,
+    command_within, within,
 };
 use crate::name;
 use crate::unknown;
@@ -331,10 +332,7 @@ impl Journal for MemoryJournal {
         by: &Identity,
         command: &Command,
     ) -> Result<u64, JournalError> {
-        let size =
-            |value: Result<Vec<u8>, _>| value.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
-        let bytes = size(serde_json::to_vec(by)).saturating_add(size(serde_json::to_vec(command)));
-        within("a command", bytes, MAX_COMMAND_BYTES)?;
+        command_within(by, command)?;
         let mut store = self.store()?;
         let found = store.find(run)?;
         let open = found.inbox.iter().filter(|(_, answer)| answer.is_none());

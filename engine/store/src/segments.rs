@@ -93,15 +93,6 @@ struct Known {
     answers: u64,
 }
 
-/// What a check of a run's journal found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How many records it has, all of them checked.
-    pub records: u64,
-    /// Where it ends.
-    pub head: Head,
-}
-
 impl SegmentJournal {
     /// The journal on this shelf, opened by a process of that name. No two that live have the same: one that is called
     /// as one before knows that this is dead, and need not wait for its slip to run out.
@@ -128,19 +119,14 @@ impl SegmentJournal {
         Ok(slip.is_some_and(|slip| slip.is_held(self.inner.clock.now())))
     }
 
-    /// Reads the run anew, whatever this process knows of it.
+    /// Reads the run anew, whatever this process knows of it, and returns where it ends: all up to there was checked.
     ///
     /// # Errors
     /// The first fault that was found.
-    pub async fn verify(&self, run: &str) -> Result<Report, JournalError> {
+    pub async fn verify(&self, run: &str) -> Result<Head, JournalError> {
         let mut known = self.inner.known().await;
         self.inner.flush(&mut known, run).await?;
-        let read = self.inner.load(run).await?;
-        let report = Report {
-            records: read.head.seq,
-            head: read.head.clone(),
-        };
-        Ok(report)
+        Ok(self.inner.load(run).await?.head)
     }
 
     /// Runs whose slip is there, and whose first records are not.

@@ -1,7 +1,8 @@
 //! Action `restart`: a Deployment's pods are replaced by new ones of the same template.
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
-use phasegate_plugin::{Ask, Call, Duration, Error, Result, kubernetes};
+use phasegate_plugin::{Ask, Call, Duration, Error, Result};
+use phasegate_plugins_shared::{Deployment, not_released};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,67 +20,6 @@ pub struct Restart {
     deployment: String,
 }
 
-#[derive(Deserialize)]
-struct Deployment {
-    metadata: Metadata,
-    spec: Spec,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    generation: u64,
-}
-
-#[derive(Deserialize)]
-struct Spec {
-    #[serde(default)]
-    replicas: Option<u32>,
-    template: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(default)]
-    observed_generation: u64,
-    #[serde(default)]
-    replicas: u32,
-    #[serde(default)]
-    updated_replicas: u32,
-    #[serde(default)]
-    available_replicas: u32,
-}
-
-impl Deployment {
-    fn mark(&self) -> Option<&str> {
-        let annotations = self.spec.template.pointer("/metadata/annotations")?;
-        annotations.get(RESTARTED)?.as_str()
-    }
-
-    /// Whether every pod is of the present template and can serve.
-    fn rolled_out(&self) -> bool {
-        let (wanted, now) = (self.spec.replicas.unwrap_or(1), &self.status);
-        now.observed_generation >= self.metadata.generation
-            && now.updated_replicas >= wanted
-            && now.available_replicas >= wanted
-            && now.replicas <= wanted
-    }
-}
-
-impl Restart {
-    fn look(&self, call: &Call) -> Result<Deployment> {
-        Ok(kubernetes::get(
-            "apps/v1",
-            "Deployment",
-            &call.namespace,
-            &self.deployment,
-        )?)
-    }
-}
-
 /// The mark of this restart. The key is the same for every attempt at the step, so that one restarts once.
 fn mark(call: &Call) -> String {
     format!("phasegate {}", call.key)
@@ -91,8 +31,8 @@ impl Action for Restart {
 
     fn prepare(&self, call: &Call) -> Result<Preparation> {
         let name = &self.deployment;
-        phasegate_plugins_shared::not_released(call, name)?;
-        let wanted = self.look(call)?.spec.replicas.unwrap_or(1);
+        not_released(call, name)?;
+        let wanted = Deployment::named(call, name)?.wanted();
         // What was restarted is as it was before: there is nothing to take back.
         let summary = format!("will restart the {wanted} pods of Deployment {name}");
         Ok(Preparation::new(summary, &json!({"deployment": name})).reversible())
@@ -100,22 +40,16 @@ impl Action for Restart {
 
     fn run(&self, call: &Call, _: &Value) -> Result<Outcome> {
         let (name, wanted) = (&self.deployment, mark(call));
-        let found = self.look(call)?;
-        if found.mark() != Some(&wanted) {
+        let found = Deployment::named(call, name)?;
+        if found.annotation(RESTARTED) != Some(&wanted) {
             let template = json!({"metadata": {"annotations": {RESTARTED: wanted}}});
-            let _: Value = kubernetes::patch(
-                "apps/v1",
-                "Deployment",
-                &call.namespace,
-                name,
-                &json!({"spec": {"template": template}}),
-            )?;
+            Deployment::patch(call, name, &json!({"spec": {"template": template}}))?;
             return Err(Error::Pending(Duration::from_secs(LOOK_AGAIN)));
         }
         if !found.rolled_out() {
             return Err(Error::Pending(Duration::from_secs(LOOK_AGAIN)));
         }
-        let pods = found.status.available_replicas;
+        let pods = found.available();
         Ok(
             Outcome::new(format!("restarted {pods} pods of Deployment {name}"))
                 .outputs(&json!({"deployment": name, "pods": pods})),
@@ -123,14 +57,13 @@ impl Action for Restart {
     }
 
     fn probe(&self, call: &Call, _: &Value) -> Result<Progress> {
-        let found = self.look(call)?;
-        Ok(
-            match (found.mark() == Some(&mark(call)), found.rolled_out()) {
-                (false, _) => Progress::NotDone,
-                (true, false) => Progress::Running,
-                (true, true) => Progress::Done,
-            },
-        )
+        let found = Deployment::named(call, &self.deployment)?;
+        let is_marked = found.annotation(RESTARTED) == Some(&mark(call));
+        Ok(match (is_marked, found.rolled_out()) {
+            (false, _) => Progress::NotDone,
+            (true, false) => Progress::Running,
+            (true, true) => Progress::Done,
+        })
     }
 
     fn undo(&self, _: &Call, _: &Value) -> Result<()> {

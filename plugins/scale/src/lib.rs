@@ -2,6 +2,7 @@
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
 use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result, kubernetes};
+use phasegate_plugins_shared::{Deployment, not_released};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,39 +37,12 @@ enum Autoscaler {
 }
 
 #[derive(Deserialize)]
-struct Deployment {
-    metadata: Metadata,
-    spec: DeploymentSpec,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     #[serde(default)]
     name: String,
     #[serde(default)]
-    generation: u64,
-    #[serde(default)]
     resource_version: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DeploymentSpec {
-    #[serde(default)]
-    replicas: Option<u32>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(default)]
-    observed_generation: u64,
-    #[serde(default)]
-    replicas: u32,
-    #[serde(default)]
-    available_replicas: u32,
 }
 
 #[derive(Deserialize)]
@@ -123,12 +97,7 @@ impl Hpa {
 
 impl Scale {
     fn look(&self, call: &Call) -> Result<Deployment> {
-        Ok(kubernetes::get(
-            "apps/v1",
-            "Deployment",
-            &call.namespace,
-            &self.deployment,
-        )?)
+        Deployment::named(call, &self.deployment)
     }
 
     /// The autoscaler that sets its pods. One whose Deployment has no pods sets nothing.
@@ -143,7 +112,7 @@ impl Scale {
     /// Writes a number over another one; somebody else's is left alone.
     fn resize(&self, call: &Call, from: u32, to: u32) -> Result<()> {
         let found = self.look(call)?;
-        let now = found.spec.replicas.unwrap_or(1);
+        let now = found.wanted();
         if now == to {
             return Ok(());
         }
@@ -153,16 +122,8 @@ impl Scale {
                 self.deployment
             )));
         }
-        let version = found.metadata.resource_version.as_deref();
-        let change = kubernetes::over(json!({"spec": {"replicas": to}}), version);
-        let _: Value = kubernetes::patch(
-            "apps/v1",
-            "Deployment",
-            &call.namespace,
-            &self.deployment,
-            &change,
-        )?;
-        Ok(())
+        let change = kubernetes::over(json!({"spec": {"replicas": to}}), found.version());
+        Deployment::patch(call, &self.deployment, &change)
     }
 
     /// The same for the bounds of an autoscaler.
@@ -186,15 +147,11 @@ impl Scale {
 
     /// Whether the pods are there, or gone.
     fn reached(&self, found: &Deployment, token: &Token) -> bool {
-        let (wanted, now) = (found.spec.replicas.unwrap_or(1), &found.status);
         let asked = match token {
-            Token::Replicas { .. } => wanted == self.replicas,
-            Token::Bounds { .. } => wanted >= self.replicas,
+            Token::Replicas { .. } => found.wanted() == self.replicas,
+            Token::Bounds { .. } => found.wanted() >= self.replicas,
         };
-        asked
-            && now.observed_generation >= found.metadata.generation
-            && now.replicas == wanted
-            && now.available_replicas >= wanted
+        asked && found.settled()
     }
 }
 
@@ -219,8 +176,8 @@ impl Action for Scale {
     }
 
     fn prepare(&self, call: &Call) -> Result<Preparation> {
-        phasegate_plugins_shared::not_released(call, &self.deployment)?;
-        let before = self.look(call)?.spec.replicas.unwrap_or(1);
+        not_released(call, &self.deployment)?;
+        let before = self.look(call)?.wanted();
         let (name, wanted) = (&self.deployment, self.replicas);
         // At 0 its autoscaler is off, and comes back with the pods.
         let hpa = self.autoscaler(call)?.filter(|_| wanted > 0);
@@ -273,7 +230,7 @@ impl Action for Scale {
         if !self.reached(&found, &token) {
             return Err(Error::Pending(LOOK_AGAIN));
         }
-        let (name, pods) = (&self.deployment, found.status.replicas);
+        let (name, pods) = (&self.deployment, found.pods());
         Ok(Outcome::new(format!("Deployment {name} has {pods} pods"))
             .outputs(&json!({"deployment": name, "pods": pods})))
     }

@@ -1,5 +1,6 @@
 //! What several of the shipped plugins have in common. This crate is no plugin.
 
+mod deployment;
 pub mod gates;
 pub mod limits;
 mod released;
@@ -9,4 +10,5 @@ pub mod tail;
 pub mod testing;
 pub mod traffic;
 
+pub use deployment::Deployment;
 pub use released::not_released;

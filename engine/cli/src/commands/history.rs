@@ -15,7 +15,7 @@ use crate::files;
 use crate::live;
 use crate::runlog::{self, Logged};
 use crate::show;
-use crate::state::{State, damage, missing, senseless};
+use crate::state::{State, damage, senseless};
 use crate::stream::{Replay, StreamLine, lines};
 
 /// A run in the list.
@@ -139,7 +139,7 @@ async fn list(state: &State, console: &Console) -> Outcome {
     }
     let lost = state.journal.lost().await?;
     if !lost.is_empty() {
-        faults.push(missing(&lost));
+        faults.push(state.missing(&lost));
     }
     rows.extend(lost.into_iter().map(|run| Row {
         run,
@@ -221,14 +221,14 @@ pub(super) async fn verify(args: &Verified, folder: &Path, console: &Console) ->
     let mut whole = Vec::new();
     for run in runs {
         match state.journal.verify(&run).await {
-            Ok(report) => {
+            Ok(head) => {
                 let (records, _) = state.journal.read(&run).await?;
                 // A chain can be whole around records that make no sense.
                 match Run::replay(&run, &records) {
                     Ok(_) => whole.push(Whole {
                         run,
-                        records: report.records,
-                        head: report.head.hash,
+                        records: head.seq,
+                        head: head.hash,
                     }),
                     Err(illegal) => faults.push(senseless(&run, &illegal)),
                 }

@@ -7,7 +7,7 @@ use phasegate_runtime::ports::{Inboxed, JournalError};
 use phasegate_runtime::shelf::Part;
 
 use super::{Inner, page};
-use crate::limits::{MAX_COMMAND_BYTES, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, within};
+use crate::limits::{MAX_COMMAND_BYTES, MAX_INBOX_PAGE, MAX_OPEN_COMMANDS, command_within, within};
 use crate::unknown;
 
 /// How often a command is given the next number because others took the one before.
@@ -27,10 +27,7 @@ impl Inner {
         by: &Identity,
         command: &Command,
     ) -> Result<u64, JournalError> {
-        let size =
-            |value: Result<Vec<u8>, _>| value.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
-        let bytes = size(serde_json::to_vec(by)).saturating_add(size(serde_json::to_vec(command)));
-        within("a command", bytes, MAX_COMMAND_BYTES)?;
+        command_within(by, command)?;
         let mut runs = self.known().await;
         let known = self.found(&mut runs, run).await?;
         let most = u64::try_from(MAX_OPEN_COMMANDS).unwrap_or(u64::MAX);
