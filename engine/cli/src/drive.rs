@@ -8,7 +8,7 @@ use phasegate_core::event::{Identity, Record};
 use phasegate_core::failure::Failure;
 use phasegate_core::run::{Run, State as RunState};
 use phasegate_core::time::Span;
-use phasegate_runtime::engine::{INBOX_POLL, Left, Nudge, Observer, Options};
+use phasegate_runtime::engine::{GIVE_BACK, INBOX_POLL, Left, Nudge, Observer, Options};
 use phasegate_runtime::ports::Clock;
 use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
@@ -50,6 +50,7 @@ pub(crate) fn options(driving: Driving) -> Result<Options, Diagnostic> {
         engine,
         leave_when_waiting: driving.no_wait,
         inbox_poll: INBOX_POLL,
+        give_back: GIVE_BACK,
     })
 }
 

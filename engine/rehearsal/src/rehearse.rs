@@ -11,7 +11,7 @@ use phasegate_core::run::{Run, State};
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::{self, Loaded};
 use phasegate_core::time::{Span, Timestamp};
-use phasegate_runtime::engine::{Engine, Error, Left, Observer, Options};
+use phasegate_runtime::engine::{Engine, Error, GIVE_BACK, Left, Observer, Options};
 use phasegate_runtime::perform::World;
 use phasegate_runtime::planner;
 use phasegate_runtime::ports::Journal;
@@ -433,6 +433,7 @@ impl<'a> Player<'a> {
             engine: format!("engine-{life}"),
             leave_when_waiting: false,
             inbox_poll: Span::from_secs(60),
+            give_back: GIVE_BACK,
         };
         let mut teller = self.teller();
         let drive = async {

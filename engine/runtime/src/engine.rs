@@ -113,7 +113,12 @@ pub struct Options {
     pub leave_when_waiting: bool,
     /// How often the inbox is looked at, by the engine's clock.
     pub inbox_poll: Span,
+    /// How long giving the lease back may take, by the engine's clock.
+    pub give_back: Span,
 }
+
+/// How long giving the lease back may take, by the clock on the wall: what can't be told so soon runs out.
+pub const GIVE_BACK: Span = Span::from_secs(2);
 
 /// A run that is to begin.
 pub struct Start<'a> {

@@ -399,5 +399,6 @@ pub(super) fn options(
     };
     // People wait in real time, however fast the world's time goes.
     options.inbox_poll = world.stretched(real);
+    options.give_back = world.stretched(options.give_back);
     Ok(options)
 }

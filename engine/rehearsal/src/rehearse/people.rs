@@ -3,7 +3,7 @@
 use phasegate_core::event::{Command, DriftAnswer};
 use phasegate_core::plan::Plan;
 use phasegate_core::time::{Span, Timestamp};
-use phasegate_runtime::engine::{Engine, Nudge, Options};
+use phasegate_runtime::engine::{Engine, GIVE_BACK, Nudge, Options};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -176,6 +176,7 @@ impl Player<'_> {
             engine: "engine-elsewhere".to_owned(),
             leave_when_waiting: true,
             inbox_poll: Span::from_secs(60),
+            give_back: GIVE_BACK,
         };
         let (_nudge, nudges) = mpsc::channel(1);
         let mut nobody = phasegate_runtime::engine::Unobserved;

@@ -12,7 +12,7 @@ use phasegate_core::event::{Command, Event, Record};
 use phasegate_core::failure::Kind;
 use phasegate_core::plan::Plan;
 use phasegate_core::run::{Illegal, Run, State};
-use phasegate_core::time::{Span, Timestamp};
+use phasegate_core::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Engine, Error, Left, MAX_INBOX_PAGES, Nudge, Observer, Options};
@@ -20,8 +20,6 @@ use crate::lease::Keeper;
 use crate::perform::{self, Context};
 use crate::ports::{Head, Inboxed};
 
-/// How long giving the lease back may take.
-const GIVE_BACK: Span = Span::from_secs(2);
 /// Records that one event may bring about before the loop gives up on itself.
 const MAX_CHAIN: usize = 10_000;
 /// Faults of the engine that one event may bring about: the run turns back, and people are called.
@@ -136,6 +134,7 @@ impl<'a> Drive<'a> {
             run,
             keeper,
             under_way,
+            options,
             ..
         } = self;
         drop(under_way);
@@ -149,7 +148,7 @@ impl<'a> Drive<'a> {
         // A lease that can't be given back runs out; nobody waits for that.
         tokio::select! {
             () = keeper.give_back() => {}
-            () = clock.sleep_until(clock.now().plus(GIVE_BACK)) => {}
+            () = clock.sleep_until(clock.now().plus(options.give_back)) => {}
         }
         drop(guard);
         left.map(|left| (run, left))

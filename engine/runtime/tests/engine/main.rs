@@ -24,7 +24,7 @@ use phasegate_core::strategy::{Amount, Placement};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Rollout, Settings, Target};
 use phasegate_runtime::engine::{
-    Engine, Error, INBOX_POLL, Left, Nudge, Observer, Options, Unobserved,
+    Engine, Error, GIVE_BACK, INBOX_POLL, Left, Nudge, Observer, Options, Unobserved,
 };
 use phasegate_runtime::perform::World;
 use phasegate_runtime::ports::{Holder, JournalError, LeaseError};
@@ -220,6 +220,7 @@ impl Test {
             engine: "engine-1".to_owned(),
             leave_when_waiting: false,
             inbox_poll: INBOX_POLL,
+            give_back: GIVE_BACK,
         }
     }
 
