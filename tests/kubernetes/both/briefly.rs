@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 const LEAST_MS: u64 = 1_000;
 /// The least that a limit on a wait is made: a rollout takes real time, however short the soaks are.
 const LEAST_TIMEOUT_MS: u64 = 30_000;
+/// The least that a soak is made in which people do something.
+const SOAK_WITH_PEOPLE_MS: u64 = 20_000;
 
 /// The namespace that stories take place in, which is no other word in them.
 pub(super) const NAMESPACE: &str = "played-here";
@@ -107,9 +109,44 @@ impl Story {
         }
     }
 
+    /// Makes soaks long enough for what people do in them, where their acts wait for one: their commands take as long as
+    /// the machine makes them.
+    pub(super) fn wait_for_people(&mut self) {
+        let acts = self.scenario["acts"].as_array().unwrap();
+        let in_a_soak = |act: &Value| {
+            let step = act["when"]["step"].as_str();
+            step.is_some_and(|step| step.contains("soak"))
+        };
+        if !acts.iter().any(in_a_soak) {
+            return;
+        }
+        for phase in self.release["phases"].as_array_mut().unwrap() {
+            if let Some(soak) = phase.pointer_mut("/strategy/config/soak") {
+                lengthen(soak);
+            }
+            for step in phase["steps"].as_array_mut().into_iter().flatten() {
+                if let Some(soak) = step.pointer_mut("/soak/for") {
+                    lengthen(soak);
+                }
+            }
+        }
+    }
+
     /// How the run is to end.
     pub(super) fn end(&self) -> &str {
         self.scenario["expect"]["end"].as_str().unwrap()
+    }
+}
+
+/// Makes a soak, or each of some, as long as people need.
+fn lengthen(soaks: &mut Value) {
+    match soaks {
+        Value::Array(all) => all.iter_mut().for_each(lengthen),
+        Value::String(text) => {
+            let span = text.parse::<Span>().unwrap();
+            *text = span.max(Span::from_millis(SOAK_WITH_PEOPLE_MS)).to_string();
+        }
+        _ => {}
     }
 }
 

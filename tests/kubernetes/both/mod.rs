@@ -41,6 +41,7 @@ struct Played {
 fn same(name: &str, edit: impl FnOnce(&mut Story)) {
     let mut story = Story::of(name);
     edit(&mut story);
+    story.wait_for_people();
     let simulated = simulated::play(&story);
     assert_eq!(simulated.end, story.end(), "{}", simulated.told);
     let space = Space::new(&format!("both-{name}"));
@@ -181,7 +182,7 @@ stories! {
     s74_aborted: "74-drift-aborted", drift(&json!({"abort": null}));
     s74_adopted: "74-drift-adopted", drift(&json!({"continue": "adopt"}));
     s74_forced: "74-drift-forced", drift(&json!({"continue": "force"}));
-    s74_candidate: "74-drift-of-the-candidate", as_it_is;
+    s74_candidate: "74-drift-of-the-candidate", looked_at_often;
     s74_undecided: "74-drift-undecided", drift(&Value::Null);
     s74_scaled: "74-scaled-by-somebody", as_it_is;
     s76_paused: "76-paused-for-too-long", as_it_is;
