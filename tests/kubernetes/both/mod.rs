@@ -5,6 +5,7 @@
 
 mod accounts;
 mod briefly;
+mod fates;
 mod mishaps;
 mod moves;
 mod people;
@@ -156,6 +157,12 @@ fn stuck(deed: &Value) -> impl FnOnce(&mut Story) {
     ]))
 }
 
+/// The way back waits for pods that never come up, not for long, until somebody takes over.
+fn stable_never_ready(story: &mut Story) {
+    story.release["rollback"] = json!({"stepTimeout": "20s"});
+    stuck(&json!({"handOver": "I do it with kubectl"}))(story);
+}
+
 /// Aborted while what became of the claim isn't known.
 fn aborted_in_the_claim(story: &mut Story) {
     let abort = json!({"abort": "wrong day"});
@@ -244,6 +251,7 @@ stories! {
     s34_nginx: "34-nginx", as_it_is;
     s35_ten: "35-ten-replicas", as_it_is;
     s35_fourteen: "35-ten-replicas-become-fourteen", looked_at_often;
+    s36_stable: "36-stable-does-not-come-up", as_it_is;
     s36_promotion: "36-promotion", as_it_is;
     s58_configuration: "58-configuration", as_it_is;
     s58_back: "58-configuration-goes-back", aborted_in("verify/soak-1", "1s");
@@ -269,6 +277,7 @@ stories! {
     s74_undecided: "74-drift-undecided", drift(&Value::Null);
     s74_scaled: "74-scaled-by-somebody", as_it_is;
     s75_handed_over: "75-stuck-then-handed-over", stuck(&json!({"handOver": "I do it with kubectl"}));
+    s75_stable: "75-stable-never-ready", stable_never_ready;
     s75_retried: "75-stuck-then-retried", stuck(&json!("retry"));
     s75_skipped: "75-stuck-then-skipped", stuck(&json!({"skip": "restore"}));
     s76_fails: "76-a-gate-fails-in-a-pause", paused(true);
@@ -297,8 +306,8 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
     ("its gate misbehaves by script", &["71-"]),
     ("it hangs on who comes first within half a second", &["78-"]),
     (
-        "pods of one version behave in two ways, or an autoscaler follows a load: kwok's pods do neither",
-        &["36-stable-does-not", "75-stable", "79-autoscaled"],
+        "an autoscaler follows a load, and kwok's pods have none",
+        &["79-autoscaled"],
     ),
     (
         "the Job of an action fails, and nobody tells the pods of one on the real cluster how to behave",

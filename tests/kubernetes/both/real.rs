@@ -1,6 +1,8 @@
 //! A story on the real cluster, by the program as people start it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use phasegate_core::event::Record;
 use phasegate_core::run::{Run, State};
@@ -10,6 +12,7 @@ use phasegate_store::SqliteJournal;
 use super::Played;
 use super::accounts;
 use super::briefly::Story;
+use super::fates;
 use super::mishaps::Mishaps;
 use super::people::People;
 use super::remains::{KINDS, Remains};
@@ -22,6 +25,27 @@ use crate::space::Space;
 
 /// Plays it to its end.
 pub(super) fn play(space: &Space, story: &Story) -> Played {
+    let over = AtomicBool::new(false);
+    let (desk, told) = thread::scope(|scope| {
+        let befalling = fates::befall(scope, space, &story.scenario, &over);
+        let over = Over(&over);
+        let played = through(space, story);
+        drop(over);
+        befalling.map(ScopedJoinHandle::join).transpose().unwrap();
+        played
+    });
+    let (run, records) = records(&desk);
+    Played {
+        end: end(&run, &records),
+        run,
+        records,
+        remains: remains(space),
+        told,
+    }
+}
+
+/// Sets the stage and plays it there; the desk, and what was said.
+fn through(space: &Space, story: &Story) -> (Desk, String) {
     let version = story.release["version"].as_str().unwrap();
     stage::set(space, &story.scenario, version);
     let desk = Desk::admin(space);
@@ -40,13 +64,15 @@ pub(super) fn play(space: &Space, story: &Story) -> Played {
     let told = People::new(space, &desk, &town, story, mishaps).play();
     drop(proxy);
     drop(plane);
-    let (run, records) = records(&desk);
-    Played {
-        end: end(&run, &records),
-        run,
-        records,
-        remains: remains(space),
-        told,
+    (desk, told)
+}
+
+/// A story that is over when the value goes, however it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

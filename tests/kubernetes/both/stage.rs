@@ -74,6 +74,8 @@ fn annotations(rule: &Value) -> Vec<(&'static str, String)> {
         let text = value.as_str().unwrap_or_default().to_owned();
         match field.as_str() {
             "image" | "log" => {}
+            // The first so many are told otherwise by `fates`.
+            "times" => told.push(("fate", "not-ready".to_owned())),
             "readyAfter" => told.push(("ready-after", text)),
             "termination" => told.push(("stops-after", text)),
             "neverReady" => told.push(("fate", "not-ready".to_owned())),
