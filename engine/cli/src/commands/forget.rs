@@ -7,6 +7,7 @@ use phasegate_core::run::Run;
 use phasegate_store::SegmentJournal;
 use serde::Serialize;
 
+use super::copies;
 use crate::args::Forget;
 use crate::book::Book;
 use crate::console::Console;
@@ -37,6 +38,8 @@ pub(super) async fn forget(args: &Forget, folder: &Path, console: &Console) -> O
         None => (vec![one(&state, journal, args).await?], Diagnostics::new()),
         Some(keep) => all_but(&state, journal, keep, console).await?,
     };
+    // Before the journals that know of them are gone.
+    copies::remove(&state, &runs, console).await?;
     let mut forgotten = Vec::new();
     for run in runs {
         let objects = journal.forget(&run).await.map_err(Fault::from)?;
