@@ -54,6 +54,8 @@ mod plane;
 mod pods;
 #[path = "kubernetes/proxy.rs"]
 mod proxy;
+#[path = "kubernetes/remains.rs"]
+mod remains;
 #[path = "kubernetes/rights.rs"]
 mod rights;
 #[path = "kubernetes/rights_away.rs"]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::desk::Desk;
+use crate::rights_away::{bind, each_is_needed, publish};
 use crate::space::Space;
 use crate::traffic::{workload, write};
 
@@ -32,7 +33,7 @@ fn copies(space: &Space) -> BTreeSet<String> {
 
 #[test]
 fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
-    let space = Space::new("copies");
+    let (space, journal) = (Space::new("copies"), Space::new("copies-journal"));
     let source = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop-config"},
         "data": {"greeting": "good day"},
@@ -47,7 +48,7 @@ fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
     space.kubectl(&["rollout", "status", "deployment/shop", "--timeout=120s"]);
     let desk = Desk::admin(&space);
     write(&desk, &space, VERSIONED, "1s");
-    let state = format!("kubernetes:test/{}", space.name);
+    let state = format!("kubernetes:test/{}", journal.name);
     let mut made = Vec::new();
     for version in ["2", "3", "4"] {
         desk.write("greeting", &format!("hello from {version}"));
@@ -70,26 +71,26 @@ fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
         let old = space.get(&["pods,replicasets"]).to_string();
         (!old.contains(oldest) && !old.contains(before)).then_some(())
     });
-    let history = |arguments: &[&str]| {
-        let forget = ["--state", &state, "history"];
-        desk.run(&[&forget[..], arguments].concat()).expect(0)
-    };
+    // Whoever forgets has the roles for it and nothing else.
+    let forgets = Desk::of(&space, &[]);
+    let account = format!("{}:deployer", space.name);
+    publish(&journal);
+    bind(&journal, "forget", &account);
+    publish(&space);
+    bind(&space, "old-copies", &account);
+    let forget = |keep| ["--state", &state, "history", "forget", "--keep", keep];
+    each_is_needed(&space, "old-copies", &forgets, &forget("1"));
+    assert_eq!(copies(&space).len(), 3);
     // The last run can go back to the copy before its own.
-    let told = history(&["forget", "--keep", "1"]).stderr;
-    assert!(
-        told.contains(&format!("removed ConfigMap {oldest}")),
-        "{told}"
-    );
-    assert_eq!(
-        copies(&space),
-        BTreeSet::from([before.clone(), newest.clone()])
-    );
+    let told = forgets.run(&forget("1")).expect(0).stderr;
+    let removed = format!("removed ConfigMap {oldest}");
+    assert!(told.contains(&removed), "{told}");
+    let left = BTreeSet::from([before.clone(), newest.clone()]);
+    assert_eq!(copies(&space), left);
     // What pods are started with stays, whoever is forgotten.
-    let told = history(&["forget", "--keep", "0"]).stderr;
-    assert!(
-        told.contains(&format!("removed ConfigMap {before}")),
-        "{told}"
-    );
+    let told = forgets.run(&forget("0")).expect(0).stderr;
+    let removed = format!("removed ConfigMap {before}");
+    assert!(told.contains(&removed), "{told}");
     assert_eq!(copies(&space), BTreeSet::from([newest.clone()]));
     let template = space.get(&["deployment", "shop"]).to_string();
     assert!(template.contains(newest), "{template}");

@@ -7,7 +7,7 @@ use crate::space::Space;
 use crate::traffic::{ROLLING, workload, write};
 
 /// Makes the roles as they are published.
-fn publish(space: &Space) {
+pub(crate) fn publish(space: &Space) {
     let manifest = format!(
         "{}/../deploy/rbac/in-cluster.yaml",
         env!("CARGO_MANIFEST_DIR")
@@ -15,7 +15,7 @@ fn publish(space: &Space) {
     space.kubectl(&["apply", "-f", &manifest]);
 }
 
-fn bind(space: &Space, role: &str, account: &str) {
+pub(crate) fn bind(space: &Space, role: &str, account: &str) {
     let (bound, account) = (
         format!("--role=phasegate-{role}"),
         format!("--serviceaccount={account}"),
@@ -25,7 +25,7 @@ fn bind(space: &Space, role: &str, account: &str) {
 
 /// Without each right of the role the command is refused with a code, and the right is named.
 #[track_caller]
-fn each_is_needed(space: &Space, role: &str, desk: &Desk, command: &[&str]) {
+pub(crate) fn each_is_needed(space: &Space, role: &str, desk: &Desk, command: &[&str]) {
     let rights = granted(space, role);
     assert!(!rights.is_empty());
     for right in rights {
