@@ -20,8 +20,12 @@
 mod acts;
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
+#[path = "kubernetes/away.rs"]
+mod away;
 #[path = "kubernetes/both/mod.rs"]
 mod both;
+#[path = "kubernetes/copies.rs"]
+mod copies;
 #[path = "kubernetes/customers.rs"]
 mod customers;
 #[path = "../engine/store/tests/support/damage.rs"]
@@ -50,8 +54,12 @@ mod plane;
 mod pods;
 #[path = "kubernetes/proxy.rs"]
 mod proxy;
+#[path = "kubernetes/remains.rs"]
+mod remains;
 #[path = "kubernetes/rights.rs"]
 mod rights;
+#[path = "kubernetes/rights_away.rs"]
+mod rights_away;
 #[path = "kubernetes/routers.rs"]
 mod routers;
 #[path = "../engine/store/tests/contract/rules.rs"]

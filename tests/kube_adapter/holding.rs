@@ -92,6 +92,26 @@ async fn a_lease_is_taken_over_when_it_expires_and_fences_who_had_it() {
     assert!(kube.acquire(&target(), &two).await.unwrap().epoch > second.epoch);
 }
 
+#[tokio::test]
+async fn an_engine_that_comes_back_leaves_the_lease_to_the_one_that_followed_it() {
+    let world = World::new(Vec::new());
+    let kube = world.kube();
+    let (stalled, follower) = (holder("e-1", "cluster"), holder("e-2", "cluster"));
+    let first = kube.acquire(&target(), &stalled).await.unwrap();
+    // What it had itself it may take at once, as after an answer that was lost.
+    let again = kube.take_again(&target(), &stalled).await.unwrap();
+    assert_eq!((first.epoch, again.epoch), (1, 2));
+    world.pass(LEASE_DURATION);
+    let followed = kube.acquire(&target(), &follower).await.unwrap();
+    let taken = kube.take_again(&target(), &stalled).await;
+    let held = matches!(&taken, Err(LeaseError::Held { holder, .. }) if *holder == follower);
+    assert!(held, "{taken:?}");
+    kube.renew(&target(), &follower, &followed).await.unwrap();
+    // Once that one is silent too, it is anybody's.
+    world.pass(LEASE_DURATION);
+    kube.take_again(&target(), &stalled).await.unwrap();
+}
+
 async fn kube_release(kube: &KubeCluster, engine: &str, grant: &phasegate_runtime::ports::Grant) {
     Leases::release(kube, &target(), &holder(engine, "ci"), grant)
         .await

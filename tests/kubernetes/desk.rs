@@ -297,6 +297,13 @@ impl Started {
         (0..lines).all(|_| self.next().is_some())
     }
 
+    /// Sends it a signal, as `kill` calls it.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         while self.next().is_some() {}

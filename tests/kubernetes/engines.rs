@@ -67,16 +67,9 @@ pub(crate) fn nothing() -> Value {
 }
 
 impl Engines {
-    /// Makes the account with these roles, and starts the kubelet.
-    pub(crate) fn new(space: &Space, kubeconfig: &Path, roles: &[&str]) -> Self {
+    /// Makes the account, and keeps its pods from every node.
+    pub(crate) fn without_kubelet(space: &Space) {
         space.kubectl(&["create", "serviceaccount", ACCOUNT]);
-        let account = format!("--serviceaccount={}:{ACCOUNT}", space.name);
-        for role in roles {
-            let manifest = format!("{}/../deploy/rbac/{role}.yaml", env!("CARGO_MANIFEST_DIR"));
-            space.kubectl(&["apply", "-f", &manifest]);
-            let (name, bound) = (format!("engine-{role}"), format!("--role=phasegate-{role}"));
-            space.kubectl(&["create", "rolebinding", &name, &bound, &account]);
-        }
         let nowhere = json!({
             "apiVersion": "v1",
             "kind": "LimitRange",
@@ -86,6 +79,14 @@ impl Engines {
             }]},
         });
         space.apply(&nowhere).unwrap();
+    }
+
+    /// Makes the account with these roles, and starts the kubelet.
+    pub(crate) fn new(space: &Space, kubeconfig: &Path, roles: &[&str]) -> Self {
+        Self::without_kubelet(space);
+        for role in roles {
+            space.binds(role, &format!("{}:{ACCOUNT}", space.name));
+        }
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let token = space.kubectl(&["create", "token", ACCOUNT]);
         fs::write(folder.path().join("token"), token.trim()).unwrap();

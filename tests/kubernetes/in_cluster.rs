@@ -20,30 +20,30 @@ use crate::rules::Place;
 use crate::space::{Space, cluster};
 use crate::traffic::{BLUE_GREEN, CANARY, route, workload_with, write};
 
-const CANARY_ROLES: [&str; 4] = ["in-cluster", "in-place", "beside", "gateway-api"];
+pub(crate) const CANARY_ROLES: [&str; 4] = ["in-cluster", "in-place", "beside", "gateway-api"];
 
 /// A workload whose pods find a node where those of engines don't.
-fn workload(space: &Space, name: &str, colour: Option<&str>) {
+pub(crate) fn workload(space: &Space, name: &str, colour: Option<&str>) {
     workload_with(space, name, colour, &nothing());
 }
 
 /// A cluster on which a canary can be driven from within.
-struct Stage {
-    space: Space,
-    desk: Desk,
-    engines: Engines,
+pub(crate) struct Stage {
+    pub(crate) space: Space,
+    pub(crate) desk: Desk,
+    pub(crate) engines: Engines,
     state: String,
 }
 
 impl Stage {
-    fn new(name: &str, soak: &str) -> Self {
+    pub(crate) fn new(name: &str, soak: &str) -> Self {
         let space = Space::new(name);
         workload(&space, "shop", None);
         route(&space);
         Self::with(space, CANARY, soak, &CANARY_ROLES)
     }
 
-    fn with(space: Space, body: &str, soak: &str, roles: &[&str]) -> Self {
+    pub(crate) fn with(space: Space, body: &str, soak: &str, roles: &[&str]) -> Self {
         let desk = Desk::admin(&space);
         let engines = Engines::new(&space, desk.kubeconfig(), roles);
         write(&desk, &space, body, soak);
@@ -57,28 +57,28 @@ impl Stage {
     }
 
     /// Submits the release and follows it.
-    fn submit(&self) -> Started {
+    pub(crate) fn submit(&self) -> Started {
         let image = ["--image", "registry.test/phasegate:0.1.0"];
         let run = ["run", "release.yaml", "--in-cluster", "--output", "json"];
         self.desk.start(&[&run[..], &image[..]].concat())
     }
 
     /// Customers come in at the route.
-    fn plane(&self) -> Plane {
+    pub(crate) fn plane(&self) -> Plane {
         let door = Door::Route("shop");
         Plane::new(self.desk.kubeconfig(), &self.space.name, door)
     }
 
     /// Whoever follows the run sees it end so.
     #[track_caller]
-    fn ends(&self, run: Started, code: i32) {
+    pub(crate) fn ends(&self, run: Started, code: i32) {
         let ended = run.end();
         let said = self.engines.said();
         assert_eq!(ended.code, Some(code), "{}\n{said}", ended.stderr);
     }
 
     /// A command about the run, from the desk.
-    fn command(&self, arguments: &[&str], code: i32) -> String {
+    pub(crate) fn command(&self, arguments: &[&str], code: i32) -> String {
         let arguments = [&["--state", &self.state], arguments].concat();
         let ended = self.desk.run(&arguments);
         if ended.code != Some(code) {
@@ -87,14 +87,14 @@ impl Stage {
         ended.expect(code).stdout
     }
 
-    fn run_id(&self) -> String {
+    pub(crate) fn run_id(&self) -> String {
         let runs = self.command(&["--output", "json", "history"], 0);
         let runs: Value = serde_json::from_str(&runs).unwrap();
         runs[0]["run"].as_str().unwrap().to_owned()
     }
 
     /// Waits until another engine has come. False where none is needed any more.
-    fn another_engine(&self, before: usize) -> bool {
+    pub(crate) fn another_engine(&self, before: usize) -> bool {
         self.space.until("another engine has come", || {
             if self.engines.counts().0 > before {
                 return Some(true);
@@ -104,7 +104,7 @@ impl Stage {
         })
     }
 
-    fn delete_pods(&self) {
+    pub(crate) fn delete_pods(&self) {
         let label = "--selector=app.kubernetes.io/component=engine";
         self.space
             .kubectl(&["delete", "pods", label, "--wait=false"]);
@@ -116,7 +116,7 @@ impl Stage {
     }
 
     /// The journal is whole, and nothing of it was ever changed or taken away.
-    fn journal_is_whole(&self) {
+    pub(crate) fn journal_is_whole(&self) {
         let whole = self.command(&["history", "verify"], 0);
         assert!(whole.contains("whole"), "{whole}");
         let entries = self.space.audited();

@@ -23,7 +23,7 @@ const RARE: [&str; 7] = [
     "update configmaps.",
 ];
 
-fn granted(space: &Space, role: &str) -> BTreeSet<String> {
+pub(crate) fn granted(space: &Space, role: &str) -> BTreeSet<String> {
     let role = space.get(&["role", &format!("phasegate-{role}")]);
     let words = |rule: &Value, field: &str| -> Vec<String> {
         let list = rule[field].as_array().unwrap().iter();
@@ -140,7 +140,7 @@ fn without_any_one_of_its_rights_a_canary_is_refused() {
 }
 
 /// Takes a verb on a resource out of a role.
-fn take(space: &Space, role: &str, verb: &str, resource: &str) {
+pub(crate) fn take(space: &Space, role: &str, verb: &str, resource: &str) {
     let name = format!("phasegate-{role}");
     let mut role = space.get(&["role", &name]);
     for rule in role["rules"].as_array_mut().unwrap() {

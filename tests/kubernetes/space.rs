@@ -110,6 +110,18 @@ impl Space {
         }
     }
 
+    /// Makes one of the published roles, and binds it to an account, `NAMESPACE:NAME`.
+    pub(crate) fn binds(&self, role: &str, account: &str) {
+        let manifest = format!("{}/../deploy/rbac/{role}.yaml", env!("CARGO_MANIFEST_DIR"));
+        self.kubectl(&["apply", "-f", &manifest]);
+        let (bound, account) = (
+            format!("--role=phasegate-{role}"),
+            format!("--serviceaccount={account}"),
+        );
+        let name = format!("engine-{role}");
+        self.kubectl(&["create", "rolebinding", &name, &bound, &account]);
+    }
+
     /// Calls kubectl, which must succeed.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         self.run(arguments, None)

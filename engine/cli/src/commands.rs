@@ -3,6 +3,7 @@
 mod about;
 mod away;
 mod commanding;
+mod copies;
 mod doctor;
 mod due;
 mod explore;

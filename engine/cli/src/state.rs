@@ -160,7 +160,7 @@ impl State {
                 let text = serde_json::to_string(kept).map_err(|e| {
                     internal("what a run needs can't be written as JSON").caused_by(&e)
                 })?;
-                Ok(journal.keep(run, &text).await?)
+                Ok(journal.keep(run, &text)?)
             }
         }
     }
@@ -183,7 +183,7 @@ impl State {
                     codes::JOURNAL_TAIL_CUT,
                     format!("what was kept for {run} is gone from the cluster"),
                 )
-                .expected(format!("the ConfigMap that holds it, `phasegate-kept-{run}`"))
+                .expected(format!("it in the run's first object, or in the ConfigMap `phasegate-kept-{run}` of an older engine"))
                 .hint("without it nobody knows which credentials and grants the run has; put it back, or hand the target over with `phasegate lock break`")
                 .into()),
             },
@@ -211,6 +211,27 @@ impl State {
     pub async fn replay(&self, run: &str) -> Result<Run, Fault> {
         let (records, _) = self.journal.read(run).await?;
         Run::replay(run, &records).map_err(|illegal| senseless(run, &illegal).into())
+    }
+
+    /// The runs that can be read, newest first, and what is wrong with the others.
+    ///
+    /// # Errors
+    /// Where none can be.
+    pub async fn whole(&self) -> Result<(Vec<Run>, Diagnostics), Fault> {
+        let (mut runs, mut faults) = (Vec::new(), Diagnostics::new());
+        for entry in self.runs().await? {
+            match self.journal.read(&entry.run).await {
+                Ok((records, _)) => match Run::replay(&entry.run, &records) {
+                    Ok(run) => runs.push(run),
+                    Err(illegal) => faults.push(senseless(&entry.run, &illegal)),
+                },
+                // Somebody forgot it meanwhile.
+                Err(JournalError::NotFound(_)) => {}
+                Err(error) if is_damage(&error) => faults.push(damage(&error, &entry.run)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((runs, faults))
     }
 
     /// A run as it was before its engine left: what it waited for then it waits for now.
@@ -352,6 +373,14 @@ fn some(runs: &[String]) -> String {
 #[must_use]
 pub fn damage(error: &JournalError, run: &str) -> Diagnostic {
     exit::journal(error).because(format!("while the journal of {run} was checked"))
+}
+
+/// Whether it is about one run only, and others can be read.
+fn is_damage(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::Cut { .. } | JournalError::Altered { .. } | JournalError::Newer { .. }
+    )
 }
 
 /// A journal whose chain is whole and whose records make no sense.

@@ -149,9 +149,9 @@ impl Keeper {
             clock.sleep_until(self.take_at).await;
             let (leases, target) = (self.leases.clone(), self.target.clone());
             let holder = self.holder.clone();
-            self.taking = Some(Box::pin(
-                async move { leases.acquire(&target, &holder).await },
-            ));
+            self.taking = Some(Box::pin(async move {
+                leases.take_again(&target, &holder).await
+            }));
         }
         let Some(taking) = self.taking.as_mut() else {
             return Ok(false);

@@ -268,6 +268,9 @@ pub trait Leases: Send + Sync {
     /// Takes the lease where it is free, expired, or held for the same run from the same seat. The epoch
     /// goes up by one.
     async fn acquire(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError>;
+    /// Takes it anew for an engine that had it and lost it by its own clock: as [`Leases::acquire`], but never from
+    /// another engine of the same seat while that one's lasts, for that one came after it and may be alive.
+    async fn take_again(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError>;
     /// Extends it.
     async fn renew(
         &self,

@@ -55,6 +55,22 @@ pub fn genesis(entry: &RunEntry) -> Head {
     }
 }
 
+/// The beginning of a run with which something more is kept.
+#[must_use]
+pub fn beside(genesis: &Head, kept: Option<&str>) -> Head {
+    let Some(kept) = kept else {
+        return genesis.clone();
+    };
+    let mut digest = Sha256::new();
+    digest.update(b"phasegate kept 1\n");
+    digest.update(genesis.hash.as_bytes());
+    digest.update(kept.as_bytes());
+    Head {
+        seq: genesis.seq,
+        hash: hex(&digest.finalize()),
+    }
+}
+
 /// The hash of a row with these contents after the hash `previous`.
 #[must_use]
 pub fn link(previous: &str, seq: u64, format: u32, bytes: &[u8]) -> String {

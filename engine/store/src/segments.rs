@@ -2,10 +2,10 @@
 //!
 //! | Sheet | Holds |
 //! |---|---|
-//! | `phasegate-journal-RUN-0000000001` | the run's entry, in its notes, and its first record |
+//! | `phasegate-journal-RUN-0000000001` | the run's entry, in its notes, its first record, and what else an engine needs to drive it |
 //! | `phasegate-journal-RUN-SEQ` | the records from that number on |
 //! | `phasegate-command-RUN-ID`, `phasegate-answer-RUN-ID` | a command that was left, and what became of it |
-//! | `phasegate-kept-RUN` | what else an engine needs to drive the run |
+//! | `phasegate-kept-RUN` | what an older engine kept beside a run, where no hash covers it |
 //!
 //! **To append is to make the next sheet.** Its name follows from where the journal ends, so that of two engines that
 //! append after the same record one is told that there is such a sheet. It leaves: another engine wrote. A request
@@ -18,10 +18,17 @@
 //! and where the journal ends, so that a cut-off tail is noticed. It is brought forward after each sheet; an engine
 //! that dies in between leaves it behind by one sheet, which no more than hides the loss of that sheet.
 //!
-//! The chain is that of all journals ([`chain`]), and a reader checks it whole.
+//! An engine that was silent for longer than its slip lasts asks for it before it writes anything, and leaves where
+//! another has it. While it drives it waits for a server that is away as long as it takes.
+//!
+//! The chain is that of all journals ([`chain`]), and a reader checks it whole. It begins with what is kept with the run
+//! as well.
+//!
+//! **A run is there as a whole or not at all**: its first sheet is the first that is made. To forget one takes that away
+//! first but for the slip, so that what is left by somebody who was broken off is told from a run that was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use phasegate_core::event::{Command, Identity, Record};
@@ -51,6 +58,8 @@ pub const KEPT_BACK: Span = Span::from_secs(5);
 pub const MAX_KEPT_BACK: usize = 200;
 /// Most bytes that are kept back.
 const MAX_BYTES_KEPT_BACK: usize = 256 << 10;
+/// Most bytes of what is kept with a run: its first sheet holds a plan as well.
+const MAX_KEPT_BYTES: usize = 64 << 10;
 
 /// A journal on a shelf. Cheap to clone; clones are the same process.
 #[derive(Clone)]
@@ -72,13 +81,17 @@ struct Inner {
     /// Names this process in slips.
     process: String,
     /// Runs that this process drives.
-    driven: std::sync::Mutex<BTreeSet<String>>,
+    driven: std::sync::Mutex<BTreeMap<String, hold::Tenure>>,
     known: Mutex<BTreeMap<String, Known>>,
+    /// What is to be kept with runs that are about to be created.
+    to_keep: std::sync::Mutex<BTreeMap<String, String>>,
 }
 
 /// What this process knows of a run.
 #[derive(Default)]
 struct Known {
+    /// What is kept with it.
+    kept: Option<String>,
     /// Its records that are on the shelf, all checked.
     records: Vec<Record>,
     /// Where the shelf's journal ends.
@@ -105,6 +118,7 @@ impl SegmentJournal {
                 process,
                 driven: std::sync::Mutex::default(),
                 known: Mutex::default(),
+                to_keep: std::sync::Mutex::default(),
             }),
         }
     }
@@ -145,38 +159,61 @@ impl SegmentJournal {
         Ok(runs)
     }
 
-    /// Keeps what else an engine needs to drive the run; once.
+    /// Keeps what else an engine needs to drive the run: with its first record, which is about to be written.
     ///
     /// # Errors
-    /// Where it is too large, another text is kept, or the shelf takes nothing.
-    pub async fn keep(&self, run: &str, text: &str) -> Result<(), JournalError> {
+    /// Where it is too large.
+    pub fn keep(&self, run: &str, text: &str) -> Result<(), JournalError> {
         name::check(run)?;
-        within("what a run needs", text.len(), MAX_SHEET_BYTES)?;
-        let sheet = page::kept(run, text);
-        if self.inner.put(&sheet).await? {
-            return Ok(());
-        }
-        Err(JournalError::Storage(
-            format!("something else is kept for {run} already"),
-            None,
-        ))
+        within("what a run needs", text.len(), MAX_KEPT_BYTES)?;
+        self.inner.to_keep().insert(run.to_owned(), text.to_owned());
+        Ok(())
     }
 
     /// What was kept for the run.
     ///
     /// # Errors
-    /// Where the shelf doesn't answer.
+    /// Where the shelf doesn't answer, or the journal isn't what an engine wrote.
     pub async fn kept(&self, run: &str) -> Result<Option<String>, JournalError> {
-        name::check(run)?;
+        let mut runs = self.inner.known().await;
+        if let Some(kept) = &self.inner.found(&mut runs, run).await?.kept {
+            return Ok(Some(kept.clone()));
+        }
+        drop(runs);
+        // The run may be of an engine that kept it in a sheet of its own.
         let name = page::kept_name(run);
         let sheet = self.inner.asked(|| self.inner.shelf.get(&name)).await?;
         Ok(sheet.and_then(|mut sheet| sheet.text.remove(page::TEXT)))
     }
 
+    /// Runs of which something is there and neither a first record nor a slip that knows of one: to forget them was
+    /// broken off, or an older engine's beginning was.
+    ///
+    /// # Errors
+    /// Where the shelf doesn't answer.
+    pub async fn remains(&self) -> Result<Vec<String>, JournalError> {
+        let listed = || self.inner.shelf.list(None, &Part::ALL, false);
+        let sheets = self.inner.asked(listed).await?;
+        let slips = self.inner.asked(|| self.inner.shelf.slips()).await?;
+        let firsts = sheets.iter().filter(|sheet| sheet.part == Part::First);
+        let noted = slips.iter().filter(|slip| !slip.note.is_empty());
+        let known: BTreeSet<&str> = firsts
+            .map(|sheet| sheet.run.as_str())
+            .chain(noted.map(|slip| slip.run.as_str()))
+            .collect();
+        let left: BTreeSet<&str> = sheets
+            .iter()
+            .map(|sheet| sheet.run.as_str())
+            .filter(|run| !known.contains(run))
+            .collect();
+        Ok(left.into_iter().map(str::to_owned).collect())
+    }
+
     /// Takes all that is kept of a run away: first what says that there is one.
     ///
     /// # Errors
-    /// Where a process drives it, or the shelf doesn't answer; what is left goes with the next call.
+    /// Where a process drives it, or the shelf doesn't answer; what is left goes with the next call, and
+    /// [`SegmentJournal::remains`] tells of it.
     pub async fn forget(&self, run: &str) -> Result<u64, JournalError> {
         if self.driven(run).await? {
             return Err(JournalError::InUse(run.to_owned()));
@@ -201,6 +238,11 @@ impl Inner {
         self.known.lock().await
     }
 
+    fn to_keep(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        // A map is whole whatever its last user did.
+        self.to_keep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first sheet of each run, without its text.
     async fn firsts(&self) -> Result<BTreeMap<String, Sheet>, JournalError> {
         let listed = || self.shelf.list(None, &[Part::First], false);
@@ -219,9 +261,11 @@ impl Journal for SegmentJournal {
         within("a release's name", entry.release.len(), MAX_ENTRY_TEXT)?;
         within("a target", entry.target.len(), MAX_ENTRY_TEXT)?;
         chain::in_time(entry.created)?;
-        let rows = chain::seal(&chain::genesis(entry), std::slice::from_ref(first))?;
+        let kept = self.inner.to_keep().get(&entry.run).cloned();
+        let genesis = chain::beside(&chain::genesis(entry), kept.as_deref());
+        let rows = chain::seal(&genesis, std::slice::from_ref(first))?;
         page::fits(&rows)?;
-        let sheet = page::first(entry, &rows)?;
+        let sheet = page::first(entry, kept.as_deref(), &rows)?;
         let head = rows.last().map(Row::head).unwrap_or_default();
         let mut known = self.inner.known().await;
         // Without a record of its own it is not known whether an earlier engine made it.
@@ -231,7 +275,9 @@ impl Journal for SegmentJournal {
                 None,
             ));
         }
+        self.inner.to_keep().remove(&entry.run);
         let mut run = Known {
+            kept,
             records: vec![first.clone()],
             head: head.clone(),
             ..Known::default()

@@ -3,13 +3,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "the functions that tests call are tests too"
 )]
 
 use std::sync::Arc;
 
 use phasegate_core::event::{Event, Record};
-use phasegate_core::time::Timestamp;
+use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
 use phasegate_runtime::shelf::{HOLD, Part};
 use phasegate_store::SegmentJournal;
@@ -32,16 +33,19 @@ fn firm(at: u64) -> Record {
     record(at, Event::Interrupted { cause })
 }
 
-async fn begun(shelf: &Arc<Fake>) -> (SegmentJournal, Head) {
-    let entry = RunEntry {
+fn entry() -> RunEntry {
+    RunEntry {
         run: RUN.to_owned(),
         release: "shop".to_owned(),
         target: "prod/shop".to_owned(),
         created: Timestamp::from_millis(1),
         records: 0,
-    };
+    }
+}
+
+async fn begun(shelf: &Arc<Fake>) -> (SegmentJournal, Head) {
     let journal = shelf::open(shelf);
-    let head = journal.create(&entry, &firm(1)).await.unwrap();
+    let head = journal.create(&entry(), &firm(1)).await.unwrap();
     (journal, head)
 }
 
@@ -151,8 +155,6 @@ async fn a_run_that_was_taken_away_by_hand_is_missed_and_one_that_is_forgotten_i
     let shelf = Arc::<Fake>::default();
     let (journal, head) = begun(&shelf).await;
     journal.append(RUN, &head, &[firm(2)]).await.unwrap();
-    journal.keep(RUN, "{}").await.unwrap();
-    assert_eq!(journal.kept(RUN).await.unwrap().as_deref(), Some("{}"));
     let store: Arc<dyn phasegate_runtime::shelf::Shelf> = Arc::clone(&shelf) as _;
     let first = shelf.names(Part::First).remove(0);
     let kept = store.get(&first).await.unwrap().unwrap();
@@ -165,8 +167,139 @@ async fn a_run_that_was_taken_away_by_hand_is_missed_and_one_that_is_forgotten_i
     ));
     store.put(&kept).await.unwrap();
     assert_eq!(cold.lost().await.unwrap(), Vec::<String>::new());
-    assert_eq!(cold.forget(RUN).await.unwrap(), 3);
+    assert_eq!(cold.forget(RUN).await.unwrap(), 2);
     assert_eq!(cold.lost().await.unwrap(), Vec::<String>::new());
     let gone = shelf::open(&shelf).read(RUN).await;
     assert!(matches!(gone, Err(JournalError::NotFound(_))), "{gone:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_stalled_leaves_the_run_to_the_one_that_followed_it() {
+    let shelf = Arc::<Fake>::default();
+    let (stalled, head) = begun(&shelf).await;
+    let hold = stalled.drive(RUN).await.unwrap();
+    let waits = record(2, Event::Woke);
+    let head = stalled.append(RUN, &head, &[waits]).await.unwrap();
+    shelf.advance(HOLD);
+    let follower = shelf::open(&shelf);
+    let _follows = follower.drive(RUN).await.unwrap();
+    let (_, end) = follower.read(RUN).await.unwrap();
+    // The follower has written nothing yet, so that only the slip can tell.
+    let late = stalled.append(RUN, &head, &[firm(3)]).await;
+    assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
+    let late = stalled.inbox(RUN, 0).await;
+    assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
+    let late = stalled.flush(RUN).await;
+    assert!(matches!(late, Err(JournalError::InUse(_))), "{late:?}");
+    assert!(shelf.names(Part::Segment).is_empty());
+    drop(hold);
+    let_go().await;
+    let end = follower.append(RUN, &end, &[firm(4)]).await.unwrap();
+    follower.inbox(RUN, 0).await.unwrap();
+    let read = shelf::open(&shelf).read(RUN).await.unwrap();
+    assert_eq!(read, (vec![firm(1), firm(4)], end));
+}
+
+#[tokio::test]
+async fn an_engine_that_stalled_and_that_nobody_followed_goes_on() {
+    let shelf = Arc::<Fake>::default();
+    let (stalled, head) = begun(&shelf).await;
+    let _hold = stalled.drive(RUN).await.unwrap();
+    shelf.advance(HOLD);
+    shelf.advance(HOLD);
+    stalled.append(RUN, &head, &[firm(2)]).await.unwrap();
+    // It has the slip again, and nobody else can take it.
+    assert!(shelf::open(&shelf).drive(RUN).await.is_err());
+}
+
+#[tokio::test]
+async fn an_engine_that_drives_waits_for_a_server_that_is_away_and_whoever_looks_does_not() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, head) = begun(&shelf).await;
+    let hour = Span::from_mins(60);
+    let _hold = journal.drive(RUN).await.unwrap();
+    shelf.away(hour);
+    assert_eq!(journal.inbox(RUN, 0).await.unwrap(), []);
+    shelf.away(hour);
+    let head = journal.append(RUN, &head, &[firm(2)]).await.unwrap();
+    let looks = shelf::open(&shelf);
+    assert_eq!(looks.read(RUN).await.unwrap().1, head);
+    shelf.away(hour);
+    assert!(looks.read(RUN).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_to_another_engine_is_written_to_by_that_one_alone() {
+    let shelf = Arc::<Fake>::default();
+    let (cut_off, head) = begun(&shelf).await;
+    let _hold = cut_off.drive(RUN).await.unwrap();
+    let follower = shelf::open(&shelf);
+    follower.read(RUN).await.unwrap();
+    // Away from the first engine only: the other one follows while it waits.
+    shelf.away(Span::from_mins(10));
+    let follows = async {
+        for _ in 0..1000 {
+            if let Ok(hold) = follower.drive(RUN).await {
+                return hold;
+            }
+        }
+        panic!("the run was never free");
+    };
+    let writes = [firm(2)];
+    let (late, _hold) = tokio::join!(cut_off.append(RUN, &head, &writes), follows);
+    // Whichever was first, one has it and the other knows.
+    let written = shelf.names(Part::Segment).len();
+    let (_, end) = follower.read(RUN).await.unwrap();
+    match late {
+        Ok(_) => assert_eq!(written, 1),
+        Err(JournalError::InUse(_)) => assert_eq!(written, 0),
+        Err(other) => panic!("{other:?}"),
+    }
+    follower.append(RUN, &end, &[firm(3)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_kept_with_a_run_is_there_with_its_first_record_and_covered_by_its_hashes() {
+    let shelf = Arc::<Fake>::default();
+    let journal = shelf::open(&shelf);
+    journal.keep(RUN, "{\"limits\":1}").unwrap();
+    // Whoever is broken off here leaves nothing.
+    assert!(shelf.names(Part::First).is_empty() && shelf.names(Part::Kept).is_empty());
+    journal.create(&entry(), &firm(1)).await.unwrap();
+    let cold = shelf::open(&shelf);
+    let kept = cold.kept(RUN).await.unwrap();
+    assert_eq!(kept.as_deref(), Some("{\"limits\":1}"));
+    let store: Arc<dyn phasegate_runtime::shelf::Shelf> = Arc::clone(&shelf) as _;
+    let first = shelf.names(Part::First).remove(0);
+    let whole = store.get(&first).await.unwrap().unwrap();
+    for damage in [Some("{\"limits\":9}"), None] {
+        let mut other = whole.clone();
+        match damage {
+            Some(text) => other.text.insert("kept".to_owned(), text.to_owned()),
+            None => other.text.remove("kept"),
+        };
+        store.remove(&first).await.unwrap();
+        store.put(&other).await.unwrap();
+        let told = shelf::open(&shelf).kept(RUN).await;
+        let altered = matches!(told, Err(JournalError::Altered { seq: 1, .. }));
+        assert!(altered, "{damage:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_run_by_whoever_was_broken_off_is_found_and_taken_away() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, head) = begun(&shelf).await;
+    journal.append(RUN, &head, &[firm(2)]).await.unwrap();
+    assert_eq!(journal.remains().await.unwrap(), Vec::<String>::new());
+    let store: Arc<dyn phasegate_runtime::shelf::Shelf> = Arc::clone(&shelf) as _;
+    // One that is lost is not one that was forgotten.
+    let first = shelf.names(Part::First).remove(0);
+    store.remove(&first).await.unwrap();
+    assert_eq!(journal.remains().await.unwrap(), Vec::<String>::new());
+    store.remove_slip(RUN).await.unwrap();
+    assert_eq!(shelf::open(&shelf).remains().await.unwrap(), [RUN]);
+    assert_eq!(journal.forget(RUN).await.unwrap(), 1);
+    assert_eq!(journal.remains().await.unwrap(), Vec::<String>::new());
+    assert!(shelf.names(Part::Segment).is_empty());
 }

@@ -54,6 +54,7 @@ mod change;
 mod claim;
 mod cluster;
 mod configs;
+mod copies;
 mod create;
 mod deployment;
 mod diagnose;

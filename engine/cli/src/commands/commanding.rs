@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};
-use phasegate_core::event::Command;
+use phasegate_core::event::{Command, Identity};
 use phasegate_core::run::Run;
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Clock, Journal, JournalError};
@@ -108,6 +108,7 @@ pub(super) async fn give(
     let journal = &state.journal;
     let mut posted = None;
     for _ in 0..HANDS {
+        able(state, run, &who, &command, posted).await?;
         match journal.drive(run).await {
             Ok(guard) => {
                 // Nobody drives: what the run says now is what it will say to the command. Its last record
@@ -152,6 +153,27 @@ pub(super) async fn give(
         }
     }
     Err(JournalError::InUse(run.to_owned()).into())
+}
+
+/// Refuses to become the engine of a run of a cluster's journal on a machine that lacks what the run needs, before
+/// anything is asked of the run. What is owed after a run needs none of it.
+async fn able(
+    state: &State,
+    run: &str,
+    who: &Identity,
+    command: &Command,
+    posted: Option<u64>,
+) -> Result<(), Fault> {
+    let owed = matches!(command, Command::Discharge { .. });
+    if !state.is_away() || owed || state.journal.driven(run).await? {
+        return Ok(());
+    }
+    let before = as_of_now(state, run).await?;
+    if before.may(who, command).is_err() && posted.is_none() {
+        // It is refused for its own sake.
+        return Ok(());
+    }
+    release::able(state, &before, posted.is_some()).await
 }
 
 /// The run at the time that it is now in its world: since its last record something may have come due.

@@ -39,10 +39,7 @@ type Worlds<'a> = BTreeMap<&'a str, Result<World, String>>;
 /// Lists what is owed, the next first.
 pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome {
     let state = State::to_look(folder).await?;
-    let mut runs = Vec::new();
-    for entry in state.runs().await? {
-        runs.push(state.replay(&entry.run).await?);
-    }
+    let (runs, faults) = state.whole().await?;
     let mut worlds = Worlds::new();
     let mut owed = Vec::new();
     for run in &runs {
@@ -70,7 +67,7 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
         }
         owed.iter().map(row).collect::<Vec<_>>().join("\n")
     })?;
-    Ok(Exit::Succeeded)
+    told(faults)
 }
 
 /// Whether what would be removed serves again, since a later release or somebody took it into use; or why the cluster
@@ -144,13 +141,20 @@ pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Ou
     })
 }
 
+/// What is wrong with other runs keeps none from what it owes, and is told in the end.
+fn told(faults: Diagnostics) -> Outcome {
+    if faults.is_empty() {
+        return Ok(Exit::Succeeded);
+    }
+    Err(faults.into())
+}
+
 /// Does what has become due and an engine can do. Whatever can't be done stays owed, and the next one tries again.
 pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     let state = State::existing(folder).await?;
-    let mut faults = Diagnostics::new();
+    let (runs, mut faults) = state.whole().await?;
     let mut met = Vec::new();
-    for entry in state.runs().await? {
-        let run = state.replay(&entry.run).await?;
+    for run in &runs {
         let now = SystemClock.now();
         let due = run
             .obligations()
@@ -178,10 +182,7 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
         [] => "nothing is due that an engine can do".to_owned(),
         met => met.iter().map(Met::row).collect::<Vec<_>>().join("\n"),
     })?;
-    if faults.is_empty() {
-        return Ok(Exit::Succeeded);
-    }
-    Err(faults.into())
+    told(faults)
 }
 
 async fn is_met(state: &State, run: &str, number: u32) -> Result<bool, Fault> {

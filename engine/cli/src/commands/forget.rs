@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::run::Run;
+use phasegate_store::SegmentJournal;
 use serde::Serialize;
 
+use super::copies;
 use crate::args::Forget;
 use crate::book::Book;
 use crate::console::Console;
@@ -32,30 +34,12 @@ pub(super) async fn forget(args: &Forget, folder: &Path, console: &Console) -> O
         .hint("a state directory that isn't needed any more is removed as a whole")
         .into());
     };
-    let mut runs = Vec::new();
-    match args.keep {
-        None => {
-            let id = state.find(args.run.as_deref()).await?;
-            let run = state.replay(&id).await?;
-            if let Some(why) = needed(&run) {
-                return Err(
-                    Diagnostic::new(codes::COMMAND_ILLEGAL, format!("{id} {why}"))
-                        .hint("end it, and say what is done with `phasegate due done`")
-                        .into(),
-                );
-            }
-            runs.push(id);
-        }
-        Some(keep) => {
-            for entry in state.runs().await?.into_iter().skip(keep) {
-                let run = state.replay(&entry.run).await?;
-                match needed(&run) {
-                    Some(why) => console.note(&format!("{} {why}, and stays", entry.run)),
-                    None => runs.push(entry.run),
-                }
-            }
-        }
-    }
+    let (runs, faults) = match args.keep {
+        None => (vec![one(&state, journal, args).await?], Diagnostics::new()),
+        Some(keep) => all_but(&state, journal, keep, console).await?,
+    };
+    // Before the journals that know of them are gone.
+    copies::remove(&state, &runs, console).await?;
     let mut forgotten = Vec::new();
     for run in runs {
         let objects = journal.forget(&run).await.map_err(Fault::from)?;
@@ -70,7 +54,59 @@ pub(super) async fn forget(args: &Forget, folder: &Path, console: &Console) -> O
             .map(|gone| format!("{}: forgotten, {} objects", gone.run, gone.objects));
         lines.collect::<Vec<_>>().join("\n")
     })?;
-    Ok(Exit::Succeeded)
+    if faults.is_empty() {
+        return Ok(Exit::Succeeded);
+    }
+    Err(faults.into())
+}
+
+/// The run that is named: one that nothing is needed of any more, or one that somebody began to forget.
+async fn one(state: &State, journal: &SegmentJournal, args: &Forget) -> Result<String, Fault> {
+    if let Some(named) = &args.run
+        && journal.remains().await?.contains(named)
+    {
+        return Ok(named.clone());
+    }
+    let id = state.find(args.run.as_deref()).await?;
+    let run = state.replay(&id).await?;
+    match needed(&run) {
+        Some(why) => Err(
+            Diagnostic::new(codes::COMMAND_ILLEGAL, format!("{id} {why}"))
+                .hint("end it, and say what is done with `phasegate due done`")
+                .into(),
+        ),
+        None => Ok(id),
+    }
+}
+
+/// All that nothing is needed of any more but the newest, with what was left of others; and what is wrong with runs
+/// that stay, since what they hold can't be told.
+async fn all_but(
+    state: &State,
+    journal: &SegmentJournal,
+    keep: usize,
+    console: &Console,
+) -> Result<(Vec<String>, Diagnostics), Fault> {
+    let newest: Vec<String> = state
+        .runs()
+        .await?
+        .into_iter()
+        .map(|entry| entry.run)
+        .take(keep)
+        .collect();
+    let (runs, faults) = state.whole().await?;
+    let mut old = Vec::new();
+    for run in runs
+        .iter()
+        .filter(|run| newest.iter().all(|new| new != run.id()))
+    {
+        match needed(run) {
+            Some(why) => console.note(&format!("{} {why}, and stays", run.id())),
+            None => old.push(run.id().to_owned()),
+        }
+    }
+    old.extend(journal.remains().await?);
+    Ok((old, faults))
 }
 
 /// Why the journal of a run is needed still.

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phasegate_core::diagnostic::{Diagnostic, codes, listed, nearest};
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes, listed, nearest};
 use phasegate_core::failure::Failure;
 use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
@@ -350,6 +350,42 @@ pub(super) async fn engine_of(state: &State, run: &Run, world: &World) -> Result
     let parts = assemble(world, &kept, components, state.journal.clone())?;
     parts.prepare().await?;
     Ok(parts)
+}
+
+/// Refuses to drive a run of a cluster's journal from a machine that doesn't have its credentials, or other plugins.
+/// `posted` says that a command is in the run's inbox already.
+pub(super) async fn able(state: &State, run: &Run, posted: bool) -> Result<(), Fault> {
+    let kept = state.kept(run.id()).await?;
+    let mut lacks = Diagnostics::new();
+    if let Err(lack) = plugins::readable(&kept.credentials) {
+        lacks.push(lack);
+    }
+    if let Err(others) = plugins::of_plan(&state.folder, run.plan()) {
+        others.iter().cloned().for_each(|lack| lacks.push(lack));
+    }
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let secret = if kept.credentials.is_empty() {
+        ""
+    } else {
+        " --credentials SECRET"
+    };
+    let done = if posted {
+        "the command stays in its inbox"
+    } else {
+        "nothing was changed"
+    };
+    let hint = format!(
+        "no engine drives {0}, and this machine can't: have a pod drive it, with `phasegate --state {1} resume {0} --in-cluster --image IMAGE{secret}`, and give the command then; or bring here what is missing. {done}",
+        run.id(),
+        state.folder.display()
+    );
+    let mut told = Diagnostics::new();
+    for lack in lacks.iter().cloned() {
+        told.push(lack.hint(hint.clone()));
+    }
+    Err(told.into())
 }
 
 fn assemble(

@@ -285,6 +285,12 @@ pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console
         return supersede::resume(pending, folder, args.driving, console).await;
     }
     let run = state.find(args.run.as_deref()).await?;
+    if state.is_away() && !state.journal.driven(&run).await? {
+        let before = state.replay(&run).await?;
+        if !crate::state::finished(&before) {
+            release::able(&state, &before, false).await?;
+        }
+    }
     match drive_on(&state, &run, args.driving, console).await? {
         Driven::Here(outcome) => {
             supersede::remind(&state, &run, console).await?;

@@ -47,6 +47,11 @@ impl Leases for WatchedLeases {
         self.inner.acquire(target, holder).await
     }
 
+    async fn take_again(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError> {
+        *self.last() = Some((target.clone(), holder.clone()));
+        self.inner.take_again(target, holder).await
+    }
+
     async fn renew(
         &self,
         target: &Target,

@@ -359,6 +359,10 @@ impl Leases for Fakes {
         })
     }
 
+    async fn take_again(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError> {
+        self.acquire(target, holder).await
+    }
+
     async fn renew(&self, _: &Target, _: &Holder, grant: &Grant) -> Result<Grant, LeaseError> {
         self.lease_answers().await?;
         let mut outside = self.outside();

@@ -1,16 +1,16 @@
 //! The slip: which process drives a run, and where its journal ends.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use phasegate_core::time::Span;
+use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::JournalError;
 use phasegate_runtime::shelf::{HOLD, ShelfError, Slip};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::shelf::failed;
+use super::shelf::{DRIVING_PATIENCE, failed, may_pass};
 use super::{Inner, Known, records};
 
 /// How often a slip that others change is read again before it is left to them.
@@ -51,6 +51,15 @@ pub async fn let_go() {
     }
 }
 
+/// How this process holds a run that it drives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tenure {
+    /// Nobody else takes the slip before this time.
+    until: Timestamp,
+    /// Somebody else has taken it: whatever this process knows of the run is worth nothing.
+    lost: bool,
+}
+
 /// Held while a run is driven: the slip is renewed meanwhile, and let go of in the end.
 struct Hold {
     inner: Arc<Inner>,
@@ -81,8 +90,12 @@ pub(super) async fn take(
     run: &str,
 ) -> Result<Box<dyn Send + Sync>, JournalError> {
     let in_use = || JournalError::InUse(run.to_owned());
-    if !inner.driven().insert(run.to_owned()) {
-        return Err(in_use());
+    {
+        let mut driven = inner.driven();
+        if driven.contains_key(run) {
+            return Err(in_use());
+        }
+        driven.insert(run.to_owned(), Tenure::default());
     }
     let taken = take_slip(inner, run).await;
     if taken.is_err() {
@@ -116,6 +129,7 @@ async fn take_slip(inner: &Arc<Inner>, run: &str) -> Result<Box<dyn Send + Sync>
         };
         match inner.shelf.write(&wanted).await {
             Ok(slip) => {
+                inner.noted(&slip);
                 if let Some(known) = runs.get_mut(run) {
                     known.slip = Some(slip);
                 }
@@ -147,6 +161,8 @@ async fn renew(inner: Arc<Inner>, run: String) {
         };
         let Some(slip) = slip else { continue };
         if slip.holder != inner.process {
+            // An engine that stalled for too long is told so at its next look into the inbox.
+            inner.noted(&slip);
             return;
         }
         // An append has renewed it already.
@@ -158,6 +174,9 @@ async fn renew(inner: Arc<Inner>, run: String) {
             ..slip
         };
         let written = inner.shelf.write(&renewed).await.ok();
+        if let Some(slip) = &written {
+            inner.noted(slip);
+        }
         if let Some(known) = runs.get_mut(&run) {
             // What can't be told is read the next time.
             known.slip = written;
@@ -185,11 +204,16 @@ impl Inner {
             }
             run.clone_into(&mut slip.run);
             slip.note = records::note(&known.head);
+            if slip.version.is_empty() && self.drives(run) {
+                // Somebody took it away.
+                slip.holder.clone_from(&self.process);
+            }
             if slip.holder == self.process {
                 slip.renewed = self.clock.now();
             }
             match self.shelf.write(&slip).await {
                 Ok(written) => {
+                    self.noted(&written);
                     known.slip = Some(written);
                     return;
                 }
@@ -199,15 +223,67 @@ impl Inner {
         }
     }
 
-    fn driven(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A set is whole whatever its last user did.
+    /// Whether this process drives the run, for all that it knows.
+    pub(super) fn drives(&self, run: &str) -> bool {
+        self.driven().contains_key(run)
+    }
+
+    /// Refuses to go on with a run that this process drove and another has taken since. While its slip lasts nobody
+    /// can have; after that it is asked for, and renewed before anything is written: an engine that stalled writes
+    /// nothing into the way of the one that followed it.
+    pub(super) async fn confirm(&self, run: &str) -> Result<(), JournalError> {
+        let mut attempts = self.attempts(DRIVING_PATIENCE);
+        loop {
+            let tenure = self.driven().get(run).copied();
+            match tenure {
+                None => return Ok(()),
+                Some(tenure) if tenure.lost => return Err(JournalError::InUse(run.to_owned())),
+                Some(tenure) if self.clock.now() < tenure.until => return Ok(()),
+                Some(_) => {}
+            }
+            let found = self.asked_of(run, || self.shelf.slip(run)).await?;
+            if let Some(slip) = found.as_ref().filter(|slip| slip.holder != self.process) {
+                self.noted(slip);
+                continue;
+            }
+            let renewed = Slip {
+                run: run.to_owned(),
+                holder: self.process.clone(),
+                renewed: self.clock.now(),
+                ..found.unwrap_or_default()
+            };
+            match self.shelf.write(&renewed).await {
+                Ok(written) => self.noted(&written),
+                Err(error) => {
+                    let again = matches!(error, ShelfError::Changed | ShelfError::Exists);
+                    if !(again || may_pass(&error)) || !attempts.again(self).await {
+                        return Err(failed(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what a slip says of a run that this process drives.
+    fn noted(&self, slip: &Slip) {
+        if let Some(tenure) = self.driven().get_mut(&slip.run) {
+            if slip.holder == self.process {
+                tenure.until = slip.renewed.plus(HOLD);
+            } else {
+                tenure.lost = true;
+            }
+        }
+    }
+
+    fn driven(&self) -> MutexGuard<'_, BTreeMap<String, Tenure>> {
+        // A map is whole whatever its last user did.
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of the slip, if it is this process's.
     async fn release(&self, run: &str) {
         let mut runs = self.known().await;
-        if self.driven().contains(run) {
+        if self.drives(run) {
             // It was taken again meanwhile.
             return;
         }

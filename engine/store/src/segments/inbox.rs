@@ -66,6 +66,7 @@ impl Inner {
 
     pub(super) async fn inbox(&self, run: &str, after: u64) -> Result<Vec<Inboxed>, JournalError> {
         let mut runs = self.known().await;
+        self.confirm(run).await?;
         self.found(&mut runs, run).await?;
         self.flush_if_due(&mut runs, run).await?;
         let mut found = Vec::new();
@@ -82,7 +83,7 @@ impl Inner {
 
     async fn left(&self, run: &str, id: u64) -> Result<Option<Inboxed>, JournalError> {
         let name = page::command_name(run, id);
-        let Some(sheet) = self.asked(|| self.shelf.get(&name)).await? else {
+        let Some(sheet) = self.asked_of(run, || self.shelf.get(&name)).await? else {
             return Ok(None);
         };
         let left: Inboxed = page::read(&sheet)?;
@@ -119,7 +120,7 @@ impl Inner {
     ) -> Result<Option<Result<(), String>>, JournalError> {
         self.must_be(run).await?;
         let name = page::answer_name(run, id);
-        match self.asked(|| self.shelf.get(&name)).await? {
+        match self.asked_of(run, || self.shelf.get(&name)).await? {
             Some(sheet) => page::read(&sheet).map(Some),
             None if self.left(run, id).await?.is_some() => Ok(None),
             None => Err(unknown(run, id)),

@@ -17,6 +17,8 @@ use crate::limits::within;
 
 /// Where a sheet's text is.
 pub(super) const TEXT: &str = "text";
+/// Where on the first sheet it is what is kept with the run.
+const KEPT: &str = "kept";
 /// The note that is the run's entry.
 const ENTRY: &str = "entry";
 /// The note that is the number of the last record.
@@ -27,6 +29,8 @@ const LAST: &str = "last";
 pub struct Page {
     /// The run's entry; the first sheet has it.
     pub entry: Option<RunEntry>,
+    /// What is kept with the run, on its first sheet.
+    pub kept: Option<String>,
     /// The rows.
     pub rows: Vec<Row>,
 }
@@ -92,13 +96,20 @@ fn sheet(name: String, run: &str, part: Part, text: String) -> Sheet {
 }
 
 /// The first sheet of a run.
-pub(super) fn first(entry: &RunEntry, rows: &[Row]) -> Result<Sheet, JournalError> {
+pub(super) fn first(
+    entry: &RunEntry,
+    kept: Option<&str>,
+    rows: &[Row],
+) -> Result<Sheet, JournalError> {
     let mut first = sheet(
         name_of(&entry.run, 1),
         &entry.run,
         Part::First,
         lines(rows)?,
     );
+    if let Some(kept) = kept {
+        first.text.insert(KEPT.to_owned(), kept.to_owned());
+    }
     first.notes.insert(ENTRY.to_owned(), json(entry)?);
     noted(&mut first, rows);
     Ok(first)
@@ -130,10 +141,6 @@ pub(super) fn answer(
 ) -> Result<Sheet, JournalError> {
     let name = answer_name(run, id);
     Ok(sheet(name, run, Part::Answer, json(answer)?))
-}
-
-pub(super) fn kept(run: &str, text: &str) -> Sheet {
-    sheet(kept_name(run), run, Part::Kept, text.to_owned())
 }
 
 fn json(value: &impl Serialize) -> Result<String, JournalError> {
@@ -172,6 +179,7 @@ pub fn rows_of(sheet: &Sheet) -> Page {
     let text = sheet.text.get(TEXT).map_or("", String::as_str);
     Page {
         entry: entry(sheet),
+        kept: sheet.text.get(KEPT).cloned(),
         rows: text.lines().map(row).collect(),
     }
 }
@@ -203,7 +211,7 @@ impl Page {
     /// Where a row holds what can't be written.
     pub fn sheet(&self, run: &str, seq: u64) -> Result<Sheet, JournalError> {
         match &self.entry {
-            Some(entry) => first(entry, &self.rows),
+            Some(entry) => first(entry, self.kept.as_deref(), &self.rows),
             None => segment(run, seq.saturating_sub(1), &self.rows),
         }
     }

@@ -72,10 +72,13 @@ impl Inner {
             seq: 1,
             detail: "what is noted of the run is not what an engine wrote".to_owned(),
         })?;
+        let kept = page::rows_of(first).kept;
+        let genesis = chain::beside(&chain::genesis(&entry), kept.as_deref());
         let rows = sheets.iter().flat_map(|sheet| page::rows_of(sheet).rows);
         let anchors: Vec<Head> = anchor.into_iter().collect();
-        let (records, head) = chain::verify(run, &chain::genesis(&entry), rows, &anchors)?;
+        let (records, head) = chain::verify(run, &genesis, rows, &anchors)?;
         Ok(Known {
+            kept,
             records,
             head,
             slip,
@@ -96,7 +99,7 @@ impl Inner {
         }
         for _ in 0..MAX_SHEETS {
             let name = page::name_of(run, known.head.seq.saturating_add(1));
-            let Some(sheet) = self.asked(|| self.shelf.get(&name)).await? else {
+            let Some(sheet) = self.asked_of(run, || self.shelf.get(&name)).await? else {
                 break;
             };
             let rows = page::rows_of(&sheet).rows;
@@ -119,6 +122,7 @@ impl Inner {
         let rows = chain::seal(after, records)?;
         page::fits(&rows)?;
         let mut runs = self.known().await;
+        self.confirm(run).await?;
         let known = self.found(&mut runs, run).await?;
         if chain::mismatch(run, after, &known.end()).is_some() && known.back.is_empty() {
             // Somebody else may have written since.
@@ -175,11 +179,16 @@ impl Inner {
         };
         let rows: Vec<Row> = known.back.iter().map(|(row, _)| row.clone()).collect();
         let sheet: Sheet = page::segment(run, known.head.seq, &rows)?;
-        if !self.put(&sheet).await? {
-            // Another engine wrote what comes next: what this one knows of the run is worth nothing.
+        let written = match self.confirm(run).await {
+            Ok(()) => self.put(&sheet).await,
+            Err(error) => Err(error),
+        };
+        if let Ok(false) | Err(JournalError::InUse(_)) = written {
+            // Another engine drives or wrote what comes next: what this one knows of the run is worth nothing.
             runs.remove(run);
             return Err(JournalError::InUse(run.to_owned()));
         }
+        written?;
         known.head = known.end();
         let written = std::mem::take(&mut known.back);
         known

@@ -8,23 +8,26 @@ use phasegate_runtime::shelf::{Sheet, ShelfError};
 
 use super::Inner;
 
-/// How long a read is asked for again.
+/// How long a read is asked for again by whoever looks.
 const READ_PATIENCE: Span = Span::from_mins(1);
-/// How long a write is. An engine that can't write does nothing meanwhile, and its lease runs out.
+/// How long a write is.
 const WRITE_PATIENCE: Span = Span::from_mins(5);
+/// How long either is by the engine that drives the run: a week, so that it is there when the server is. Until it can
+/// write it does nothing, and its lease runs out.
+pub(super) const DRIVING_PATIENCE: Span = Span::from_mins(7 * 24 * 60);
 /// Time between two attempts: it doubles up to the most.
 const LEAST_PAUSE: Span = Span::from_millis(200);
 const MOST_PAUSE: Span = Span::from_secs(5);
 
 /// Attempts until a time, with pauses in between.
-struct Attempts {
+pub(super) struct Attempts {
     until: Timestamp,
     pause: Span,
 }
 
 impl Attempts {
     /// Waits before the next one. False where there is none.
-    async fn again(&mut self, inner: &Inner) -> bool {
+    pub(super) async fn again(&mut self, inner: &Inner) -> bool {
         let now = inner.clock.now();
         if now >= self.until {
             return false;
@@ -37,7 +40,7 @@ impl Attempts {
 }
 
 impl Inner {
-    fn attempts(&self, patience: Span) -> Attempts {
+    pub(super) fn attempts(&self, patience: Span) -> Attempts {
         Attempts {
             until: self.clock.now().plus(patience),
             pause: LEAST_PAUSE,
@@ -49,7 +52,39 @@ impl Inner {
     where
         F: Future<Output = Result<T, ShelfError>> + Send,
     {
-        let mut attempts = self.attempts(READ_PATIENCE);
+        self.asked_within(READ_PATIENCE, ask).await
+    }
+
+    /// The same about a run, which this process may drive.
+    pub(super) async fn asked_of<T, F>(
+        &self,
+        run: &str,
+        ask: impl Fn() -> F,
+    ) -> Result<T, JournalError>
+    where
+        F: Future<Output = Result<T, ShelfError>> + Send,
+    {
+        self.asked_within(self.patience(run, READ_PATIENCE), ask)
+            .await
+    }
+
+    fn patience(&self, run: &str, otherwise: Span) -> Span {
+        if self.drives(run) {
+            DRIVING_PATIENCE
+        } else {
+            otherwise
+        }
+    }
+
+    async fn asked_within<T, F>(
+        &self,
+        patience: Span,
+        ask: impl Fn() -> F,
+    ) -> Result<T, JournalError>
+    where
+        F: Future<Output = Result<T, ShelfError>> + Send,
+    {
+        let mut attempts = self.attempts(patience);
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
@@ -61,7 +96,7 @@ impl Inner {
 
     /// Makes a sheet. False where there is another one of its name.
     pub(super) async fn put(&self, sheet: &Sheet) -> Result<bool, JournalError> {
-        let mut attempts = self.attempts(WRITE_PATIENCE);
+        let mut attempts = self.attempts(self.patience(&sheet.run, WRITE_PATIENCE));
         let mut sent = false;
         loop {
             match self.shelf.put(sheet).await {
@@ -73,19 +108,23 @@ impl Inner {
                     if !may_pass(&error) || !attempts.again(self).await {
                         return Err(failed(error));
                     }
+                    // Another may have come meanwhile, and is about to make the sheet of this name.
+                    self.confirm(&sheet.run).await?;
                 }
             }
         }
     }
 
     async fn is_there(&self, sheet: &Sheet) -> Result<bool, JournalError> {
-        let found = self.asked(|| self.shelf.get(&sheet.name)).await?;
+        let found = self
+            .asked_of(&sheet.run, || self.shelf.get(&sheet.name))
+            .await?;
         Ok(found.is_some_and(|found| found.text == sheet.text))
     }
 }
 
 /// Whether the same can go well a moment later.
-fn may_pass(error: &ShelfError) -> bool {
+pub(super) fn may_pass(error: &ShelfError) -> bool {
     match error {
         ShelfError::Exists | ShelfError::Changed => false,
         ShelfError::Unknown(_) => true,

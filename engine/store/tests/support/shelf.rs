@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use phasegate_core::diagnostic::codes;
+use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::Clock;
 use phasegate_runtime::shelf::{Part, Sheet, Shelf, ShelfError, Slip};
@@ -26,6 +28,8 @@ struct Inner {
     slips: BTreeMap<String, Slip>,
     version: u64,
     lost: Vec<Lost>,
+    /// Until when nothing is answered, by the shelf's own time.
+    away: u64,
 }
 
 /// Time that goes on whenever somebody waits.
@@ -41,6 +45,20 @@ impl Fake {
     /// The next sheets meet these misfortunes, the last one first.
     pub(crate) fn lose(&self, lost: &[Lost]) {
         self.inner.lock().unwrap().lost = lost.to_vec();
+    }
+
+    /// Nothing is answered for so long.
+    pub(crate) fn away(&self, span: Span) {
+        let now = self.now.load(Ordering::SeqCst);
+        self.inner.lock().unwrap().away = now + span.as_millis();
+    }
+
+    fn there(&self) -> Result<(), ShelfError> {
+        if self.now.load(Ordering::SeqCst) >= self.inner.lock().unwrap().away {
+            return Ok(());
+        }
+        let (kind, code) = (Kind::Retryable, codes::CLUSTER_UNREACHABLE);
+        Err(Failure::new(kind, code, "nobody answers").into())
     }
 
     pub(crate) fn advance(&self, span: Span) {
@@ -92,6 +110,7 @@ impl Clock for Waits {
 impl Shelf for Fake {
     async fn put(&self, sheet: &Sheet) -> Result<(), ShelfError> {
         tokio::task::yield_now().await;
+        self.there()?;
         let mut inner = self.inner.lock().unwrap();
         let lost = inner.lost.pop();
         let unknown = || Err(ShelfError::Unknown("no answer".to_owned()));
@@ -109,6 +128,7 @@ impl Shelf for Fake {
     }
 
     async fn get(&self, name: &str) -> Result<Option<Sheet>, ShelfError> {
+        self.there()?;
         let inner = self.inner.lock().unwrap();
         let found = inner.sheets.iter().find(|sheet| sheet.name == name);
         Ok(found.cloned())
@@ -136,6 +156,7 @@ impl Shelf for Fake {
 
     async fn slip(&self, run: &str) -> Result<Option<Slip>, ShelfError> {
         tokio::task::yield_now().await;
+        self.there()?;
         Ok(self.inner.lock().unwrap().slips.get(run).cloned())
     }
 
@@ -145,6 +166,7 @@ impl Shelf for Fake {
 
     async fn write(&self, slip: &Slip) -> Result<Slip, ShelfError> {
         tokio::task::yield_now().await;
+        self.there()?;
         let mut inner = self.inner.lock().unwrap();
         let found = inner.slips.get(&slip.run);
         match found {

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Annotation that says what a copy is one of.
-const COPY_OF: &str = "phasegate.dev/copy-of";
+pub(super) const COPY_OF: &str = "phasegate.dev/copy-of";
 
 pub(super) fn resource(kind: ConfigKind) -> Resource {
     match kind {

@@ -88,6 +88,48 @@ impl KubeCluster {
         Ok(marked.unwrap_or_default().saturating_add(1))
     }
 
+    async fn take_lease(
+        &self,
+        target: &Target,
+        holder: &Holder,
+        before: Before,
+    ) -> Result<Grant, LeaseError> {
+        let mut newest = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            // Read before the request leaves: the grant must not outlast what the cluster knows.
+            let now = self.transport.clock.now();
+            let (epoch, written) = match self.find_lease(target).await? {
+                None => {
+                    let epoch = self.first_epoch(target).await?;
+                    (
+                        epoch,
+                        self.create_lease(target, taken(holder, epoch, now, self.lease))
+                            .await,
+                    )
+                }
+                Some(lease) => {
+                    free(&lease, holder, before, now)?;
+                    let epoch = count(&lease, "/spec/leaseTransitions").saturating_add(1);
+                    (
+                        epoch,
+                        self.replace_lease(target, lease, taken(holder, epoch, now, self.lease))
+                            .await,
+                    )
+                }
+            };
+            match written {
+                Ok(lease) => {
+                    self.written.keep(target, lease);
+                    let expires = now.plus(self.lease);
+                    return Ok(Grant { epoch, expires });
+                }
+                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
+                Err(problem) => return Err(problem.into()),
+            }
+        }
+        Err(newest.map_or(LeaseError::Lost, LeaseError::from))
+    }
+
     /// The lease, as long as the grant still stands.
     async fn held(
         &self,
@@ -134,40 +176,11 @@ impl Written {
 #[async_trait::async_trait]
 impl Leases for KubeCluster {
     async fn acquire(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError> {
-        let mut newest = None;
-        for _ in 0..WRITE_ATTEMPTS {
-            // Read before the request leaves: the grant must not outlast what the cluster knows.
-            let now = self.transport.clock.now();
-            let (epoch, written) = match self.find_lease(target).await? {
-                None => {
-                    let epoch = self.first_epoch(target).await?;
-                    (
-                        epoch,
-                        self.create_lease(target, taken(holder, epoch, now, self.lease))
-                            .await,
-                    )
-                }
-                Some(lease) => {
-                    free(&lease, holder, now)?;
-                    let epoch = count(&lease, "/spec/leaseTransitions").saturating_add(1);
-                    (
-                        epoch,
-                        self.replace_lease(target, lease, taken(holder, epoch, now, self.lease))
-                            .await,
-                    )
-                }
-            };
-            match written {
-                Ok(lease) => {
-                    self.written.keep(target, lease);
-                    let expires = now.plus(self.lease);
-                    return Ok(Grant { epoch, expires });
-                }
-                Err(problem) if problem.fault.is_conflict() => newest = Some(problem),
-                Err(problem) => return Err(problem.into()),
-            }
-        }
-        Err(newest.map_or(LeaseError::Lost, LeaseError::from))
+        self.take_lease(target, holder, Before::Dead).await
+    }
+
+    async fn take_again(&self, target: &Target, holder: &Holder) -> Result<Grant, LeaseError> {
+        self.take_lease(target, holder, Before::Later).await
     }
 
     async fn renew(
@@ -228,16 +241,24 @@ impl Leases for KubeCluster {
     }
 }
 
+/// What another engine of the same run and seat is that has the lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Dead: whoever wants to drive a run is the only one in its seat. The engine of another run of the seat may be alive.
+    Dead,
+    /// One that came after this engine, which had the lease before: it took the seat from this one.
+    Later,
+}
+
 /// Whether the lease may be taken now.
-fn free(lease: &Value, holder: &Holder, now: Timestamp) -> Result<(), LeaseError> {
+fn free(lease: &Value, holder: &Holder, before: Before, now: Timestamp) -> Result<(), LeaseError> {
     let Some(found) = read_holder(lease) else {
         return Ok(());
     };
     let until = expiry(lease);
-    // Whoever wants to drive a run holds its file lock in the seat, so that the one before is dead. The
-    // engine of another run of the same seat may be alive.
     let same_seat = !found.seat.is_empty() && found.seat == holder.seat && found.run == holder.run;
-    if same_seat || until <= now {
+    let own = before == Before::Dead || found.engine == holder.engine;
+    if (same_seat && own) || until <= now {
         return Ok(());
     }
     Err(LeaseError::Held {

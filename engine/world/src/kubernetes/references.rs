@@ -94,6 +94,15 @@ pub(super) fn names(deployment: &Value, kind: ConfigKind, of: &str) -> BTreeSet<
     names
 }
 
+/// All that a pod's specification refers to.
+pub(super) fn all(pods: &Value) -> BTreeSet<(ConfigKind, String)> {
+    let mut all = BTreeSet::new();
+    each(&mut pods.clone(), &mut |kind, name| {
+        all.insert((kind, name.clone()));
+    });
+    all
+}
+
 /// Whether the Deployment's pods refer to all of these, by no other name.
 pub(super) fn refers(deployment: &Value, references: &[Reference]) -> bool {
     references.iter().all(|reference| {
