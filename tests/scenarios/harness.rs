@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use phasegate_cli::compose::{self, Simulation};
 use phasegate_cli::rehearsal::{self, Inputs};
-use phasegate_cli::{builtin, contents, plugins};
+use phasegate_cli::{builtin, contents, manifests, plugins};
 use phasegate_core::diagnostic::Diagnostics;
 use phasegate_core::plan::Plan;
 use phasegate_core::run::Run;
@@ -94,6 +94,7 @@ impl Case {
             release::load("release.yaml", &read(&path), &overrides, &builtin::NAMES),
         );
         good(&path, contents::fill(&mut loaded, folder));
+        good(&path, manifests::fill(&mut loaded, folder));
         let path = own_or_common(folder, "policy.yaml");
         let policy = good(&path, policy::load("policy.yaml", &read(&path))).policy;
         let world = folder.parent().unwrap().join("world.yaml");

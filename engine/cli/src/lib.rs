@@ -18,6 +18,7 @@ pub mod explore;
 pub mod files;
 pub mod job;
 mod live;
+pub mod manifests;
 mod misuse;
 pub mod plugins;
 pub mod rehearsal;

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use phasegate_core::config::Content;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::plan::Plan;
 use phasegate_core::spec::policy::PluginLimits;
@@ -22,6 +23,7 @@ use phasegate_runtime::ports::Component;
 use phasegate_world::credentials::{self, LocalCredentials};
 use serde::{Deserialize, Serialize};
 
+use crate::compose::World;
 use crate::exit::internal;
 use crate::state::share;
 use crate::{builtin, files};
@@ -47,6 +49,34 @@ pub struct Kept {
     /// What its plugins may use.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// Pod templates of its manifests that copies are to be made of, by the copies' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, serde_json::Value>,
+}
+
+impl Kept {
+    /// The same with the templates that a plan makes copies of.
+    ///
+    /// # Errors
+    /// Where the manifests are others than those that were planned with.
+    pub fn with_templates(&self, plan: &Plan, world: &World) -> Result<Self, Diagnostic> {
+        let mut kept = self.clone();
+        let configs = plan.workloads.iter().flat_map(|workload| &workload.configs);
+        for config in configs {
+            if !matches!(config.copy.content, Content::Manifest { .. }) || config.there {
+                continue;
+            }
+            let name = &config.copy.name;
+            let template = world.cluster.template_held(name).ok_or_else(|| {
+                let message = format!(
+                    "the release's manifests have changed since it was planned: the plan makes the PodTemplate `{name}` of others"
+                );
+                Diagnostic::new(codes::MANIFEST_GONE, message).hint("plan again")
+            })?;
+            kept.templates.insert(name.clone(), template);
+        }
+        Ok(kept)
+    }
 }
 
 /// Finds the plugins that ship with the engine, and files relative to `folder`.

@@ -22,6 +22,10 @@ pub const MAX_CONFIGS: usize = 16;
 pub const MAX_CONTENT: usize = 64 << 10;
 /// Most keys of one ConfigMap that a release brings along.
 pub const MAX_KEYS: usize = 100;
+/// Most bytes of a pod template that a release brings along.
+pub const MAX_TEMPLATE: usize = 256 << 10;
+/// Longest name of a Deployment whose template is versioned: with the digest it must stay an object's name.
+pub const MAX_TEMPLATE_NAME: usize = 253 - INFIX.len() - DIGITS;
 /// Most differences that a plan names for one of them.
 pub const MAX_CHANGES: usize = 50;
 
@@ -33,6 +37,8 @@ pub enum ConfigKind {
     ConfigMap,
     /// A Secret. Its content is read by whoever makes the copy, at that moment, and by nobody else.
     Secret,
+    /// The whole pod template, kept as a PodTemplate. Its content is in the cluster and in the release's manifests.
+    Template,
 }
 
 impl ConfigKind {
@@ -42,6 +48,7 @@ impl ConfigKind {
         match self {
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
+            Self::Template => "PodTemplate",
         }
     }
 }
@@ -72,6 +79,23 @@ pub enum Content {
         uid: String,
         /// `metadata.resourceVersion` when it was planned with. Another one is refused.
         version: String,
+    },
+    /// The pod template of the release's manifests. It may hold what nobody wants in a journal, so that whoever
+    /// makes the copy is given it beside the plan.
+    Manifest {
+        /// Digest of the Deployment's template once it is written, as the cluster completes it.
+        digest: String,
+        /// The same of the template alone, by which a copy that somebody changed is told.
+        alone: String,
+    },
+    /// The pod template of a Deployment as it is, so that the way back finds it.
+    Live {
+        /// The Deployment.
+        deployment: String,
+        /// Its uid.
+        uid: String,
+        /// Digest of its template when it was planned with. Another one is refused.
+        digest: String,
     },
 }
 
@@ -114,6 +138,12 @@ impl Versioned {
         self.before == self.copy.name
     }
 
+    /// Whether it is made for the way back alone, and the new version does not refer to it.
+    #[must_use]
+    pub fn keeps_old(&self) -> bool {
+        matches!(self.copy.content, Content::Live { .. })
+    }
+
     /// The template's reference with another name.
     #[must_use]
     pub fn reference(&self, name: &str) -> Reference {
@@ -140,6 +170,13 @@ pub fn copy_of_data(workload: &str, of: &str, data: &BTreeMap<String, String>) -
 #[must_use]
 pub fn copy_of_object(workload: &str, of: &str, uid: &str, version: &str) -> String {
     named(of, [workload, uid, version].into_iter())
+}
+
+/// The name of the copy that holds a pod template of the release's manifests, given as text. It is cut short, so that
+/// it says too little of the content to guess at it.
+#[must_use]
+pub fn copy_of_template(workload: &str, of: &str, template: &str) -> String {
+    named(of, [workload, "template", template].into_iter())
 }
 
 fn named<'a>(of: &str, parts: impl Iterator<Item = &'a str>) -> String {

@@ -18,7 +18,7 @@ use phasegate_core::verdict::{Question, Verdict};
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
     Call, ChangeError, ClaimRecord, Cluster, ConfigAsked, Description, Found, Head, Inboxed,
-    Journal, JournalError, Located, Plugins, RunEntry, Stamp,
+    Journal, JournalError, Located, Plugins, RunEntry, Stamp, TemplateAsked,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -298,6 +298,14 @@ impl Cluster for FatedCluster {
         asked: &[ConfigAsked<'_>],
     ) -> Result<Vec<Versioned>, Failure> {
         self.inner.versions(target, asked).await
+    }
+
+    async fn template(
+        &self,
+        target: &Target,
+        asked: &TemplateAsked<'_>,
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.inner.template(target, asked).await
     }
 
     async fn copy(

@@ -16,7 +16,7 @@ use phasegate_core::workload::{Baseline, Colours, Target};
 use phasegate_core::yaml::escape;
 
 use crate::perform::{STRATEGY_TIMEOUT, World};
-use crate::ports::{Call, ConfigAsked, Description, Located, Plugins};
+use crate::ports::{Call, ConfigAsked, Description, Located, Plugins, TemplateAsked};
 
 /// The name under which plugins are called while there is no run yet.
 const NO_RUN: &str = "plan";
@@ -438,11 +438,17 @@ impl Asking<'_> {
             router: None,
             configs: Vec::new(),
         };
+        if release.manifests.is_some() {
+            let asked = self.template_asked(release, &workload.image)?;
+            workload.configs = cluster
+                .template(&workload.target, &asked)
+                .await
+                .map_err(|failure| about(&failure, &workload.target))?;
+        }
         let asked = self.configs_asked(release)?;
-        workload.configs = cluster
-            .versions(&workload.target, &asked)
-            .await
-            .map_err(|failure| about(&failure, &workload.target))?;
+        let versions = cluster.versions(&workload.target, &asked).await;
+        let versions = versions.map_err(|failure| about(&failure, &workload.target))?;
+        workload.configs.extend(versions);
         if let Some(router) = &release.router {
             let offer = self.offer(
                 "router",
@@ -462,6 +468,24 @@ impl Asking<'_> {
             workload.router = Some(Router { offer, features });
         }
         Ok((workload, located))
+    }
+
+    /// The pod template that the release's manifests have for the workload.
+    fn template_asked<'r>(
+        &'r self,
+        release: &release::Workload,
+        image: &'r str,
+    ) -> Result<TemplateAsked<'r>, Diagnostics> {
+        let manifest = self.loaded.manifests.get(&release.deployment);
+        let manifest = manifest.ok_or_else(|| {
+            let message = format!("the manifests of {} were not read", release.deployment);
+            Diagnostic::new(codes::FILE_UNREADABLE, message)
+        })?;
+        Ok(TemplateAsked {
+            template: &manifest.template,
+            image,
+            others: &manifest.others,
+        })
     }
 
     /// What is versioned with the workload, with the content that the release brings along.

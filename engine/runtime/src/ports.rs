@@ -92,6 +92,17 @@ pub struct ConfigAsked<'a> {
     pub data: Option<&'a BTreeMap<String, String>>,
 }
 
+/// The pod template that a release brings along for a workload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TemplateAsked<'a> {
+    /// It, as the manifest has it.
+    pub template: &'a serde_json::Value,
+    /// The image of the released container.
+    pub image: &'a str,
+    /// Other objects of the manifests, which the release doesn't touch.
+    pub others: &'a [String],
+}
+
 /// A piece of a slot, as it is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -176,6 +187,13 @@ pub trait Cluster: Send + Sync {
         &self,
         target: &Target,
         asked: &[ConfigAsked<'_>],
+    ) -> Result<Vec<Versioned>, Failure>;
+    /// What is to be made so that the workload gets a pod template, and its own back; nothing where it has it already.
+    /// One that doesn't fit the workload is a failure. Asks the cluster, and changes nothing.
+    async fn template(
+        &self,
+        target: &Target,
+        asked: &TemplateAsked<'_>,
     ) -> Result<Vec<Versioned>, Failure>;
     /// Makes a copy, immutable, with the stamp's marks. Refuses with `Conflict` one of that name that another run has
     /// made.

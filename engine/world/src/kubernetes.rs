@@ -18,6 +18,7 @@
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
 //! | `configs`, `references` | copies of ConfigMaps and Secrets, and where pods refer to them |
+//! | `templates` | pod templates that a release brings along, and copies of those before them |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
 //! | `shelf`, `job` | where journals are kept in a cluster; what drives runs there |
@@ -75,6 +76,7 @@ mod remove;
 mod rights;
 mod shelf;
 mod slot;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -137,6 +139,7 @@ pub struct KubeCluster {
     written: Arc<lease::Written>,
     watches: bool,
     views: Arc<view::Views>,
+    held: Arc<templates::Held>,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -158,6 +161,7 @@ impl KubeCluster {
             written: Arc::default(),
             watches: options.watches,
             views: Arc::default(),
+            held: Arc::default(),
             transport: Transport {
                 client,
                 clock,

@@ -11,6 +11,7 @@ pub(super) const KINDS: [(Kind, &str); 8] = [
     (Kind::Service, "services"),
     (Kind::ConfigMap, "configmaps"),
     (Kind::Secret, "secrets"),
+    (Kind::PodTemplate, "podtemplates"),
     (Kind::HorizontalPodAutoscaler, "horizontalpodautoscalers"),
     (Kind::HttpRoute, "httproutes"),
     (Kind::Ingress, "ingresses"),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use phasegate_cli::compose::{Invented, Simulation};
-use phasegate_cli::{builtin, contents, plugins};
+use phasegate_cli::{builtin, contents, manifests, plugins};
 use phasegate_core::spec::policy;
 use phasegate_core::spec::release::{self, Overrides};
 use phasegate_host::{HostConfig, Workshop};
@@ -56,6 +56,7 @@ async fn stage(story: &Story) -> (Rehearsal, Remains) {
     );
     let mut loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
     contents::fill(&mut loaded, &story.folder).unwrap_or_else(|faults| panic!("{faults}"));
+    manifests::fill(&mut loaded, &story.folder).unwrap_or_else(|faults| panic!("{faults}"));
     let policy = policy::load("policy.yaml", &text(&story.policy));
     let policy = policy.unwrap_or_else(|faults| panic!("{faults}")).policy;
     let scenario = scenario::load("scenario.yaml", &text(&story.scenario));

@@ -106,6 +106,10 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
         let path = story.folder.join(from.as_str().unwrap());
         *from = path.to_str().unwrap().into();
     }
+    if let Some(path) = release.pointer_mut("/workload/manifests/path") {
+        let whole = story.folder.join(path.as_str().unwrap());
+        *path = whole.to_str().unwrap().into();
+    }
     release["target"] = json!({"kubernetes": {"context": "test", "namespace": space.name}});
     release.as_object_mut().unwrap().remove("namespace");
     let text = release.to_string();

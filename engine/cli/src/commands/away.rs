@@ -58,8 +58,8 @@ pub(super) async fn run(args: &args::Run, state: &Path, console: &Console) -> Ou
     let tried = cluster.make_job(&seat.namespace, job.clone(), true).await;
     tried.map_err(|failure| planner::diagnostic(&failure, "the Job that is to drive the run"))?;
     let state = &setting.state;
-    let (components, kept) = (&setting.ready.components, &setting.ready.kept);
-    state.keep(&id, components, kept).await?;
+    let kept = setting.ready.kept.with_templates(&plan, &setting.world)?;
+    state.keep(&id, &setting.ready.components, &kept).await?;
     let start = Start {
         run: &id,
         plan,

@@ -5,6 +5,7 @@
     reason = "the state directory is made for the simulated cluster"
 )]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::plugins::Kept;
 use crate::seat::Seat;
 use crate::simulated::{self, Wanted};
 use crate::state::State;
-use crate::{builtin, contents, files, plugins};
+use crate::{builtin, contents, files, manifests, plugins};
 
 /// Most missing rights that are named in a message.
 const MAX_NAMED: usize = 40;
@@ -100,6 +101,7 @@ pub(super) fn parse(
     };
     let mut loaded = release::load(file, bytes, &overrides, &builtin::NAMES)?;
     contents::fill(&mut loaded, &folder)?;
+    manifests::fill(&mut loaded, &folder)?;
     let policy = match policy {
         Some((file, bytes)) => policy::load(file, bytes)?.policy,
         None => Policy::default(),
@@ -333,6 +335,7 @@ pub(super) async fn engine(
     let kept = Kept {
         credentials: plugins::rooted(&given.loaded.release.credentials, &given.folder)?,
         limits: given.policy.plugins.clone(),
+        templates: BTreeMap::new(),
     };
     let parts = assemble(world, &kept, components.clone(), journal)?;
     parts.prepare().await?;
@@ -395,6 +398,7 @@ fn assemble(
     journal: Arc<dyn Journal>,
 ) -> Result<Parts, Diagnostic> {
     let credentials = plugins::credentials(&kept.credentials)?;
+    world.cluster.hold(&kept.templates);
     world.engine(
         host(&kept.limits),
         Arc::new(credentials),

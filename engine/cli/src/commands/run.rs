@@ -178,7 +178,8 @@ impl Setting {
         console: &Console,
     ) -> Result<Begun, Fault> {
         let (state, ready) = (&self.state, &self.ready);
-        state.keep(id, &ready.components, &ready.kept).await?;
+        let kept = ready.kept.with_templates(&plan, &self.world)?;
+        state.keep(id, &ready.components, &kept).await?;
         if !state.is_away() {
             self.log.open(&state.folder, id);
         }

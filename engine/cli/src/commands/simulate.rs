@@ -232,8 +232,8 @@ fn container_of(workload: &release::Workload) -> Value {
     let versioned = workload.configs.iter().filter_map(|config| config.named());
     let sources: Vec<Value> = versioned
         .map(|(kind, name)| match kind {
-            ConfigKind::ConfigMap => json!({"configMapRef": {"name": name}}),
             ConfigKind::Secret => json!({"secretRef": {"name": name}}),
+            _ => json!({"configMapRef": {"name": name}}),
         })
         .collect();
     if let Some(fields) = container.as_object_mut().filter(|_| !sources.is_empty()) {

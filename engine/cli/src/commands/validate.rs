@@ -13,7 +13,7 @@ use super::release::{folder_of, host};
 use crate::args::Validate;
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
-use crate::{builtin, compose, contents, files, plugins};
+use crate::{builtin, compose, contents, files, manifests, plugins};
 
 /// A file that nothing is wrong with.
 #[derive(Serialize)]
@@ -91,6 +91,7 @@ async fn release(file: &str, bytes: &[u8], overrides: &Overrides) -> Result<(), 
     let mut loaded = release::load(file, bytes, overrides, &builtin::NAMES)?;
     let folder = folder_of(file);
     contents::fill(&mut loaded, &folder)?;
+    manifests::fill(&mut loaded, &folder)?;
     let components = plugins::of_release(&loaded, &folder)?;
     let set = compose::offline(host(&PluginLimits::default()), components)?;
     compose::prepare(&set).await?;

@@ -169,6 +169,14 @@ fn there_of(text: &mut String, workload: &Workload) {
 /// What is versioned with a workload, and what the new version gets instead.
 fn configuration(text: &mut String, config: &Versioned) {
     let copy = &config.copy;
+    if config.keeps_old() {
+        put(
+            text,
+            "pod template",
+            &format!("kept for the way back as {}", copy.name),
+        );
+        return;
+    }
     let what = format!("{} {}", copy.kind.as_str(), copy.of);
     if config.serves() {
         put(

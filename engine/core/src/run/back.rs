@@ -329,6 +329,7 @@ impl Run {
         let generation = back.generation;
         let before = &self.hand.baseline.settings;
         let mut fields = self.baseline_fields();
+        fields.configs.retain(|wanted| !self.is_gone(wanted));
         // A number of pods that somebody else has raised meanwhile isn't lowered again.
         if self.known.ready {
             let seen = self.observation.as_ref().map(|seen| seen.settings.replicas);

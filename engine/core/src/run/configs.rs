@@ -1,9 +1,9 @@
-//! ConfigMaps and Secrets that are versioned with the workload: copies are made before anything refers to them, and
-//! taken away on the way back, once nothing does any more.
+//! ConfigMaps, Secrets and pod templates that are versioned with the workload: copies are made before anything refers
+//! to them, and taken away on the way back, once nothing does any more.
 
 use super::Run;
 use super::state::Known;
-use crate::config::Reference;
+use crate::config::{ConfigKind, Content, Reference, Versioned};
 use crate::effect::{Create, Piece, Request};
 use crate::plan::Step;
 use crate::strategy::Slot;
@@ -11,7 +11,7 @@ use crate::strategy::Slot;
 impl Run {
     /// What the new version refers to.
     pub(super) fn references(&self) -> Vec<Reference> {
-        let configs = self.hand.configs.iter();
+        let configs = self.referred();
         configs
             .map(|config| config.reference(&config.copy.name))
             .collect()
@@ -19,21 +19,56 @@ impl Run {
 
     /// What stable referred to before the run.
     pub(super) fn references_before(&self) -> Vec<Reference> {
-        let configs = self.hand.configs.iter();
+        let configs = self.referred();
         configs
             .map(|config| config.reference(&config.before))
             .collect()
     }
 
+    /// What the new version refers to, without what is kept of the old one.
+    fn referred(&self) -> impl Iterator<Item = &Versioned> {
+        let configs = self.hand.configs.iter();
+        configs.filter(|config| !config.keeps_old())
+    }
+
+    /// The digest of stable's template once it refers to these; none where they leave it as it is.
+    pub(super) fn digest_of(&self, references: &[Reference]) -> Option<String> {
+        let mut all = references.iter();
+        let template = all.find(|reference| reference.kind == ConfigKind::Template)?;
+        let made = |config: &&Versioned| config.copy.name == template.name;
+        match self
+            .referred()
+            .find(made)
+            .map(|config| &config.copy.content)
+        {
+            Some(Content::Manifest { digest, .. }) => Some(digest.clone()),
+            _ => Some(self.hand.baseline.template_digest.clone()),
+        }
+    }
+
+    /// Whether the run has asked for the whole template to be written.
+    pub(super) fn owns_template(&self) -> bool {
+        let mut owned = self.known.owned.configs.iter();
+        owned.any(|reference| reference.kind == ConfigKind::Template)
+    }
+
     /// What is kept from an earlier release referred to before the run.
     pub(super) fn references_of_idle(&self) -> Vec<Reference> {
-        let configs = self.hand.configs.iter();
         // One that it did not refer to came with stable's template, and must not keep a copy that is to go.
-        let idle = configs.map(|config| {
+        let idle = self.referred().map(|config| {
             let name = config.idle.as_deref().unwrap_or(&config.before);
             config.reference(name)
         });
         idle.collect()
+    }
+
+    /// Whether it is a template of before the run whose copy was taken away: stable was seen to have it again.
+    pub(super) fn is_gone(&self, wanted: &Reference) -> bool {
+        let mut configs = self.hand.configs.iter().enumerate();
+        configs.any(|(place, config)| {
+            let there = config.there || self.known.pieces.contains(&Piece::Config(place));
+            config.keeps_old() && config.copy.name == wanted.name && !there
+        })
     }
 
     /// Brings the new version up in stable's Deployment, after the copies that it refers to.

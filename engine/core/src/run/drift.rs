@@ -220,10 +220,14 @@ impl Run {
         }
     }
 
-    /// Whether what is there can be gone on with: a candidate that is gone can't.
+    /// Whether what is there can be gone on with: a candidate that is gone can't, nor a template that is not the
+    /// release's where the release brings it along.
     pub(super) fn can_adopt(&self) -> bool {
         match self.cursor().map(|cursor| &cursor.stage) {
             Some(Stage::Drifted { found, .. }) => {
+                if self.owns_template() && found.template_digest != self.known.template_digest {
+                    return false;
+                }
                 self.known.candidate.is_none() || found.candidate.is_some() || found.split.is_some()
             }
             _ => false,
@@ -245,11 +249,12 @@ impl Run {
         }
     }
 
-    /// Whether writing once more what the plan says can help: of the pod template the run writes the image only.
+    /// Whether writing once more what the plan says can help: without manifests the run writes only the image of the
+    /// pod template.
     pub(super) fn can_force(&self) -> bool {
         match self.cursor().map(|cursor| &cursor.stage) {
             Some(Stage::Drifted { found, .. }) => {
-                found.template_digest == self.known.template_digest
+                self.owns_template() || found.template_digest == self.known.template_digest
             }
             _ => false,
         }

@@ -78,6 +78,11 @@ impl Run {
                 (None, true) => illegal(
                     "somebody else changed the target: say `--drift adopt` or `--drift force`, or abort",
                 ),
+                (Some(DriftAnswer::Adopt), true) if !self.can_adopt() && self.owns_template() => {
+                    illegal(
+                        "what is there can't be gone on with: the release brings the pod template along, or the candidate's Deployment is gone: say `--drift force` to write it again, or abort",
+                    )
+                }
                 (Some(DriftAnswer::Adopt), true) if !self.can_adopt() => illegal(
                     "the candidate's Deployment is gone: say `--drift force` to make it again, or abort",
                 ),

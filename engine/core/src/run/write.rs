@@ -131,7 +131,10 @@ impl Run {
         if let Some(replicas) = change.fields.replicas {
             known.replicas = replicas;
         }
-        known.conflicts = 0;
+        if let Some(digest) = self.digest_of(&change.fields.configs) {
+            self.known.template_digest = digest;
+        }
+        self.known.conflicts = 0;
         self.changed_at = Some(self.now);
         self.look = Look {
             due: self.now,

@@ -16,11 +16,11 @@ mod source;
 mod workload;
 
 pub use gate::{BandAction, Gate, GatePolicy, InconclusiveAction, OnInconclusive};
-pub use load::{Loaded, Overrides, load};
+pub use load::{Loaded, Manifest, Overrides, load};
 pub(super) use load::{check_kind, environment_of};
 pub use phase::{Act, Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
-pub use workload::{Colours, Config, MAX_WAVE, Router, Workload};
+pub use workload::{Colours, Config, Helm, MAX_WAVE, Manifests, Router, Workload};
 
 /// The environment of a release that names none.
 pub const DEFAULT_ENVIRONMENT: &str = "default";

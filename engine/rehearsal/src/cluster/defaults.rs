@@ -32,6 +32,7 @@ pub(super) fn fill(kind: Kind, object: &mut Value, ids: &mut Ids) {
             set_default(object, &["status", "phase"], "Pending");
             set_default(object, &["status", "qosClass"], "BestEffort");
         }
+        Kind::PodTemplate => pod_spec(slot(object, &["template", "spec"]), "Always"),
         Kind::Service => service::fill(object, ids),
         Kind::Namespace => {
             set_default(object, &["status", "phase"], "Active");
@@ -175,6 +176,9 @@ pub(super) fn check(info: &Info, old: &Value, new: &Value) -> Result<(), Failure
         Kind::Pod => {
             containers(at(new, &["spec"]), "spec", &mut causes);
             pod_update(old, new, &mut causes);
+        }
+        Kind::PodTemplate => {
+            containers(at(new, &["template", "spec"]), "template.spec", &mut causes)
         }
         Kind::Service => service::check(old, new, &mut causes),
         Kind::Lease => lease::check(new, &mut causes),

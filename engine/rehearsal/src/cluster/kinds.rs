@@ -19,6 +19,7 @@ pub enum Kind {
     Pod,
     ConfigMap,
     Secret,
+    PodTemplate,
     Service,
     ServiceAccount,
     Event,
@@ -100,6 +101,10 @@ pub const KINDS: &[Info] = &[
         ..info(Kind::ConfigMap, "", "v1", "configmaps", "ConfigMap")
     },
     info(Kind::Secret, "", "v1", "secrets", "Secret"),
+    Info {
+        generation: true,
+        ..info(Kind::PodTemplate, "", "v1", "podtemplates", "PodTemplate")
+    },
     Info {
         short: &["svc"],
         subresources: &["status"],

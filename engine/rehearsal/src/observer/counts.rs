@@ -103,10 +103,11 @@ pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
     counts
 }
 
-const PLURALS: [&str; 15] = [
+const PLURALS: [&str; 16] = [
     "deployments",
     "configmaps",
     "secrets",
+    "podtemplates",
     "services",
     "pods",
     "jobs",

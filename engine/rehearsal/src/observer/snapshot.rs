@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Kind};
 
 /// The kinds of which a run may touch objects, and leaves none behind.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Deployment,
     Kind::ConfigMap,
     Kind::Secret,
+    Kind::PodTemplate,
     Kind::Service,
     Kind::HttpRoute,
     Kind::HorizontalPodAutoscaler,
@@ -24,7 +25,7 @@ const CLAIMS: &str = "phasegate-claim-";
 const MAX_PLACES: usize = 8;
 
 /// The objects of the target's namespace at one time, as far as a rollback must bring them back: its
-/// Deployments, ConfigMaps, Secrets, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
+/// Deployments, ConfigMaps, Secrets, PodTemplates, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
 /// DestinationRules).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {

@@ -9,7 +9,7 @@ use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp,
+    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp, TemplateAsked,
 };
 
 use super::hand::Hand;
@@ -100,6 +100,15 @@ impl Cluster for TroubledCluster {
         asked: &[ConfigAsked<'_>],
     ) -> Result<Vec<Versioned>, Failure> {
         let answer = self.0.versions(target, asked);
+        self.1.read(Kind::Baseline, answer).await
+    }
+
+    async fn template(
+        &self,
+        target: &Target,
+        asked: &TemplateAsked<'_>,
+    ) -> Result<Vec<Versioned>, Failure> {
+        let answer = self.0.template(target, asked);
         self.1.read(Kind::Baseline, answer).await
     }
 

@@ -247,6 +247,10 @@ impl Cluster for Fakes {
         }
     }
 
+    async fn template(&self, _: &Target, _: &TemplateAsked<'_>) -> Result<Vec<Versioned>, Failure> {
+        Err(failure(Kind::Permanent))
+    }
+
     async fn copy(&self, _: &Target, _: &ConfigCopy, _: &Stamp) -> Result<(), ChangeError> {
         Err(failure(Kind::Permanent).into())
     }

@@ -9,6 +9,8 @@
 //! So is one that leads pods to other copies of their configuration: a list of sources has one owner, and applying it
 //! would take it from whoever keeps the rest of the template, to be taken away with the next run.
 //!
+//! A whole pod template is written by replacing the object: whatever the new one leaves out goes, whoever owns it.
+//!
 //! The candidate's Deployment is made as a whole by another request, so that what is changed of it later
 //! is a strategic merge patch in any case: applying the few fields would say that the others are not wanted.
 
@@ -22,9 +24,10 @@ use serde_json::{Map, Value, json};
 
 use super::fence::{MARKS, attempted, crowded, marks_of, not_marked_later, version};
 use super::path::{Resource, with_query};
+use super::templates::Template;
 use super::{
-    APPLY, FIELD_MANAGER, KubeCluster, Problem, STRATEGIC, WRITE_ATTEMPTS, call, deployment,
-    effect, references, slot, text,
+    APPLY, FIELD_MANAGER, JSON, KubeCluster, Problem, STRATEGIC, WRITE_ATTEMPTS, call, deployment,
+    effect, manifest, references, slot, templates, text,
 };
 
 impl KubeCluster {
@@ -35,14 +38,24 @@ impl KubeCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let target = &slot::at(target, change.slot)?;
+        let template = self.template_of(target, &change.fields.configs).await?;
+        let template = template.as_ref();
         let mut newest = None;
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.deployment_with_owners(target).await?;
             self.not_overtaken(target, stamp).await?;
-            if check(&found, target, change, stamp)? == Finding::InPlace {
+            if check(&found, target, change, template, stamp)? == Finding::InPlace {
                 return Ok(());
             }
-            newest = attempted(self.apply_change(&found, target, change, stamp).await)?;
+            newest = attempted(
+                match template.filter(|wanted| !wanted.is_of(&found, target)) {
+                    Some(template) => {
+                        let object = replaced(&found, target, change, template, stamp);
+                        self.replace(object, target, stamp).await
+                    }
+                    None => self.apply_change(&found, target, change, stamp).await,
+                },
+            )?;
             if newest.is_none() {
                 return Ok(());
             }
@@ -76,6 +89,24 @@ impl KubeCluster {
         self.transport.one(call.remark(effect(&stamp.key))).await
     }
 
+    async fn replace(
+        &self,
+        object: Value,
+        target: &Target,
+        stamp: &Stamp,
+    ) -> Result<Value, Problem> {
+        let mut call = call(
+            Method::PUT,
+            "update",
+            &Resource::deployments(),
+            &target.namespace,
+            &target.deployment,
+        )?;
+        call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
+        let call = call.body(JSON, object).remark(effect(&stamp.key));
+        self.transport.one(call).await
+    }
+
     pub(super) async fn read_changed(
         &self,
         target: &Target,
@@ -93,9 +124,11 @@ impl KubeCluster {
             return Ok((Marks::default(), false));
         }
         let settings = deployment::settings(found, target)?;
+        let template = self.template_of(target, &change.fields.configs).await?;
         Ok((
             deployment::marks(found),
             deployment::has(&settings, &change.fields)
+                && template.is_none_or(|wanted| wanted.is_of(found, target))
                 && references::refers(found, &change.fields.configs),
         ))
     }
@@ -114,6 +147,7 @@ fn check(
     found: &Value,
     target: &Target,
     change: &Change,
+    template: Option<&Template>,
     stamp: &Stamp,
 ) -> Result<Finding, Failure> {
     let marks = deployment::marks(found);
@@ -128,7 +162,8 @@ fn check(
         .image
         .as_ref()
         .is_none_or(|image| *image == settings.image);
-    if ours && image_holds && references::refers(found, &change.fields.configs) {
+    let template_holds = template.is_none_or(|wanted| wanted.is_of(found, target));
+    if ours && image_holds && template_holds && references::refers(found, &change.fields.configs) {
         return Ok(Finding::InPlace);
     }
     match &change.expected_image {
@@ -269,6 +304,48 @@ fn patched(found: &Value, target: &Target, change: &Change, stamp: &Stamp) -> Va
         "metadata": {"resourceVersion": version(found), "annotations": marks},
         "spec": spec,
     })
+}
+
+/// The Deployment as it was read, with another pod template and the other fields of the change.
+fn replaced(
+    found: &Value,
+    target: &Target,
+    change: &Change,
+    template: &Template,
+    stamp: &Stamp,
+) -> Value {
+    let mut object = found.clone();
+    templates::put_into(&mut object, template);
+    if let Some(template) = object.pointer_mut("/spec/template") {
+        if let Some(image) = &change.fields.image {
+            manifest::set_image(template, &target.container, image);
+        }
+        if let Some(pods) = template.get_mut("spec") {
+            references::rewrite(pods, &change.fields.configs);
+        }
+    }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        if let Some(replicas) = change.fields.replicas {
+            spec.insert("replicas".to_owned(), replicas.into());
+        }
+        if let Some(rollout) = &change.fields.rollout {
+            spec.insert("strategy".to_owned(), strategy(rollout));
+        }
+    }
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.retain(|name, _| !MARKS.contains(&name.as_str()));
+            if change.marked {
+                annotations.extend(marks_of(stamp));
+            }
+        }
+    }
+    object
 }
 
 fn spec(fields: &Fields, container: &str) -> Value {

@@ -6,7 +6,7 @@ use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
 use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation, Target};
 use phasegate_runtime::ports::{
-    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp,
+    ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Located, Stamp, TemplateAsked,
 };
 
 use super::KubeCluster;
@@ -102,6 +102,14 @@ impl Cluster for KubeCluster {
         asked: &[ConfigAsked<'_>],
     ) -> Result<Vec<Versioned>, Failure> {
         self.read_versions(target, asked).await
+    }
+
+    async fn template(
+        &self,
+        target: &Target,
+        asked: &TemplateAsked<'_>,
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.read_template(target, asked).await
     }
 
     async fn copy(

@@ -19,7 +19,7 @@ use super::fence::{MADE_BY, attempted, crowded, deleting, marks_of, not_marked_l
 use super::path::{Resource, with_query};
 use super::{
     FIELD_MANAGER, JSON, KubeCluster, Problem, WRITE_ATTEMPTS, call, deployment, effect,
-    references, slot, text,
+    references, slot, templates, text,
 };
 
 /// Annotation that says what a copy is one of.
@@ -29,6 +29,7 @@ pub(super) fn resource(kind: ConfigKind) -> Resource {
     match kind {
         ConfigKind::ConfigMap => Resource::config_maps(),
         ConfigKind::Secret => Resource::fixed("", "v1", "secrets"),
+        ConfigKind::Template => templates::resource(),
     }
 }
 
@@ -178,7 +179,13 @@ impl KubeCluster {
         stamp: &Stamp,
     ) -> Result<Value, Failure> {
         let mut object = Map::new();
+        let mut annotations = marks_of(stamp);
         match &copy.content {
+            Content::Manifest { .. } | Content::Live { .. } => {
+                let (template, digest) = self.template_to_copy(target, copy).await?;
+                object.insert("template".to_owned(), template);
+                annotations.insert(templates::DIGEST.to_owned(), digest.into());
+            }
             Content::Release { data } => {
                 object.insert("data".to_owned(), json!(data));
             }
@@ -204,12 +211,14 @@ impl KubeCluster {
                 }
             }
         }
-        let mut annotations = marks_of(stamp);
         annotations.insert(MADE_BY.to_owned(), stamp.run.as_str().into());
         annotations.insert(COPY_OF.to_owned(), copy.of.as_str().into());
         object.insert("apiVersion".to_owned(), "v1".into());
         object.insert("kind".to_owned(), copy.kind.as_str().into());
-        object.insert("immutable".to_owned(), true.into());
+        // A PodTemplate has no such field: what somebody changed is told by its digest.
+        if copy.kind != ConfigKind::Template {
+            object.insert("immutable".to_owned(), true.into());
+        }
         let metadata = json!({
             "name": copy.name,
             "namespace": target.namespace,
@@ -255,7 +264,11 @@ impl KubeCluster {
         let candidate = self.candidate(target).await?;
         all.extend(candidate.map(|(_, candidate)| candidate));
         for found in all.iter().filter(|found| !deleting(found)) {
-            if references::names(found, copy.kind, &copy.of).contains(&copy.name) {
+            let refers = match copy.kind {
+                ConfigKind::Template => templates::is_held_by(target, found, copy),
+                kind => references::names(found, kind, &copy.of).contains(&copy.name),
+            };
+            if refers {
                 return Err(Failure::new(
                     Kind::Conflict,
                     codes::CONFLICT,

@@ -15,7 +15,7 @@ use super::fence::{MADE_BY, attempted, crowded, deleting, marks_of, not_marked_l
 use super::path::{Resource, with_query};
 use super::{
     FIELD_MANAGER, JSON, KubeCluster, Problem, WRITE_ATTEMPTS, autoscaler, call, deployment,
-    effect, manifest, slot, text,
+    effect, manifest, slot, templates, text,
 };
 
 impl KubeCluster {
@@ -103,7 +103,10 @@ impl KubeCluster {
     ) -> Result<Value, Failure> {
         match create.piece {
             Piece::Deployment => {
-                let stable = self.deployment(target).await?;
+                let mut stable = self.deployment(target).await?;
+                if let Some(template) = self.template_of(target, &create.configs).await? {
+                    templates::put_into(&mut stable, &template);
+                }
                 manifest::deployment(&stable, target, beside, create)
             }
             Piece::Service => {

@@ -243,7 +243,7 @@ fn reselect(
     }
 }
 
-fn set_image(template: &mut Value, container: &str, image: &str) {
+pub(super) fn set_image(template: &mut Value, container: &str, image: &str) {
     let containers = template
         .pointer_mut("/spec/containers")
         .and_then(Value::as_array_mut);

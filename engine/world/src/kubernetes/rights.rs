@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use ::http::Method;
+use phasegate_core::config::ConfigKind;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::{Action, Plan, Workload};
@@ -180,9 +181,12 @@ fn looked_at(needs: &mut Needs<'_>, workload: &Workload) {
     }
     for config in &workload.configs {
         let resource = configs::resource(config.copy.kind);
-        for name in [&config.copy.of, &config.before] {
-            needs.on(&resource, name, &["get"]);
+        match config.copy.kind {
+            // Stable's template is replaced as a whole.
+            ConfigKind::Template => needs.on(&deployments, &target.deployment, &["update"]),
+            _ => needs.on(&resource, &config.copy.of, &["get"]),
         }
+        needs.on(&resource, &config.before, &["get"]);
         let made: &[&str] = match config.there {
             true => &["get"],
             false => &["get", "create", "delete"],

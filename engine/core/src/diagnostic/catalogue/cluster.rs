@@ -98,4 +98,22 @@ codes! {
     cause: "A typing error, a pod template that names it nowhere, or one in which somebody mixed copies.",
     fix: "Name one that the pod template uses in `env`, `envFrom` or `volumes`, or have all its places use the same name.",
     example: "kubectl get deployment NAME -n NAMESPACE -o yaml | grep -A2 -i -e configmap -e secret";
+    MANIFEST_UNFIT = 421,
+    title: "Manifest doesn't fit the workload",
+    means: "The pod template of the release's manifests can't be what the workload becomes: it has another container, its labels are not those that the Deployment selects, or the cluster refuses it.",
+    cause: "A manifest of another workload, a selector that was changed (Kubernetes doesn't allow that), or a field with a typing error.",
+    fix: "Correct the manifest; a Deployment whose selector is to change has to be made anew.",
+    example: "kubectl diff -f deployment.yaml";
+    MANIFEST_GONE = 422,
+    title: "Content of the manifest is gone",
+    means: "The copy of the release's pod template is to be made, and whoever drives the run was not given its content: it is kept beside the run, and in no journal.",
+    cause: "A state directory from which the file of the run was removed.",
+    fix: "Nothing was changed by it: the run goes back. Start the release again.",
+    example: "phasegate run release.yaml";
+    MANIFEST_PROGRAM = 423,
+    title: "Manifests can't be made",
+    means: "`kustomize build` or `helm template`, which the release asks for, could not be started, failed, printed too much or took too long.",
+    cause: "A program that isn't installed, a folder or chart with a fault, or one whose parts have to be fetched first.",
+    fix: "Give the command of the message yourself and mend what it says; fetch a chart's dependencies before.",
+    example: "kustomize build overlays/production";
 }

@@ -3,7 +3,7 @@
 use super::plans::*;
 use super::sim::*;
 use crate::effect::{Piece, Request};
-use crate::event::Command;
+use crate::event::{Command, DriftAnswer};
 use crate::failure::Kind;
 use crate::run::End;
 
@@ -119,4 +119,47 @@ fn a_copy_that_somebody_needs_calls_people_instead_of_going() {
     assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
     assert!(sim.world.pieces.contains(&Piece::Config(0)));
     assert_eq!(sim.world.settings.image, OLD);
+}
+
+#[test]
+fn a_template_comes_with_what_the_way_back_needs_and_goes_back_whole() {
+    for plan in [rolling(), canary(), blue_green()] {
+        let mut sim = Sim::new(templated(plan));
+        sim.rest();
+        assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+        sim.check_end();
+        sim.check_replay();
+        let keys = intended(&sim);
+        let made = keys.iter().filter(|key| key.contains("create-config"));
+        assert_eq!(made.count(), 3, "{keys:?}");
+        sim.drive();
+        sim.command("bob", Command::RollBack { reason: None })
+            .unwrap();
+        sim.rest();
+        assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+        assert_eq!(sim.world.template_digest, "template");
+        sim.check_end();
+        sim.check_replay();
+    }
+}
+
+#[test]
+fn a_template_of_the_release_is_no_drift_and_another_one_is() {
+    let mut sim = Sim::new(templated(rolling()));
+    sim.until_step("deploy/soak");
+    assert_eq!(sim.world.template_digest, NEW_TEMPLATE);
+    sim.world.template_digest = "another".to_owned();
+    sim.until(|sim| sim.said("drift"));
+    let adopt = Command::Continue {
+        drift: Some(DriftAnswer::Adopt),
+    };
+    assert!(sim.command("bob", adopt).is_err());
+    let force = Command::Continue {
+        drift: Some(DriftAnswer::Force),
+    };
+    sim.command("bob", force).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert_eq!(sim.world.template_digest, NEW_TEMPLATE);
+    sim.check_end();
 }

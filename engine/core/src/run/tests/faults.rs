@@ -18,7 +18,7 @@ fn undisturbed(plan: &Plan) -> usize {
     sim.records.len()
 }
 
-fn plans() -> [Plan; 9] {
+fn plans() -> [Plan; 11] {
     [
         rolling(),
         recreate(),
@@ -29,6 +29,8 @@ fn plans() -> [Plan; 9] {
         three_services(),
         configured(rolling()),
         configured(canary()),
+        templated(rolling()),
+        templated(canary()),
     ]
 }
 

@@ -211,6 +211,48 @@ pub(in crate::run) fn configured(mut plan: Plan) -> Plan {
     plan
 }
 
+/// The same with a pod template of the release, and a ConfigMap on top of it.
+pub(in crate::run) fn templated(mut plan: Plan) -> Plan {
+    for workload in &mut plan.workloads {
+        let copy = |name: &str, content| ConfigCopy {
+            kind: ConfigKind::Template,
+            of: "api".to_owned(),
+            name: name.to_owned(),
+            content,
+        };
+        let kept = Versioned {
+            copy: copy(
+                OLD_TEMPLATE,
+                Content::Live {
+                    deployment: "api".to_owned(),
+                    uid: UID.to_owned(),
+                    digest: workload.baseline.template_digest.clone(),
+                },
+            ),
+            before: OLD_TEMPLATE.to_owned(),
+            idle: None,
+            there: false,
+            changes: Vec::new(),
+        };
+        let new = Versioned {
+            copy: copy(
+                NEW_TEMPLATE,
+                Content::Manifest {
+                    digest: NEW_TEMPLATE.to_owned(),
+                    alone: "alone".to_owned(),
+                },
+            ),
+            ..kept.clone()
+        };
+        workload.configs = vec![kept, new, versioned("flags")];
+    }
+    plan
+}
+
+/// The copies of the pod templates.
+pub(in crate::run) const OLD_TEMPLATE: &str = "api-pg0000000000";
+pub(in crate::run) const NEW_TEMPLATE: &str = "api-pg1111111111";
+
 /// Check, deploy, soak.
 pub(in crate::run) fn rolling() -> Plan {
     with_phases(vec![

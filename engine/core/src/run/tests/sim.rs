@@ -423,6 +423,7 @@ impl Sim {
                 assert_eq!(world.settings, *baseline, "{end}\n{}", story());
                 assert_eq!(world.settings.image, OLD);
                 assert_eq!(world.configs, references_before(workload), "{}", story());
+                assert_eq!(world.template_digest, workload.baseline.template_digest);
                 assert_eq!(world.traffic, Split::default(), "{end}\n{}", story());
                 assert_eq!(world.candidate, None, "{end}\n{}", story());
                 assert_eq!(world.pieces, BTreeSet::new(), "{end}\n{}", story());
@@ -444,7 +445,8 @@ impl Sim {
                     Some(_) => &world.candidate_configs,
                     None => &world.configs,
                 };
-                for (place, config) in workload.configs.iter().enumerate() {
+                let made = workload.configs.iter().filter(|c| !c.keeps_old());
+                for (place, config) in made.enumerate() {
                     let wanted = config.reference(&config.copy.name);
                     assert_eq!(refers.get(place), Some(&wanted), "{}", story());
                     let there = world.pieces.contains(&Piece::Config(place));

@@ -34,6 +34,17 @@ pub struct Loaded {
     /// The content of ConfigMaps that the release brings along, by the path that it gives. Whoever can read files
     /// fills it in.
     pub contents: BTreeMap<String, BTreeMap<String, String>>,
+    /// The pod templates of the release's manifests, by Deployment; filled in likewise.
+    pub manifests: BTreeMap<String, Manifest>,
+}
+
+/// What the manifests of a release have for a workload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifest {
+    /// The Deployment's pod template.
+    pub template: serde_json::Value,
+    /// The other objects that they describe and that nobody applies, for people.
+    pub others: Vec<String>,
 }
 
 /// Reads and checks a release. `builtin` are the names of the plugins that ship with the engine.
@@ -81,6 +92,7 @@ pub fn load(
                 target,
                 namespace,
                 contents: BTreeMap::new(),
+                manifests: BTreeMap::new(),
             })
         }
         (_, _, false) => Err(faults),

@@ -44,6 +44,39 @@ pub struct Workload {
     /// old one keeps its.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<Config>,
+    /// Where the pod template of the new version comes from. Without it, the new version is another image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Manifests>,
+}
+
+/// Manifests with the Deployment whose pod template is what the new version is, but for the released container's image.
+/// Other objects of them are not applied. One of the fields is given; paths are taken from the folder of this file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifests {
+    /// A file, or a folder of files, of one or several documents each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The folder that `kustomize build` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<String>,
+    /// What `helm template` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<Helm>,
+}
+
+/// A chart whose templates `helm template` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Helm {
+    /// The chart: a folder or a packed one.
+    pub chart: String,
+    /// Files of values, the last one first where they differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// The name of Helm's release; the Deployment's if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// A ConfigMap or Secret that is versioned with the release. The pod template refers to it by its name, or to a copy

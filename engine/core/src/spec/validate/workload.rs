@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use crate::config::{ConfigKind, MAX_CONFIGS, MAX_NAME, original};
+use crate::config::{ConfigKind, MAX_CONFIGS, MAX_NAME, MAX_TEMPLATE_NAME, original};
 use crate::diagnostic::codes;
 use crate::spec::Change;
 use crate::spec::check::Checker;
@@ -91,6 +91,7 @@ fn one(
         super::config(c, release, &format!("{pointer}/config"), &router.config);
     }
     configs(c, &at("configs"), workload);
+    manifests(c, &at("manifests"), workload);
     beside(c, pointer, workload);
     image(c, release, &at("image"), workload);
 }
@@ -129,8 +130,8 @@ fn configs(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
             continue;
         };
         let field = match kind {
-            ConfigKind::ConfigMap => "configMap",
             ConfigKind::Secret => "secret",
+            _ => "configMap",
         };
         let at = format!("{pointer}/{field}");
         c.subdomain(&at, kind.as_str(), name);
@@ -180,6 +181,72 @@ fn configs(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
             Some((name, format!("{pointer}/{index}/secret")))
         }),
     );
+}
+
+/// Where the pod template comes from, if the release brings it along.
+fn manifests(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
+    let Some(manifests) = &workload.manifests else {
+        return;
+    };
+    let given = [
+        ("path", manifests.path.is_some()),
+        ("kustomize", manifests.kustomize.is_some()),
+        ("helm", manifests.helm.is_some()),
+    ];
+    let given: Vec<&str> = given
+        .into_iter()
+        .filter_map(|(field, given)| given.then_some(field))
+        .collect();
+    if given.len() != 1 {
+        let code = match given.is_empty() {
+            true => codes::MISSING_FIELD,
+            false => codes::CONTRADICTION,
+        };
+        c.fault(
+            code,
+            pointer,
+            |f| {
+                f.expected("one of `path`, `kustomize` and `helm`")
+                    .found(crate::diagnostic::listed(given))
+            },
+            "manifests come from one place",
+        );
+    }
+    if workload.colours.is_some() {
+        c.fault(
+            codes::CONTRADICTION,
+            pointer,
+            |f| f.expected("no `colours`").found("both"),
+            "a manifest is of one Deployment, and colours are two",
+        );
+    }
+    if workload.deployment.len() > MAX_TEMPLATE_NAME {
+        c.fault(
+            codes::INVALID_VALUE,
+            pointer,
+            |f| {
+                f.expected(format!(
+                    "a Deployment's name of at most {MAX_TEMPLATE_NAME} characters"
+                ))
+            },
+            "the name leaves no room for a copy's",
+        );
+    }
+    let Some(helm) = &manifests.helm else {
+        return;
+    };
+    c.bounded(
+        &format!("{pointer}/helm/values"),
+        "file of values",
+        helm.values.len(),
+    );
+    if let Some(release) = &helm.release {
+        c.subdomain(
+            &format!("{pointer}/helm/release"),
+            "release of Helm",
+            release,
+        );
+    }
 }
 
 /// Colours and routers need a Service: the one says which colour serves, the others share its traffic.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::plans::{NEW, UID};
 use super::RUN;
-use crate::config::{Reference, Versioned};
+use crate::config::{ConfigKind, Content, Reference, Versioned};
 use crate::diagnostic::codes;
 use crate::effect::*;
 use crate::failure::{Failure, Kind};
@@ -269,7 +269,9 @@ impl World {
         let versioned = self.versioned.iter().enumerate();
         for (_, versioned) in versioned.filter(|(place, _)| Piece::Config(*place) == piece) {
             let mut all = self.configs.iter().chain(&self.candidate_configs);
-            let refers = all.any(|config| config.name == versioned.copy.name);
+            // What is kept of the old template goes while stable has it: nothing is looked up there.
+            let refers =
+                !versioned.keeps_old() && all.any(|config| config.name == versioned.copy.name);
             assert!(
                 !refers,
                 "{} is removed while pods need it",
@@ -388,7 +390,23 @@ impl World {
         };
         if !fields.configs.is_empty() {
             self.refers_to_what_is_there(&fields.configs);
-            self.configs = fields.configs;
+            let mut templates = fields.configs.iter();
+            if let Some(template) = templates.find(|c| c.kind == ConfigKind::Template) {
+                let mut made = self.versioned.iter();
+                let made = made.find(|v| v.copy.name == template.name).unwrap();
+                self.template_digest = match &made.copy.content {
+                    Content::Manifest { digest, .. } | Content::Live { digest, .. } => {
+                        digest.clone()
+                    }
+                    other => panic!("{other:?} is no template"),
+                };
+            }
+            // What a write doesn't name stays.
+            for wanted in fields.configs {
+                let mut there = self.configs.iter_mut();
+                let there = there.find(|c| c.kind == wanted.kind && c.of == wanted.of);
+                *there.unwrap() = wanted;
+            }
         }
         self.settled_at = self.now.plus(self.rollout_time);
         self.marks = if change.marked {
@@ -639,7 +657,7 @@ impl World {
 
 /// What stable refers to before a run.
 pub(in crate::run) fn references_before(workload: &Workload) -> Vec<Reference> {
-    let configs = workload.configs.iter();
+    let configs = workload.configs.iter().filter(|c| !c.keeps_old());
     configs
         .map(|config| config.reference(&config.before))
         .collect()
