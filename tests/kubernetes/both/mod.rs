@@ -176,6 +176,7 @@ stories! {
     s58_canary: "58-configuration-by-canary", as_it_is;
     s61_autoscaler: "61-autoscaler", as_it_is;
     s61_refused: "61-scaling-is-refused", as_it_is;
+    s66_event_repair: "66-event-repair", as_it_is;
     s64_eight_services: "64-eight-services", as_it_is;
     s70_after_success: "70-rollback-after-success", as_it_is;
     s70_released_since: "70-rollback-after-somebody-else-released", released_since;
@@ -233,15 +234,24 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
     ),
     (
         "the engine dies right after a certain write: `faults` kills it all along a canary instead",
-        &["21-engine-dies", "22-recreate-engine"],
+        &[
+            "21-engine-dies",
+            "22-recreate-engine",
+            "66-event-repair-engine",
+        ],
     ),
     (
         "pods of one version behave in two ways, or an autoscaler follows a load: kwok's pods do neither",
         &["36-stable-does-not", "79-autoscaled"],
     ),
     (
-        "the Job of an action fails, and nobody tells the pods of one on the real cluster how to behave",
-        &["act-fails"],
+        "the Job of an action fails or takes its time, and nobody tells the pods of one on the real cluster how to behave",
+        &[
+            "act-fails",
+            "66-event-repair-aborted",
+            "66-event-repair-job",
+            "66-event-repair-scaled",
+        ],
     ),
     (
         "it counts requests, or asks a gateway: `traffic` has customers of its own on the real one",
