@@ -140,17 +140,27 @@ impl Desk {
 
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        let mut command = self.command(arguments);
+        self.start_as(None, arguments)
+    }
+
+    /// Starts the program under an account of the machine, by its name; under one's own if there is none.
+    pub(crate) fn start_as(&self, account: Option<&str>, arguments: &[&str]) -> Started {
+        let mut command = self.command(account, arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Started::new(command.spawn().unwrap())
     }
 
     /// Runs the program to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.command(arguments).output().unwrap())
+        self.run_as(None, arguments)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The same under an account.
+    pub(crate) fn run_as(&self, account: Option<&str>, arguments: &[&str]) -> Ended {
+        Ended::of(self.command(account, arguments).output().unwrap())
+    }
+
+    fn command(&self, account: Option<&str>, arguments: &[&str]) -> Command {
         let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../debug/phasegate");
         assert!(
             program.is_file(),
@@ -159,7 +169,17 @@ impl Desk {
         );
         // For the gate that asks the API server: the machine's authorities are those of the cluster.
         let trusted = cluster().join("certificates/apiserver.crt");
-        let mut command = Command::new(program);
+        let mut command = match account {
+            None => Command::new(program),
+            // In a user namespace that knows this account only: files stay those of whoever runs the suite.
+            Some(account) => {
+                let mut command = Command::new("unshare");
+                let number = uid(account);
+                command.args(["--user", "--map-user", &number, "--"]);
+                command.arg(program);
+                command
+            }
+        };
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -170,6 +190,13 @@ impl Desk {
             .env_remove("https_proxy");
         command
     }
+}
+
+/// The number of an account of the machine.
+fn uid(account: &str) -> String {
+    let id = Command::new("id").args(["-u", account]).output().unwrap();
+    assert!(id.status.success(), "there is no account {account}");
+    String::from_utf8(id.stdout).unwrap().trim().to_owned()
 }
 
 /// What is heard of a program.

@@ -15,7 +15,8 @@ use tower::{BoxError, Service, service_fn};
 use crate::desk::{Desk, client};
 use crate::line::{Answer, Line, Mode};
 
-type Upstream = BoxCloneService<http::Request<Body>, http::Response<Body>, kube::Error>;
+/// The API server, from here.
+pub(crate) type Upstream = BoxCloneService<http::Request<Body>, http::Response<Body>, BoxError>;
 
 /// It ends with the value. It speaks to the API server as whoever may do everything.
 pub(crate) struct Proxy {
@@ -26,6 +27,14 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts it, and leads the desk through it.
     pub(crate) fn before(desk: &Desk) -> Self {
+        Self::over(desk, |upstream| upstream)
+    }
+
+    /// The same, where something stands between it and the API server.
+    pub(crate) fn over(
+        desk: &Desk,
+        wrap: impl FnOnce(Upstream) -> Upstream + Send + 'static,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -34,7 +43,7 @@ impl Proxy {
         let (sender, receiver) = channel();
         let kubeconfig = desk.kubeconfig().to_owned();
         runtime.spawn(async move {
-            let line = Line::new(upstream(client(&kubeconfig).await));
+            let line = Line::new(wrap(upstream(client(&kubeconfig).await)));
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
             sender.send((line.clone(), port)).unwrap();
@@ -73,7 +82,7 @@ impl Proxy {
 fn upstream(client: Client) -> Upstream {
     BoxCloneService::new(service_fn(move |request| {
         let client = client.clone();
-        async move { client.send(request).await }
+        async move { Ok(client.send(request).await?) }
     }))
 }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 const LEAST_MS: u64 = 1_000;
 /// The least that a limit on a wait is made: a rollout takes real time, however short the soaks are.
 const LEAST_TIMEOUT_MS: u64 = 30_000;
+/// The least that people are given to decide: their commands take as long as the machine makes them.
+const LEAST_PEOPLE_MS: u64 = 30_000;
 /// The least that a soak is made in which people do something.
 const SOAK_WITH_PEOPLE_MS: u64 = 20_000;
 
@@ -88,7 +90,7 @@ impl Story {
                 gate["policy"]["interval"] = "1s".into();
             }
         }
-        for part in ["acts", "deaths"] {
+        for part in ["acts", "deaths", "series"] {
             shorten(&mut scenario[part], "");
         }
         for part in ["pods", "routeDelay"] {
@@ -100,6 +102,9 @@ impl Story {
         if scenario["deaths"].is_null() {
             scenario["deaths"] = json!([]);
         }
+        if scenario["series"].is_null() {
+            scenario["series"] = json!({});
+        }
         let policy = own_or_common("policy.yaml");
         Self {
             folder,
@@ -109,8 +114,7 @@ impl Story {
         }
     }
 
-    /// Makes soaks long enough for what people do in them, where their acts wait for one: their commands take as long as
-    /// the machine makes them.
+    /// Makes soaks long enough for what people do in them, where their acts wait for one.
     pub(super) fn wait_for_people(&mut self) {
         let acts = self.scenario["acts"].as_array().unwrap();
         let in_a_soak = |act: &Value| {
@@ -179,7 +183,8 @@ fn shortened(text: &str, key: &str) -> Option<Span> {
     }
     let short = (whole / HOUR) * 1_000 + (whole % HOUR) / 60;
     let least = match key {
-        "timeout" | "stopTimeout" => LEAST_TIMEOUT_MS.min(whole),
+        "peopleTimeout" => LEAST_PEOPLE_MS.min(whole),
+        "timeout" | "stopTimeout" | "stepTimeout" => LEAST_TIMEOUT_MS.min(whole),
         "at" | "after" | "resumeAfter" => 0,
         // Long enough for a rollout, and for the step after it to begin.
         "unreadyAfter" => 6_000,

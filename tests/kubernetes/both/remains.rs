@@ -18,7 +18,7 @@ pub(super) const KINDS: [(Kind, &str); 8] = [
 ];
 
 /// Objects by kind and name, without what clusters add of their own.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Remains {
     namespace: String,
     pub(super) objects: BTreeMap<String, Value>,

@@ -48,7 +48,9 @@ fn behave(deployment: &mut Value, rules: &[Value], version: &str) {
         ("*", String::new()),
     ] {
         let image = format!("{repository}:{tag}");
-        let rule = rules.iter().find(|rule| fits(rule, &image));
+        let rule = rules
+            .iter()
+            .find(|rule| fits(rule["image"].as_str().unwrap(), &image));
         for (name, value) in rule.map(annotations).unwrap_or_default() {
             let name = format!("test.phasegate.dev/{name}{suffix}");
             all.insert(name, value.into());
@@ -57,12 +59,11 @@ fn behave(deployment: &mut Value, rules: &[Value], version: &str) {
     template["metadata"]["annotations"] = all.into();
 }
 
-/// Whether the image is one that the rule is of; `*` stands for any run of characters.
-fn fits(rule: &Value, image: &str) -> bool {
-    let pattern = rule["image"].as_str().unwrap();
+/// Whether a pattern is one of this text; `*`, once, stands for any run of characters.
+pub(super) fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
-        None => pattern == image,
-        Some((begins, ends)) => image.starts_with(begins) && image.ends_with(ends),
+        None => pattern == text,
+        Some((begins, ends)) => text.starts_with(begins) && text.ends_with(ends),
     }
 }
 
@@ -73,6 +74,8 @@ fn annotations(rule: &Value) -> Vec<(&'static str, String)> {
         let text = value.as_str().unwrap_or_default().to_owned();
         match field.as_str() {
             "image" | "log" => {}
+            // The first so many are told otherwise by `fates`.
+            "times" => told.push(("fate", "not-ready".to_owned())),
             "readyAfter" => told.push(("ready-after", text)),
             "termination" => told.push(("stops-after", text)),
             "neverReady" => told.push(("fate", "not-ready".to_owned())),

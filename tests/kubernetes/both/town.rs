@@ -1,19 +1,26 @@
 //! The network of a story, on loopback: `http://TOWN/HOST/PATH` is what `http://HOST/PATH` is in the simulated world.
 //!
 //! A workload's Service is answered for by the version of a pod that is ready behind it; what the story's rules
-//! say comes first.
+//! say comes first, with figures over the time since the image was changed.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use phasegate_core::time::{Span, Timestamp};
+use phasegate_rehearsal::scenario::series::{self, Moment};
+use phasegate_rehearsal::scenario::{HttpRule, Series};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::stage::fits;
 use crate::space::cluster;
 
 /// How long a request may take to come in.
@@ -22,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// It ends with the value.
 pub(super) struct Town {
     pub(super) address: String,
+    changed: Arc<OnceLock<Instant>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,19 +49,33 @@ impl Drop for Town {
 struct Answers {
     kubeconfig: PathBuf,
     namespace: String,
-    rules: Vec<Value>,
+    rules: Vec<HttpRule>,
+    series: BTreeMap<String, Series>,
+    start: Instant,
+    changed: Arc<OnceLock<Instant>>,
+}
+
+fn part<T: DeserializeOwned + Default>(scenario: &Value, name: &str) -> T {
+    match &scenario[name] {
+        Value::Null => T::default(),
+        part => serde_json::from_value(part.clone()).unwrap(),
+    }
 }
 
 impl Town {
-    pub(super) fn new(kubeconfig: &Path, namespace: &str, rules: &Value) -> Self {
+    pub(super) fn new(kubeconfig: &Path, namespace: &str, scenario: &Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = Arc::new(AtomicBool::new(false));
         let answers = Answers {
             kubeconfig: kubeconfig.to_owned(),
             namespace: namespace.to_owned(),
-            rules: rules.as_array().cloned().unwrap_or_default(),
+            rules: part(scenario, "http"),
+            series: part(scenario, "series"),
+            start: Instant::now(),
+            changed: Arc::default(),
         };
+        let changed = Arc::clone(&answers.changed);
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -66,9 +88,16 @@ impl Town {
         });
         Self {
             address,
+            changed,
             stop,
             thread: Some(thread),
         }
+    }
+
+    /// The image of the workload has been changed, now or before.
+    pub(super) fn has_changed(&self) {
+        // It counts from the first time.
+        let _ = self.changed.set(Instant::now());
     }
 }
 
@@ -85,13 +114,11 @@ impl Answers {
             request.extend_from_slice(&part[..count]);
         }
         let text = String::from_utf8_lossy(&request).into_owned();
-        let target = text
-            .split(' ')
-            .nth(1)
-            .unwrap_or("/")
-            .trim_start_matches('/');
+        let mut words = text.split(' ');
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or("/").trim_start_matches('/');
         let (host, path) = target.split_once('/').unwrap_or((target, ""));
-        let Some((status, body)) = self.answer(host, &format!("/{path}")) else {
+        let Some((status, body)) = self.answer(method, host, &format!("/{path}")) else {
             // The connection is cut.
             return Ok(());
         };
@@ -104,26 +131,44 @@ impl Answers {
     }
 
     /// The status and the body; none where nothing is there.
-    fn answer(&self, host: &str, path: &str) -> Option<(u64, String)> {
+    fn answer(&self, method: &str, host: &str, path: &str) -> Option<(u16, String)> {
         let service = host.split_once('.').map_or(host, |(service, _)| service);
         let version = host.ends_with(".svc").then(|| self.version(service));
         let version = version.flatten();
         let rule = self.rules.iter().find(|rule| {
-            let is = |field: &str, value: &str| rule[field].is_null() || rule[field] == value;
-            is("host", host)
-                && is("path", path)
-                && (rule["version"].is_null() || rule["version"].as_str() == version.as_deref())
+            let is = |pattern: &Option<String>, value: &str| {
+                pattern
+                    .as_deref()
+                    .is_none_or(|pattern| fits(pattern, value))
+            };
+            is(&rule.host, host)
+                && is(&rule.path, path)
+                && is(&rule.method, method)
+                && (rule.version.is_none() || rule.version == version)
         });
         if let Some(rule) = rule {
-            let body = match &rule["json"] {
-                Value::Null => String::new(),
-                json => json.to_string(),
-            };
-            let status = rule["status"].as_u64().unwrap_or(200);
-            return (rule["unreachable"] != true).then_some((status, body));
+            let moment = self.moment();
+            let body = rule.body(&|name| series::figure(&self.series, name, &moment));
+            let status = rule.status.unwrap_or(200);
+            return (!rule.unreachable).then(|| (status, String::from_utf8(body).unwrap()));
         }
         let version = version?;
         Some((200, json!({"status": "ok", "version": version}).to_string()))
+    }
+
+    /// Now, for figures.
+    fn moment(&self) -> Moment {
+        let start = Timestamp::from_millis(0);
+        let since = |at: Instant| {
+            let span = at.saturating_duration_since(self.start);
+            start.plus(Span::from_millis(u64::try_from(span.as_millis()).unwrap()))
+        };
+        Moment {
+            start,
+            at: since(Instant::now()),
+            changed: self.changed.get().copied().map(since),
+            ..Moment::default()
+        }
     }
 
     /// The version of a pod that is ready behind a Service.

@@ -89,7 +89,8 @@ impl Run {
                 _ => None,
             });
         let names = names.collect::<Vec<_>>();
-        if !matches!(self.mode, Mode::Forward(_)) || !names.contains(&name) {
+        let known = names.contains(&name);
+        if !matches!(self.mode, Mode::Forward(_)) || !known {
             return Err(Refusal::new(
                 codes::COMMAND_ILLEGAL,
                 format!(
@@ -98,6 +99,9 @@ impl Run {
                 ),
                 match names.as_slice() {
                     [] => "it asks for none at all".to_owned(),
+                    _ if known => {
+                        "it was to be given before its step; see `phasegate status`".to_owned()
+                    }
                     names => format!("it asks for: {}", names.join(", ")),
                 },
             ));

@@ -1,0 +1,168 @@
+//! What goes wrong with a story's requests on a real cluster: the faults that the story lists, and writes after which its engine
+//! dies. A proxy has them happen, as the simulated API server does in the simulated world.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use phasegate_rehearsal::cluster::{Effect, Fault};
+use phasegate_rehearsal::scenario::acts::{Death, DeathPoint, Way};
+use serde_json::{Value, json};
+use tower::util::BoxCloneService;
+use tower::{BoxError, ServiceExt, service_fn};
+
+use crate::proxy::Upstream;
+
+/// The writes of a run so far, by direction.
+#[derive(Default)]
+struct Writes {
+    forward: u32,
+    back: u32,
+}
+
+/// The write after which an engine dies.
+fn after_write(death: &Value) -> Option<(Way, u32)> {
+    let death: Death = serde_json::from_value(death.clone()).unwrap();
+    match death.point {
+        DeathPoint::AfterWrite { direction, nth } => Some((direction, nth)),
+        DeathPoint::At(_) | DeathPoint::AfterRecord(_) => None,
+    }
+}
+
+/// What is still to go wrong.
+pub(super) struct Mishaps {
+    faults: Mutex<Vec<Fault>>,
+    writes: Mutex<Writes>,
+    death: Mutex<Option<(Way, u32)>>,
+    dying: AtomicBool,
+}
+
+impl Mishaps {
+    /// Those of a story, if it has any.
+    pub(super) fn of(scenario: &Value) -> Option<Arc<Self>> {
+        let faults: Vec<Fault> = match &scenario["faults"] {
+            Value::Null => Vec::new(),
+            faults => serde_json::from_value(faults.clone()).unwrap(),
+        };
+        let deaths = scenario["deaths"].as_array().unwrap();
+        let by_write = deaths.iter().any(|death| after_write(death).is_some());
+        (by_write || !faults.is_empty()).then(|| {
+            Arc::new(Self {
+                faults: Mutex::new(faults),
+                writes: Mutex::default(),
+                death: Mutex::default(),
+                dying: AtomicBool::new(false),
+            })
+        })
+    }
+
+    /// From now on the engine dies after the write that this death names, if it names one.
+    pub(super) fn expect(&self, death: Option<&Value>) {
+        *self.death.lock().unwrap() = death.and_then(after_write);
+    }
+
+    /// Whether the time has come for the engine to die; it is told once.
+    pub(super) fn dies(&self) -> bool {
+        self.dying.swap(false, Ordering::SeqCst)
+    }
+
+    /// A way to the API server on which they happen.
+    pub(super) fn between(self: Arc<Self>, upstream: Upstream) -> Upstream {
+        BoxCloneService::new(service_fn(move |request| {
+            self.clone().pass(request, upstream.clone())
+        }))
+    }
+
+    async fn pass(
+        self: Arc<Self>,
+        request: Request<Body>,
+        upstream: Upstream,
+    ) -> Result<Response<Body>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let dies = self.is_last(&parts.method, parts.uri.path(), &body);
+        let struck = self.strike(&parts.method, parts.uri.path());
+        match struck {
+            Some(Effect::Status(code)) => return refusal(code),
+            Some(Effect::RequestLost) => return Err("the request is lost".into()),
+            _ => {}
+        }
+        let request = Request::from_parts(parts, Body::from(body.to_vec()));
+        let answer = upstream.oneshot(request).await;
+        if dies {
+            self.dying.store(true, Ordering::SeqCst);
+        }
+        match struck {
+            _ if dies => std::future::pending().await,
+            Some(Effect::AnswerHeld) => std::future::pending().await,
+            Some(Effect::AnswerLost) => Err("the answer is lost".into()),
+            _ => answer,
+        }
+    }
+
+    /// What becomes of a request; of several faults that fit, the first strikes.
+    fn strike(&self, method: &Method, path: &str) -> Option<Effect> {
+        let kind = kind(path);
+        let mut faults = self.faults.lock().unwrap();
+        let mut struck = None;
+        for fault in faults.iter_mut() {
+            let fits = |wanted: &Option<String>, is: Option<&str>| {
+                wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
+            };
+            assert!(fault.path.is_none(), "no path can be told here");
+            if !fits(&fault.method, Some(method.as_str())) || !fits(&fault.kind, kind) {
+                continue;
+            }
+            if fault.skip > 0 {
+                fault.skip -= 1;
+            } else if struck.is_none() {
+                fault.count -= 1;
+                struck = Some(fault.effect);
+            }
+        }
+        faults.retain(|fault| fault.count > 0);
+        struck
+    }
+
+    /// Whether this is the write after which the engine dies. Leases aren't counted.
+    fn is_last(&self, method: &Method, path: &str, body: &[u8]) -> bool {
+        if *method == Method::GET || kind(path).is_none() {
+            return false;
+        }
+        let text = String::from_utf8_lossy(body);
+        let mut writes = self.writes.lock().unwrap();
+        let back = text.contains("rollback/") || writes.back > 0;
+        let (way, count) = match back {
+            true => (Way::Back, &mut writes.back),
+            false => (Way::Forward, &mut writes.forward),
+        };
+        *count += 1;
+        let mut death = self.death.lock().unwrap();
+        let last = *death == Some((way, *count));
+        if last {
+            *death = None;
+        }
+        last
+    }
+}
+
+/// The kind of what is at a path, of those that faults name.
+fn kind(path: &str) -> Option<&'static str> {
+    let kinds = [("deployments", "Deployment"), ("configmaps", "ConfigMap")];
+    let kinds = kinds
+        .iter()
+        .find(|(plural, _)| path.split('/').any(|part| part == *plural));
+    kinds.map(|(_, kind)| *kind)
+}
+
+fn refusal(code: u16) -> Result<Response<Body>, BoxError> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "as the story says",
+    });
+    let response = Response::builder()
+        .status(code)
+        .header("content-type", "application/json");
+    Ok(response.body(Body::from(status.to_string().into_bytes()))?)
+}
