@@ -116,15 +116,21 @@ fn without_any_one_of_its_rights_a_canary_is_refused() {
     let plane = Plane::new(admin.kubeconfig(), &space.name, Door::Route("shop"));
     write(&desk, &space, CANARY, "2s");
     desk.run(&["plan", "release.yaml"]).expect(0);
+    refused_without_each(&space, &desk, &roles);
+    plane.end();
+    assert_eq!(space.image("shop"), "registry.test/shop:1");
+}
+
+fn refused_without_each(space: &Space, desk: &Desk, roles: &[&str]) {
     let mut all = BTreeSet::new();
     for role in roles {
-        all.extend(granted(&space, role));
+        all.extend(granted(space, role));
     }
     // Rights that two roles give are taken from both.
     for right in all {
         let (verb, resource) = right.split_once(' ').unwrap();
         for role in roles {
-            take(&space, role, verb, resource);
+            take(space, role, verb, resource);
         }
         let refused = desk.run(&["plan", "release.yaml"]).expect(3);
         let named = format!("{verb} {}", resource.trim_end_matches('.'));
@@ -135,7 +141,73 @@ fn without_any_one_of_its_rights_a_canary_is_refused() {
             space.kubectl(&["apply", "-f", &manifest]);
         }
     }
-    plane.end();
+}
+
+const ACTIONS: &str = "\
+workload: {deployment: shop, container: main, image: 'registry.test/shop:{version}', service: shop}
+phases:
+  - name: before
+    steps:
+      - act: {plugin: scale, config: {deployment: worker, replicas: 1}}
+      - act: {plugin: scale, config: {deployment: served, replicas: 3, autoscaler: bounds}}
+      - act: {plugin: job, config: {image: 'registry.test/tools:1', command: [tools, migrate]}}
+      - act: {plugin: event-repair, config: {deployment: worker, job: {image: 'registry.test/tools:1'}}}
+  - name: deploy
+    strategy: {plugin: rolling, gates: [pods]}
+  - name: after
+    steps:
+      - act: {plugin: configmap, config: {name: settings, set: {mode: 'new'}}}
+      - act: {plugin: restart, config: {deployment: cache}}
+      - soak: {for: SOAK, every: 1s, gates: [pods]}
+";
+/// What a release with actions takes.
+const ACTING: [&str; 6] = [
+    "in-place",
+    "scale",
+    "restart",
+    "configmap",
+    "job",
+    "event-repair",
+];
+
+fn for_actions(name: &str) -> Space {
+    let space = Space::new(name);
+    crate::acts::beside(&space, &["worker", "cache", "served"]);
+    workload(&space, "shop", None);
+    let hpa = serde_json::json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "served"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "served"},
+            "minReplicas": 2, "maxReplicas": 4,
+        },
+    });
+    space.apply(&hpa).unwrap();
+    space.kubectl(&[
+        "create",
+        "configmap",
+        "settings",
+        "--from-literal=mode=plain",
+    ]);
+    space
+}
+
+/// Forward, and back from an abort.
+#[test]
+fn actions_need_no_more_than_their_roles_and_use_all_of_them() {
+    let space = for_actions("rights-acts");
+    // What makes an object by server-side apply is audited as a patch, and refused without this right.
+    let later = ["create jobs.batch"];
+    forward_and_back(&space, &ACTING, ACTIONS, Door::Service("shop"), &later);
+}
+
+/// A run that could not be undone doesn't begin: what an action needs is asked about like the rest.
+#[test]
+fn without_any_one_of_the_rights_of_its_actions_a_release_is_refused() {
+    let space = for_actions("rights-acts-each");
+    let desk = Desk::of(&space, &ACTING);
+    write(&desk, &space, ACTIONS, "2s");
+    desk.run(&["plan", "release.yaml"]).expect(0);
+    refused_without_each(&space, &desk, &ACTING);
     assert_eq!(space.image("shop"), "registry.test/shop:1");
 }
 

@@ -7,10 +7,11 @@ static PLUGINS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 
 /// The names that release files may use without defining them. They are the same whether or not
 /// the binary was built with its plugins, so that a file is as valid on one as on the other.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "blue-green",
     "canary",
     "configmap",
+    "event-repair",
     "gateway-api",
     "http",
     "istio",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
 use phasegate_plugin::{Ask, Call, Error, Problem, Result, kubernetes};
+use phasegate_plugins_shared::token;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -50,6 +51,28 @@ impl ConfigMap {
         )?)
     }
 
+    /// A key that is neither as it was found nor as it is to be was set by somebody else, and is not written over.
+    fn refuse_others(
+        &self,
+        found: &Object,
+        before: &BTreeMap<String, Option<String>>,
+    ) -> Result<()> {
+        let is = |key: &String, texts: &BTreeMap<String, Option<String>>| {
+            found.data.get(key) == texts.get(key).and_then(Option::as_ref)
+        };
+        let others = before.keys();
+        let others = others.filter(|key| !is(key, &self.set) && !is(key, before));
+        let others = others.cloned().collect::<Vec<_>>();
+        match others.is_empty() {
+            true => Ok(()),
+            false => Err(Error::permanent(format!(
+                "{} of ConfigMap {} was changed by somebody else since; nothing was written",
+                others.join(", "),
+                self.name
+            ))),
+        }
+    }
+
     /// Writes these keys over the version that was read. Whatever else was changed meanwhile stays.
     fn write(
         &self,
@@ -67,11 +90,6 @@ impl ConfigMap {
 fn has(found: &Object, keys: &BTreeMap<String, Option<String>>) -> bool {
     keys.iter()
         .all(|(key, text)| found.data.get(key) == text.as_ref())
-}
-
-fn token(token: &Value) -> Result<Token> {
-    serde_json::from_value(token.clone())
-        .map_err(|error| Error::permanent(format!("the token can't be read: {error}")))
 }
 
 impl Action for ConfigMap {
@@ -101,8 +119,10 @@ impl Action for ConfigMap {
         Ok(Preparation::new(summary, &json!(token)).reversible())
     }
 
-    fn run(&self, call: &Call, _: &Value) -> Result<Outcome> {
+    fn run(&self, call: &Call, given: &Value) -> Result<Outcome> {
+        let before = token::<Token>(given)?.before;
         let found = self.look(call)?;
+        self.refuse_others(&found, &before)?;
         if !has(&found, &self.set) {
             self.write(call, &found, &self.set)?;
         }
@@ -122,21 +142,9 @@ impl Action for ConfigMap {
     }
 
     fn undo(&self, call: &Call, given: &Value) -> Result<()> {
-        let before = token(given)?.before;
+        let before = token::<Token>(given)?.before;
         let found = self.look(call)?;
-        // A key that somebody else has set since isn't this run's any more.
-        let ours = |key: &String| found.data.get(key) == self.set.get(key).and_then(Option::as_ref);
-        let others = before.keys().filter(|key| !ours(key));
-        let others =
-            others.filter(|key| found.data.get(*key) != before.get(*key).and_then(Option::as_ref));
-        let others = others.cloned().collect::<Vec<_>>();
-        if !others.is_empty() {
-            return Err(Error::permanent(format!(
-                "{} of ConfigMap {} was changed by somebody else since; nothing was put back",
-                others.join(", "),
-                self.name
-            )));
-        }
+        self.refuse_others(&found, &before)?;
         if has(&found, &before) {
             return Ok(());
         }

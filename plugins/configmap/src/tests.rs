@@ -66,6 +66,24 @@ fn what_somebody_else_has_set_since_is_left_alone() {
 }
 
 #[test]
+fn what_somebody_set_after_it_was_looked_at_is_not_written_over() {
+    let mut fake = Fake::new().kubernetes(config_map(&json!({"mode": "plain"})));
+    let prepared = fake.run(|| PLUGIN.prepare(&act())).unwrap();
+    let theirs = json!({"mode": "theirs", "other": "y"});
+    let mut fake = fake.kubernetes(config_map(&theirs));
+    let refused = fake.run(|| PLUGIN.run(&act(), &prepared.token));
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("mode"), "{refused}");
+    assert_eq!(data(&fake), theirs);
+    // What others set beside its keys is none of its business.
+    let beside = json!({"mode": "plain", "other": "z"});
+    let mut fake = fake.kubernetes(config_map(&beside));
+    fake.run(|| PLUGIN.run(&act(), &prepared.token)).unwrap();
+    let after = json!({"mode": "new", "extra": "yes", "other": "z"});
+    assert_eq!(data(&fake), after);
+}
+
+#[test]
 fn one_that_is_immutable_or_not_there_is_refused_first() {
     let mut object = config_map(&json!({}));
     object["immutable"] = json!(true);

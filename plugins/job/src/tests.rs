@@ -39,6 +39,7 @@ fn it_runs_once_under_a_name_of_its_own_and_is_awaited() {
     }
     let made = job(&fake, token).clone();
     assert_eq!(made["spec"]["backoffLimit"], 0);
+    assert_eq!(made["spec"]["ttlSecondsAfterFinished"], 7 * 86_400);
     let pod = &made["spec"]["template"]["spec"];
     assert_eq!(pod["restartPolicy"], "Never");
     let container = &pod["containers"][0];
@@ -82,4 +83,28 @@ fn one_that_is_cancelled_is_stopped_and_kept() {
     fake.run(|| PLUGIN.run(&act(), &token)).unwrap_err();
     fake.run(|| PLUGIN.cancel_action(&act(), &token)).unwrap();
     assert_eq!(job(&fake, &token)["spec"]["suspend"], true);
+}
+
+#[test]
+fn it_is_kept_as_long_as_it_is_said_and_an_hour_at_least() {
+    let keeps = |keep: &str| {
+        let mut call = act();
+        call.config = json!({"keep": keep}).to_string();
+        call
+    };
+    let mut fake = Fake::new();
+    let token = fake.run(|| PLUGIN.prepare(&keeps("36h"))).unwrap().token;
+    fake.run(|| PLUGIN.run(&keeps("36h"), &token)).unwrap_err();
+    let spec = &job(&fake, &token)["spec"];
+    assert_eq!(spec["ttlSecondsAfterFinished"], 36 * 3600);
+    let problems = PLUGIN.validate("action", "job", &keeps("59m").config);
+    assert_eq!(
+        problems.first().map(|it| it.pointer.as_str()),
+        Some("/keep")
+    );
+    assert!(
+        PLUGIN
+            .validate("action", "job", &keeps("1h").config)
+            .is_empty()
+    );
 }

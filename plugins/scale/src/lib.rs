@@ -2,13 +2,11 @@
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
 use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result, kubernetes};
-use phasegate_plugins_shared::{Deployment, not_released};
+use phasegate_plugins_shared::{Autoscaler, Bounds, Deployment, not_released, token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-const AUTOSCALING: &str = "autoscaling/v2";
-const AUTOSCALER: &str = "HorizontalPodAutoscaler";
 /// How soon the pods are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -22,48 +20,18 @@ pub struct Scale {
     replicas: u32,
     /// What becomes of an autoscaler that sets its pods.
     #[serde(default)]
-    autoscaler: Autoscaler,
+    autoscaler: Meeting,
 }
 
 /// What becomes of an autoscaler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Autoscaler {
+enum Meeting {
     /// Where there is one, nothing is done: it would set the number anew.
     #[default]
     Refuse,
     /// It is given the number as its minimum, and as its maximum where that is lower.
     Bounds,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    resource_version: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Hpa {
-    metadata: Metadata,
-    spec: HpaSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HpaSpec {
-    scale_target_ref: TargetRef,
-    #[serde(default)]
-    min_replicas: Option<u32>,
-    max_replicas: u32,
-}
-
-#[derive(Deserialize)]
-struct TargetRef {
-    kind: String,
-    name: String,
 }
 
 /// What is written, and what was there before: of the Deployment, or of its autoscaler.
@@ -80,33 +48,9 @@ enum Token {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Bounds {
-    minimum: u32,
-    maximum: u32,
-}
-
-impl Hpa {
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            minimum: self.spec.min_replicas.unwrap_or(1),
-            maximum: self.spec.max_replicas,
-        }
-    }
-}
-
 impl Scale {
     fn look(&self, call: &Call) -> Result<Deployment> {
         Deployment::named(call, &self.deployment)
-    }
-
-    /// The autoscaler that sets its pods. One whose Deployment has no pods sets nothing.
-    fn autoscaler(&self, call: &Call) -> Result<Option<Hpa>> {
-        let all: Vec<Hpa> = kubernetes::find(AUTOSCALING, AUTOSCALER, &call.namespace, "")?;
-        Ok(all.into_iter().find(|hpa| {
-            let target = &hpa.spec.scale_target_ref;
-            target.kind == "Deployment" && target.name == self.deployment
-        }))
     }
 
     /// Writes a number over another one; somebody else's is left alone.
@@ -128,7 +72,7 @@ impl Scale {
 
     /// The same for the bounds of an autoscaler.
     fn rebound(&self, call: &Call, name: &str, from: Bounds, to: Bounds) -> Result<()> {
-        let found: Hpa = kubernetes::get(AUTOSCALING, AUTOSCALER, &call.namespace, name)?;
+        let found = Autoscaler::named(call, name)?;
         let now = found.bounds();
         if now == to {
             return Ok(());
@@ -138,11 +82,7 @@ impl Scale {
                 "somebody else changed the bounds of autoscaler {name}; nothing was changed"
             )));
         }
-        let version = found.metadata.resource_version.as_deref();
-        let spec = json!({"minReplicas": to.minimum, "maxReplicas": to.maximum});
-        let change = kubernetes::over(json!({"spec": spec}), version);
-        let _: Value = kubernetes::patch(AUTOSCALING, AUTOSCALER, &call.namespace, name, &change)?;
-        Ok(())
+        found.rebind(call, to)
     }
 
     /// Whether the pods are there, or gone.
@@ -155,18 +95,13 @@ impl Scale {
     }
 }
 
-fn token(token: &Value) -> Result<Token> {
-    serde_json::from_value(token.clone())
-        .map_err(|error| Error::permanent(format!("the token can't be read: {error}")))
-}
-
 impl Action for Scale {
     const NAME: &'static str = "scale";
     const SUMMARY: &'static str =
         "a Deployment gets another number of pods, and its own back on the way back";
 
     fn validate(&self) -> Vec<Problem> {
-        match self.autoscaler == Autoscaler::Bounds && self.replicas == 0 {
+        match self.autoscaler == Meeting::Bounds && self.replicas == 0 {
             true => vec![Problem::new(
                 "/replicas",
                 "an autoscaler keeps one pod at least; with `autoscaler: refuse` the Deployment is set to 0, which switches its autoscaler off",
@@ -180,16 +115,16 @@ impl Action for Scale {
         let before = self.look(call)?.wanted();
         let (name, wanted) = (&self.deployment, self.replicas);
         // At 0 its autoscaler is off, and comes back with the pods.
-        let hpa = self.autoscaler(call)?.filter(|_| wanted > 0);
+        let hpa = Autoscaler::of(call, name)?.filter(|_| wanted > 0);
         let (token, summary) = match hpa {
             None => (
                 Token::Replicas { before },
                 format!("will scale Deployment {name} from {before} to {wanted} pods"),
             ),
-            Some(hpa) if self.autoscaler == Autoscaler::Refuse => {
+            Some(hpa) if self.autoscaler == Meeting::Refuse => {
                 return Err(Error::permanent(format!(
                     "autoscaler {} sets the pods of Deployment {name}; say `autoscaler: bounds` to change its bounds",
-                    hpa.metadata.name
+                    hpa.name()
                 )));
             }
             Some(hpa) => {
@@ -198,7 +133,7 @@ impl Action for Scale {
                     minimum: wanted,
                     maximum: before.maximum.max(wanted),
                 };
-                let name = hpa.metadata.name;
+                let name = hpa.name().to_owned();
                 let summary = format!(
                     "will set the bounds of autoscaler {name} from {}-{} to {}-{}",
                     before.minimum, before.maximum, after.minimum, after.maximum
@@ -217,7 +152,7 @@ impl Action for Scale {
     }
 
     fn run(&self, call: &Call, given: &Value) -> Result<Outcome> {
-        let token = token(given)?;
+        let token: Token = token(given)?;
         match &token {
             Token::Replicas { before } => self.resize(call, *before, self.replicas)?,
             Token::Bounds {

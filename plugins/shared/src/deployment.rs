@@ -1,8 +1,12 @@
 //! A Deployment beside those that are released, as actions look at it.
 
+use std::collections::BTreeMap;
+
 use phasegate_plugin::{Call, Result, kubernetes};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::pods::{Selector, any_works};
 
 const API: &str = "apps/v1";
 const KIND: &str = "Deployment";
@@ -23,12 +27,16 @@ struct Metadata {
     generation: u64,
     #[serde(default)]
     resource_version: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct Spec {
     #[serde(default)]
     replicas: Option<u32>,
+    #[serde(default)]
+    selector: Selector,
     #[serde(default)]
     template: Value,
 }
@@ -72,6 +80,28 @@ impl Deployment {
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.metadata.resource_version.as_deref()
+    }
+
+    /// How often what it wants was changed.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.metadata.generation
+    }
+
+    /// An annotation of its own.
+    #[must_use]
+    pub fn mark(&self, name: &str) -> Option<&str> {
+        self.metadata.annotations.get(name).map(String::as_str)
+    }
+
+    /// Whether any of its pods is left, be it on its way out: those are no longer counted, and work on.
+    ///
+    /// # Errors
+    ///
+    /// The cluster doesn't say.
+    pub fn has_pods(&self, call: &Call) -> Result<bool> {
+        let seen = self.status.observed_generation >= self.metadata.generation;
+        Ok(!seen || self.status.replicas > 0 || any_works(call, &self.spec.selector.text()?)?)
     }
 
     /// An annotation of its pods.

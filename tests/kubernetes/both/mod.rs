@@ -263,6 +263,7 @@ stories! {
     s61_refused: "61-scaling-is-refused", as_it_is;
     s62_scaled: "62-scaled-and-back", aborted_in("verify/soak-1", "1s");
     s63_hotfix: "63-hotfix", as_it_is;
+    s66_event_repair: "66-event-repair", as_it_is;
     s64_eight_services: "64-eight-services", as_it_is;
     s68_success: "68-success-is-told", as_it_is;
     s69_rollback: "69-rollback-is-told", as_it_is;
@@ -313,8 +314,8 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
         &["79-autoscaled"],
     ),
     (
-        "the Job of an action fails, and nobody tells the pods of one on the real cluster how to behave",
-        &["act-fails"],
+        "the Job of an action fails or takes its time, and nobody tells the pods of one on the real cluster how to behave",
+        &["act-fails", "66-event-repair-"],
     ),
     (
         "it counts requests, or asks a gateway: `traffic` has customers of its own on the real one",

@@ -124,6 +124,7 @@ fn plugins_tell_what_they_are() {
             "blue-green",
             "canary",
             "configmap",
+            "event-repair",
             "gateway-api",
             "http",
             "istio",

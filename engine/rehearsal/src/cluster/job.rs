@@ -121,6 +121,11 @@ impl Cluster {
         } else {
             over = false;
             note_suspension(&mut conditions, &job, &time);
+            if at(&job, &["spec", "suspend"]) == &Value::Bool(true) {
+                for &key in &active {
+                    self.delete_pod(key, None);
+                }
+            }
             running = self.start_job_pods(key, &job, wanted - succeeded, failed, active.len());
         }
         if over {
@@ -172,7 +177,7 @@ impl Cluster {
     ) -> i64 {
         let active = active as i64;
         if at(job, &["spec", "suspend"]) == &Value::Bool(true) {
-            return active;
+            return 0;
         }
         let parallel = int(job, &["spec", "parallelism"]).unwrap_or(1);
         let start = (missing.min(parallel) - active).max(0);

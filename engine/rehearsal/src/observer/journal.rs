@@ -1,8 +1,10 @@
 //! The cluster's log beside the journal: what changed, and whether it was meant to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use phasegate_core::effect::{Id, Outcome, Progress, Request};
 use phasegate_core::event::{Event, Record};
+use phasegate_core::failure::Kind;
 use phasegate_core::time::Timestamp;
 
 use crate::cluster::LoggedRequest;
@@ -33,7 +35,7 @@ pub fn changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedReques
 pub type Order = BTreeMap<u64, u64>;
 
 /// Holds the cluster's log against the journal: every change has an intent that was journalled
-/// earlier, and no key changed the world twice. Where the order isn't known, times must do.
+/// earlier, and no key changed the world twice, but for actions that weren't finished. Where the order isn't known, times must do.
 #[must_use]
 pub fn against_journal(
     requests: &[LoggedRequest],
@@ -50,7 +52,8 @@ pub fn against_journal(
         }
     }
     let mut faults = Vec::new();
-    let mut seen = BTreeSet::new();
+    let more = unfinished(records);
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for request in changes(requests) {
         let what = format!("{} {} at {}", request.method, request.path, request.at);
         match effect_key(request) {
@@ -63,11 +66,41 @@ pub fn against_journal(
                     }
                     Some(_) => {}
                 }
-                if !seen.insert(key) {
+                let times = seen.entry(key).or_default();
+                *times += 1;
+                if *times > 1 + more.get(key).copied().unwrap_or_default() {
                     faults.push(format!("{what}: {key} changed the world a second time"));
                 }
             }
         }
     }
     faults
+}
+
+/// How often an action was found to be under way: what takes several changes makes one of them each time that it is
+/// asked, and says that it isn't finished.
+fn unfinished(records: &[Record]) -> BTreeMap<&str, usize> {
+    let mut actions: BTreeMap<Id, &str> = BTreeMap::new();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in records {
+        let effect = match &record.event {
+            Event::Intended { effect } if matches!(effect.request, Request::Act { .. }) => {
+                actions.insert(effect.id, effect.key.as_str());
+                continue;
+            }
+            Event::Finished {
+                effect,
+                outcome: Outcome::Failed { failure },
+            } if failure.kind == Kind::Pending => effect,
+            Event::Probed {
+                effect,
+                progress: Progress::Running { .. },
+            } => effect,
+            _ => continue,
+        };
+        if let Some(key) = actions.get(effect) {
+            *times.entry(key).or_default() += 1;
+        }
+    }
+    times
 }
