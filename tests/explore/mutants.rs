@@ -13,7 +13,7 @@ use phasegate_core::workload::{Baseline, Colours, Diagnosis, Marks, Observation,
 use phasegate_runtime::engine::Engine;
 use phasegate_runtime::ports::{
     ChangeError, ClaimRecord, Cluster, ConfigAsked, Found, Head, Inboxed, Journal, JournalError,
-    Located, RunEntry, Stamp,
+    Located, RunEntry, Stamp, TemplateAsked,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -95,6 +95,14 @@ impl Cluster for Lying {
         let mut change = change.clone();
         change.marked |= self.lies(Lie::MarksStay, stamp);
         self.inner.change(target, &change, stamp).await
+    }
+
+    async fn template(
+        &self,
+        target: &Target,
+        asked: &TemplateAsked<'_>,
+    ) -> Result<Vec<Versioned>, Failure> {
+        self.inner.template(target, asked).await
     }
 
     async fn versions(

@@ -56,11 +56,21 @@ fn used(space: &Space) -> BTreeSet<String> {
 
 /// A release that succeeds and one that is aborted, by an account that has these roles; some rights are needed later.
 fn forward_and_back(space: &Space, roles: &[&str], body: &str, door: Door, later: &[&str]) {
-    let desk = Desk::of(space, roles);
+    there_and_back(space, &Desk::of(space, roles), roles, body, door, later);
+}
+
+fn there_and_back(
+    space: &Space,
+    desk: &Desk,
+    roles: &[&str],
+    body: &str,
+    door: Door,
+    later: &[&str],
+) {
     let plane = Plane::new(Desk::admin(space).kubeconfig(), &space.name, door);
-    write(&desk, space, body, "2s");
+    write(desk, space, body, "2s");
     desk.run(&["run", "release.yaml"]).expect(0);
-    write(&desk, space, body, "5m");
+    write(desk, space, body, "5m");
     let run = desk.start(&["run", "release.yaml", "--version", "3", "--output", "json"]);
     run.until("soak for 5m");
     desk.run(&["abort", "--reason", "it doesn't look right"])
@@ -83,6 +93,41 @@ fn a_release_in_place_uses_all_of_its_role() {
     workload(&space, "shop", None);
     let roles = ["in-place", "watching"];
     forward_and_back(&space, &roles, ROLLING, Door::Service("shop"), &[]);
+}
+
+#[test]
+fn a_release_from_manifests_uses_all_of_its_roles() {
+    let space = Space::new("rights-manifests");
+    workload(&space, "shop", None);
+    let roles = ["in-place", "watching", "manifests"];
+    let desk = Desk::of(&space, &roles);
+    let mut manifest = space.get(&["deployment", "shop"]);
+    let mut greets = |with: &str| {
+        let variables = serde_json::json!([{"name": "GREETING", "value": with}]);
+        manifest["spec"]["template"]["spec"]["containers"][0]["env"] = variables;
+        desk.write("deployment.yaml", &manifest.to_string());
+    };
+    greets("hello");
+    let body = ROLLING.replace(
+        "service: shop}",
+        "service: shop, manifests: {path: deployment.yaml}}",
+    );
+    // The second release has the template of the first, which stays.
+    let later = ["delete podtemplates."];
+    there_and_back(&space, &desk, &roles, &body, Door::Service("shop"), &later);
+    greets("good morning");
+    let run = desk.start(&["run", "release.yaml", "--version", "4", "--output", "json"]);
+    run.until("soak for 5m");
+    desk.run(&["abort", "--reason", "it doesn't look right"])
+        .expect(0);
+    run.end().expect(1);
+    assert!(used(&space).contains(later[0]));
+    let told = space.get(&["deployment", "shop"]).to_string();
+    assert!(
+        told.contains("hello") && !told.contains("good morning"),
+        "{told}"
+    );
+    refused_without_each(&space, &desk, &["in-place", "manifests"]);
 }
 
 #[test]

@@ -256,9 +256,9 @@ stories! {
     s58_configuration: "58-configuration", as_it_is;
     s58_back: "58-configuration-goes-back", aborted_in("verify/soak-1", "1s");
     s58_canary: "58-configuration-by-canary", as_it_is;
-    s59_manifests: "59-manifests", as_it_is;
-    s59_back: "59-manifests-go-back", aborted_in("verify/soak-1", "1s");
-    s59_canary: "59-manifests-by-canary", as_it_is;
+    manifests: "manifests", as_it_is;
+    manifests_back: "manifests-go-back", aborted_in("verify/soak-1", "1s");
+    manifests_canary: "manifests-by-canary", as_it_is;
     s61_autoscaler: "61-autoscaler", as_it_is;
     s61_refused: "61-scaling-is-refused", as_it_is;
     s62_scaled: "62-scaled-and-back", aborted_in("verify/soak-1", "1s");

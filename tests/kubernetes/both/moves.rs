@@ -128,14 +128,20 @@ fn words(effect: &Effect) -> String {
     format!("{direction} {step} {} {kind} {what}", effect.workload)
 }
 
-/// Every object has a uid and a version of its own on every cluster.
+/// Every object has a uid and a version of its own on every cluster, and pods that were there before are told there how to
+/// behave.
 fn nameless(value: Value) -> Value {
     match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .filter(|(name, _)| name != "uid" && name != "version")
-            .map(|(name, field)| (name, nameless(field)))
-            .collect(),
+        Value::Object(fields) => {
+            let live = fields.get("from").is_some_and(|from| from == "live");
+            fields
+                .into_iter()
+                .filter(|(name, _)| {
+                    name != "uid" && name != "version" && !(live && name == "digest")
+                })
+                .map(|(name, field)| (name, nameless(field)))
+                .collect()
+        }
         Value::Array(all) => all.into_iter().map(nameless).collect(),
         other => other,
     }

@@ -6,7 +6,7 @@ use phasegate_rehearsal::cluster::Kind;
 use serde_json::{Map, Value, json};
 
 /// What is looked at: the kind of the simulated cluster, and its name for kubectl.
-pub(super) const KINDS: [(Kind, &str); 8] = [
+pub(super) const KINDS: [(Kind, &str); 9] = [
     (Kind::Deployment, "deployments"),
     (Kind::Service, "services"),
     (Kind::ConfigMap, "configmaps"),
