@@ -56,6 +56,8 @@ mod pods;
 mod proxy;
 #[path = "kubernetes/remains.rs"]
 mod remains;
+#[path = "kubernetes/renderers.rs"]
+mod renderers;
 #[path = "kubernetes/rights.rs"]
 mod rights;
 #[path = "kubernetes/rights_away.rs"]

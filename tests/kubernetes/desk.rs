@@ -1,6 +1,8 @@
 //! The program at work on the cluster: a folder with a release, and the account by which the cluster is reached.
 
 use std::cell::RefCell;
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -130,7 +132,9 @@ impl Desk {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join(name), text).unwrap();
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     /// Where runs are recorded.
@@ -186,10 +190,19 @@ impl Desk {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("PHASEGATE_STATE", self.state())
             .env("SSL_CERT_FILE", trusted)
+            .env("PATH", path())
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy");
         command
     }
+}
+
+/// Where programs are: before those of the machine, the ones that make manifests, of known versions.
+fn path() -> OsString {
+    let mut path = cluster().join("renderers").into_os_string();
+    path.push(":");
+    path.push(env::var_os("PATH").unwrap());
+    path
 }
 
 /// The number of an account of the machine.

@@ -194,6 +194,10 @@ impl Cluster {
         // Of the same version as the server; the machine's own may be of any.
         let kubectl = self.layout.folder.join("kubectl");
         debian::point(&kubectl, &self.tools.program("kubectl"))?;
+        debian::point(
+            &self.layout.folder.join("renderers"),
+            self.tools.renderers(),
+        )?;
         self.begin("etcd", self.layout.etcd(&ports))?;
         self.begin("kube-apiserver", self.layout.server(&ports))?;
         self.until("the API server is ready", |cluster| {

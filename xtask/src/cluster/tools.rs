@@ -1,5 +1,5 @@
-//! The programs of the control plane: built from the Go modules that `tools/` pins, once for each state
-//! of those files and each version of Go, into the cache; etcd is Debian's.
+//! The programs of the control plane, and those that make manifests: built from the Go modules that `tools/` pins, once for each
+//! state of those files and each version of Go, into the cache; etcd is Debian's.
 
 use std::env::consts::{ARCH, OS};
 use std::fs::{self, File};
@@ -16,16 +16,44 @@ use crate::workspace::Workspace;
 /// Kubernetes takes about ten minutes on two idle cores; a build that needs longer than this hangs.
 const BUILD_LIMIT: Duration = Duration::from_secs(3_000);
 
-/// What the module in `tools/cluster` builds.
-const PROGRAMS: [&str; 7] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-    "kwok",
-    "keys",
-    "launch",
-];
+/// What is built of a Go module, and kept as a folder of the cache.
+struct Module {
+    /// Its folder in `tools/`, and what the folder of the cache begins with.
+    name: &'static str,
+    /// Files that decide what is built, in `tools/`.
+    sources: &'static [&'static str],
+    programs: &'static [&'static str],
+    takes: &'static str,
+}
+
+const CLUSTER: Module = Module {
+    name: "cluster",
+    sources: &[
+        "cluster/go.mod",
+        "cluster/go.sum",
+        "cluster/keys/main.go",
+        "cluster/launch/main.go",
+        "definitions/go.mod",
+        "definitions/go.sum",
+    ],
+    programs: &[
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubectl",
+        "kwok",
+        "keys",
+        "launch",
+    ],
+    takes: "ten minutes",
+};
+
+const RENDERERS: Module = Module {
+    name: "renderers",
+    sources: &["renderers/go.mod", "renderers/go.sum"],
+    programs: &["kustomize", "helm"],
+    takes: "two minutes",
+};
 
 const ETCD: Package = Package {
     name: "etcd",
@@ -34,16 +62,6 @@ const ETCD: Package = Package {
     version: "3.4.23",
     programs: &["etcd"],
 };
-
-/// Files that decide what is built, in `tools/`.
-const SOURCES: [&str; 6] = [
-    "cluster/go.mod",
-    "cluster/go.sum",
-    "cluster/keys/main.go",
-    "cluster/launch/main.go",
-    "definitions/go.mod",
-    "definitions/go.sum",
-];
 
 /// Custom resource definitions: the folder of `tools/` that pins a module, the module, the files in it.
 const DEFINITIONS: [(&str, &str, &str); 3] = [
@@ -60,14 +78,25 @@ const DEFINITIONS: [(&str, &str, &str); 3] = [
 pub(crate) struct Tools {
     own: PathBuf,
     etcd: PathBuf,
+    renderers: PathBuf,
 }
 
 impl Tools {
     /// Finds the programs in the cache, and builds them where they aren't there yet.
     pub(crate) fn ensure(workspace: &Workspace, go: &Go) -> anyhow::Result<Self> {
         let etcd = ETCD.find(workspace)?.join("etcd");
-        let own = built(workspace, go)?;
-        Ok(Self { own, etcd })
+        let own = built(workspace, go, &CLUSTER)?;
+        let renderers = built(workspace, go, &RENDERERS)?;
+        Ok(Self {
+            own,
+            etcd,
+            renderers,
+        })
+    }
+
+    /// The folder with `kustomize` and `helm`.
+    pub(crate) fn renderers(&self) -> &Path {
+        &self.renderers
     }
 
     /// The program of this name.
@@ -135,35 +164,40 @@ fn go(folder: &Path) -> Command {
     command
 }
 
-fn built(workspace: &Workspace, go: &Go) -> anyhow::Result<PathBuf> {
+fn built(workspace: &Workspace, go: &Go, module: &Module) -> anyhow::Result<PathBuf> {
     let tools = workspace.cache.join("tools");
-    let own = tools.join(name(&workspace.root.join("tools"), go)?);
+    let own = tools.join(name(&workspace.root.join("tools"), go, module)?);
     if own.is_dir() {
         return Ok(own);
     }
     fs::create_dir_all(&tools)?;
     // Two work trees that need it at once build it once.
-    let lock = File::create(tools.join("cluster.lock"))?;
+    let lock = File::create(tools.join(format!("{}.lock", module.name)))?;
     lock.lock().context("can't lock the cache")?;
     if own.is_dir() {
         return Ok(own);
     }
     let scratch = tempfile::tempdir_in(&tools)?;
-    build(&workspace.root.join("tools"), scratch.path())?;
+    let folder = workspace.root.join("tools");
+    if module.name == CLUSTER.name {
+        define(&folder, scratch.path())?;
+    }
+    build(&folder, module, scratch.path())?;
     fs::rename(scratch.path(), &own).with_context(|| format!("can't write {}", own.display()))?;
     Ok(own)
 }
 
 /// What the build is called in the cache: another one for each state of the sources and version of Go.
-fn name(folder: &Path, go: &Go) -> anyhow::Result<String> {
+fn name(folder: &Path, go: &Go, module: &Module) -> anyhow::Result<String> {
     let mut texts = Vec::new();
-    for source in SOURCES {
+    for source in module.sources {
         let file = folder.join(source);
         texts.push(fs::read(&file).with_context(|| format!("can't read {}", file.display()))?);
     }
     let version = &go.version;
     Ok(format!(
-        "cluster-{version}-{OS}-{ARCH}-{:016x}",
+        "{}-{version}-{OS}-{ARCH}-{:016x}",
+        module.name,
         fingerprint(texts.iter().map(Vec::as_slice))
     ))
 }
@@ -179,7 +213,8 @@ fn fingerprint<'a>(texts: impl Iterator<Item = &'a [u8]>) -> u64 {
     sum
 }
 
-fn build(folder: &Path, to: &Path) -> anyhow::Result<()> {
+/// Fetches the custom resource definitions.
+fn define(folder: &Path, to: &Path) -> anyhow::Result<()> {
     for (module, path, files) in DEFINITIONS {
         let module = folder.join(module);
         exec::run_within(go(&module).args(["mod", "download", path]), BUILD_LIMIT)?;
@@ -188,16 +223,23 @@ fn build(folder: &Path, to: &Path) -> anyhow::Result<()> {
         let place = to.join("definitions").join(name);
         copy_definitions(&Path::new(found.trim()).join(files), &place)?;
     }
-    exec::say("building the control plane for tests, which takes about ten minutes once");
-    let mut command = go(&folder.join("cluster"));
+    Ok(())
+}
+
+fn build(folder: &Path, module: &Module, to: &Path) -> anyhow::Result<()> {
+    let Module { name, takes, .. } = module;
+    exec::say(&format!(
+        "building what the module tools/{name} pins, which takes about {takes} once"
+    ));
+    let mut command = go(&folder.join(name));
     command
         .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
         .arg(to)
         .arg("tool");
     exec::run_within(&mut command, BUILD_LIMIT)?;
-    for program in PROGRAMS {
+    for program in module.programs {
         if !to.join(program).is_file() {
-            bail!("the module tools/cluster builds no {program}");
+            bail!("the module tools/{name} builds no {program}");
         }
     }
     Ok(())
@@ -238,7 +280,7 @@ mod tests {
     #[test]
     fn a_build_is_named_by_its_sources_and_the_version_of_go() {
         let folder = tempfile::tempdir().unwrap();
-        for source in SOURCES {
+        for source in CLUSTER.sources {
             let file = folder.path().join(source);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, source).unwrap();
@@ -247,7 +289,7 @@ mod tests {
             let go = Go {
                 version: version.to_owned(),
             };
-            name(folder.path(), &go).unwrap()
+            name(folder.path(), &go, &CLUSTER).unwrap()
         };
         let first = named("go1.26.8");
         assert_eq!(named("go1.26.8"), first);
