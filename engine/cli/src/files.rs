@@ -160,12 +160,27 @@ fn into_special(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// Writes a file of the state directory whole or not at all, which only its owner reads until others are let.
+///
+/// # Errors
+/// A coded fault where it can't be written.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
+    place(path, bytes, 0o600)
+}
+
 /// Writes beside a file, and puts what was written in the file's place.
 fn put_in_place(path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
+    place(path, bytes, 0o666)
+}
+
+/// The same with this mode, but for what the process's mask takes away.
+fn place(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Diagnostic> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = Path::new(&partial);
-    let written = File::create(partial).and_then(|mut file| {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let written = options.open(partial).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phasegate_core::config::MAX_TEMPLATE;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, Place, codes, listed};
@@ -30,8 +30,12 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_OBJECTS: usize = 1000;
 /// Most other objects that a plan names.
 const MAX_OTHERS: usize = 10;
+/// Most characters that it has of each.
+const MAX_OTHER: usize = 120;
 /// How long a program may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// How often it is looked whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
 /// Most bytes that are read of what a program says on its standard error, and that a person is shown of it.
 const MAX_COMPLAINT: usize = 64 << 10;
 const SHOWN: usize = 600;
@@ -180,7 +184,8 @@ fn template(texts: &[Text], deployment: &str, namespace: &str) -> Result<Manifes
         if kind == "Deployment" && name == deployment && here {
             chosen.push(object);
         } else {
-            others.push(format!("{kind} {name}"));
+            let other = format!("{kind} {name}");
+            others.push(other.chars().take(MAX_OTHER).collect());
         }
     }
     let [one] = chosen.as_slice() else {
@@ -224,14 +229,12 @@ fn objects(texts: &[Text]) -> Result<Vec<Value>, Diagnostic> {
     for Text { from, text } in texts {
         for document in documents(text) {
             let value = yaml::read(from, document.as_bytes())?.value().clone();
+            octal(from, &document)?;
             let list = value.get("kind").and_then(Value::as_str) == Some("List");
             match value.get("items").and_then(Value::as_array) {
                 Some(items) if list => found.extend(items.iter().cloned()),
                 _ if value.is_null() => {}
-                _ => {
-                    octal(from, &document)?;
-                    found.push(value);
-                }
+                _ => found.push(value),
             }
             if found.len() > MAX_OBJECTS {
                 let message = format!("`{from}` describes too many objects");
@@ -251,17 +254,17 @@ fn documents(text: &str) -> Vec<String> {
     let mut current = String::new();
     let mut empty = true;
     for (number, line) in text.lines().enumerate() {
-        if line
-            .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
-        {
+        let begun = line.strip_prefix("---");
+        let begun = begun.filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+        if begun.is_some() {
             if !empty {
                 documents.push(std::mem::take(&mut current));
             }
-            current = "\n".repeat(number.saturating_add(1));
+            current = "\n".repeat(number);
             empty = true;
-            continue;
         }
+        // A document may begin on that line.
+        let line = begun.unwrap_or(line);
         let said = line.trim();
         empty &= said.is_empty() || said.starts_with('#');
         current.push_str(line);
@@ -276,11 +279,7 @@ fn documents(text: &str) -> Vec<String> {
 /// Refuses file modes that Kubernetes reads as octal numbers and YAML 1.2 as decimal ones.
 fn octal(from: &str, document: &str) -> Result<(), Diagnostic> {
     for (number, line) in document.lines().enumerate() {
-        let said = line.trim().trim_start_matches("- ");
-        let mode = ["mode:", "defaultMode:"]
-            .iter()
-            .find_map(|key| said.strip_prefix(key));
-        let Some(digits) = mode.map(str::trim) else {
+        let Some(digits) = mode(line) else {
             continue;
         };
         if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
@@ -294,6 +293,16 @@ fn octal(from: &str, document: &str) -> Result<(), Diagnostic> {
         }
     }
     Ok(())
+}
+
+/// What a line says of a file mode, wherever it stands in it.
+fn mode(line: &str) -> Option<&str> {
+    let said = line.split('#').next().unwrap_or_default();
+    let (_, after) = ["mode:", "Mode:", "mode\":", "Mode\":"]
+        .iter()
+        .find_map(|key| said.split_once(key))?;
+    let digits = after.trim_start();
+    digits.split([' ', ',', '}', '\t']).next()
 }
 
 /// What a program prints. It gets its arguments and little of the environment, no shell is asked.
@@ -361,10 +370,9 @@ fn collect(mut pipe: impl Read + Send + 'static, most: usize) -> mpsc::Receiver<
         let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
         // A pipe that breaks has said what it had to say; the program's exit code tells.
         let _ = pipe.by_ref().take(limit).read_to_end(&mut bytes);
-        if bytes.len() <= most {
-            let _ = io::copy(&mut pipe, &mut io::sink());
-        }
+        // Whoever has stopped waiting needs it no more.
         let _ = send.send(bytes);
+        let _ = io::copy(&mut pipe, &mut io::sink());
     });
     receive
 }
@@ -374,15 +382,20 @@ fn ended(
     child: &mut Child,
     said: Option<&mpsc::Receiver<Vec<u8>>>,
 ) -> io::Result<Option<(Vec<u8>, ExitStatus)>> {
+    let deadline = Instant::now().checked_add(TIMEOUT);
     let bytes = said.and_then(|said| said.recv_timeout(TIMEOUT).ok());
     let too_much = bytes.as_ref().is_none_or(|bytes| bytes.len() > MAX_BYTES);
-    if too_much {
-        // One that is gone already needs no stopping.
-        let _ = child.kill();
+    // One whose output has ended may go on all the same.
+    while !too_much && deadline.is_some_and(|deadline| Instant::now() < deadline) {
+        if let Some(status) = child.try_wait()? {
+            return Ok(bytes.map(|bytes| (bytes, status)));
+        }
+        thread::sleep(LOOK);
     }
-    // Its output has ended, so that it is on its way out.
+    // One that is gone already needs no stopping.
+    let _ = child.kill();
     let status = child.wait()?;
-    Ok(bytes.map(|bytes| (bytes, status)))
+    Ok(bytes.filter(|_| too_much).map(|bytes| (bytes, status)))
 }
 
 #[cfg(test)]

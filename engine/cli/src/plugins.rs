@@ -34,6 +34,8 @@ const SECRET: &str = "{secret}";
 const PLUGINS: &str = "plugins";
 /// What the name of a file ends in that says what a run is to begin with.
 const SUCCESSION: &str = ".succession.json";
+/// Most bytes of what is kept for a run: what was written can be read.
+const MAX_KEPT: usize = 32 << 20;
 /// Most runs of that kind that are looked at.
 const MAX_SUCCESSIONS: usize = 100;
 /// Where it is kept what else a run needs.
@@ -244,10 +246,18 @@ pub fn keep(
             share(state, &path);
         }
     }
-    let text = serde_json::to_string_pretty(kept)
+    let text = serde_json::to_string(kept)
         .map_err(|e| internal("what a run needs can't be written as JSON").caused_by(&e))?;
+    if text.len() > MAX_KEPT {
+        let fault = Diagnostic::new(codes::TOO_MANY, "the release brings too much along");
+        return Err(fault
+            .expected(format!(
+                "at most {MAX_KEPT} bytes of pod templates and grants"
+            ))
+            .found(format!("{} bytes", text.len())));
+    }
     let path = kept_path(state, run);
-    files::replace(&path, text.as_bytes())?;
+    files::replace_private(&path, text.as_bytes())?;
     share(state, &path);
     Ok(())
 }
@@ -317,7 +327,7 @@ pub fn kept(state: &Path, run: &str) -> Result<Kept, Diagnostic> {
     if !path.exists() {
         return Ok(Kept::default());
     }
-    let bytes = files::read(&path.display().to_string())?;
+    let bytes = files::read_up_to(&path.display().to_string(), MAX_KEPT)?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Diagnostic::new(
             codes::JOURNAL_UNREADABLE,

@@ -228,7 +228,7 @@ fn define(folder: &Path, to: &Path) -> anyhow::Result<()> {
 
 fn build(folder: &Path, module: &Module, to: &Path) -> anyhow::Result<()> {
     let Module { name, takes, .. } = module;
-    exec::say(&format!(
+    exec::say(format!(
         "building what the module tools/{name} pins, which takes about {takes} once"
     ));
     let mut command = go(&folder.join(name));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::limits;
 use super::state::{Back, BackStage, Cause, Finish, Level, Look, Mode};
 use super::{Illegal, Run};
+use crate::config::ConfigKind;
 use crate::effect::{Change, Effect, Fields, Request};
 use crate::failure::{Failure, Kind};
 use crate::strategy::Slot;
@@ -221,7 +222,12 @@ impl Run {
             rollout: owned.rollout.as_ref().map(|_| settings.rollout.clone()),
             configs: match owned.configs.is_empty() {
                 true => Vec::new(),
-                false => self.references_before(),
+                // One whose copy was taken away stable was seen to have again.
+                false => {
+                    let mut before = self.references_before();
+                    before.retain(|wanted| !self.is_gone(wanted));
+                    before
+                }
             },
         }
     }
@@ -246,7 +252,9 @@ impl Run {
         let seen = self.observation.as_ref();
         let fresh = self.look.last.or(seen.map(|seen| seen.at)) == Some(self.now)
             && seen.is_none_or(|seen| !seen.watched);
-        if self.known.looked || back.after_success || fresh {
+        // A template can be somebody's later release though the image is the run's.
+        let by_image = back.after_success && !self.owns_template();
+        if self.known.looked || by_image || fresh {
             return self.restore();
         }
         self.known.looked = true;
@@ -276,8 +284,19 @@ impl Run {
             let reason = format!("the image is {image}, somebody else changed it from {left}");
             return self.restores_over_others(reason);
         }
+        if self.owns_template() && !self.is_known_template(&seen.template_digest) {
+            let reason = "the pod template was changed by somebody else".to_owned();
+            return self.restores_over_others(reason);
+        }
         self.stop_asking();
         self.restore()
+    }
+
+    /// Whether a template is what the run left, what was there before it, or what it wrote without learning of it.
+    fn is_known_template(&self, digest: &String) -> bool {
+        *digest == self.known.template_digest
+            || *digest == self.hand.baseline.template_digest
+            || self.digest_of(&self.references()).as_ref() == Some(digest)
     }
 
     /// Whether another image of stable stays as it is: where the run has never written it, it is somebody's own way
@@ -329,7 +348,10 @@ impl Run {
         let generation = back.generation;
         let before = &self.hand.baseline.settings;
         let mut fields = self.baseline_fields();
-        fields.configs.retain(|wanted| !self.is_gone(wanted));
+        // It is there, and what somebody has changed since is not written over.
+        fields
+            .configs
+            .retain(|wanted| wanted.kind != ConfigKind::Template);
         // A number of pods that somebody else has raised meanwhile isn't lowered again.
         if self.known.ready {
             let seen = self.observation.as_ref().map(|seen| seen.settings.replicas);

@@ -7,6 +7,7 @@ use super::retreat::undoes;
 use super::state::{BackStage, Finish, Forward, Level, Mode, Phase};
 use super::words::describe;
 use super::{Illegal, Run};
+use crate::config::ConfigKind;
 use crate::effect::{Change, Effect, Fields, Id, Piece, Request};
 use crate::failure::Failure;
 use crate::strategy::Slot;
@@ -50,6 +51,10 @@ impl Run {
         let known = &self.known;
         if known.changed && !known.unmarked {
             let mut fields = known.owned.clone();
+            // It is there, and what somebody has changed since is not written over.
+            fields
+                .configs
+                .retain(|wanted| wanted.kind != ConfigKind::Template);
             if fields.rollout.is_some() {
                 fields.rollout = Some(self.hand.baseline.settings.rollout.clone());
             }

@@ -92,9 +92,13 @@ impl Run {
         owned.image = change.fields.image.clone().or(owned.image.take());
         owned.replicas = change.fields.replicas.or(owned.replicas);
         owned.rollout = change.fields.rollout.clone().or(owned.rollout.take());
-        if !change.fields.configs.is_empty() {
-            owned.configs.clone_from(&change.fields.configs);
-        }
+        // What a write leaves as it is stays the run's.
+        let written = &change.fields.configs;
+        owned.configs.retain(|old| {
+            let mut anew = written.iter();
+            !anew.any(|new| new.kind == old.kind && new.of == old.of)
+        });
+        owned.configs.extend(written.iter().cloned());
     }
 
     /// The write left and was not answered. Though a probe may not find it, it can still arrive: only a

@@ -124,7 +124,11 @@ impl KubeCluster {
             return Ok((Marks::default(), false));
         }
         let settings = deployment::settings(found, target)?;
-        let template = self.template_of(target, &change.fields.configs).await?;
+        // Of a write with marks these tell, also when the copy is gone meanwhile.
+        let template = match change.marked {
+            true => None,
+            false => self.template_of(target, &change.fields.configs).await?,
+        };
         Ok((
             deployment::marks(found),
             deployment::has(&settings, &change.fields)

@@ -15,8 +15,9 @@ use super::path::Resource;
 use super::{JSON, KubeCluster, at, call, references, text};
 
 /// What starts pods, and where their specification is in it. Old ReplicaSets are what `kubectl rollout undo` goes back to.
-const TEMPLATES: [(&str, &str, &str); 7] = [
+const TEMPLATES: [(&str, &str, &str); 8] = [
     ("", "pods", "/spec"),
+    ("", "podtemplates", "/template/spec"),
     ("apps", "deployments", "/spec/template/spec"),
     ("apps", "replicasets", "/spec/template/spec"),
     ("apps", "statefulsets", "/spec/template/spec"),

@@ -18,6 +18,7 @@ use phasegate_runtime::ports::TemplateAsked;
 use serde_json::{Value, json};
 
 use super::fence::deleting;
+use super::labels::chooses;
 use super::path::{Resource, with_query};
 use super::{FIELD_MANAGER, JSON, KubeCluster, Problem, call, deployment, manifest, text};
 
@@ -80,6 +81,7 @@ impl KubeCluster {
     ) -> Result<Vec<Versioned>, Failure> {
         let found = self.deployment(target).await?;
         let wanted = finished(asked, &found, target)?;
+        self.reached(&wanted, target).await?;
         let tried = self.tried(&found, &wanted, target).await?;
         let digest = deployment::template_digest(&tried, target);
         if digest == deployment::template_digest(&found, target) {
@@ -119,11 +121,41 @@ impl KubeCluster {
             .collect())
     }
 
+    /// Refuses a template whose pods the workload's Service would not reach.
+    async fn reached(&self, wanted: &Value, target: &Target) -> Result<(), Failure> {
+        let Some(name) = &target.service else {
+            return Ok(());
+        };
+        let found = self
+            .find_one(&Resource::services(), &target.namespace, name)
+            .await?;
+        let Some(found) = found else {
+            return Ok(());
+        };
+        let selector = deployment::labels_at(&found, "/spec/selector");
+        let labels = deployment::labels_at(wanted, "/metadata/labels");
+        if selector.is_empty() || chooses(&selector, &labels) {
+            return Ok(());
+        }
+        let selected: Vec<String> = selector
+            .iter()
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        Err(Failure::new(
+            Kind::Permanent,
+            codes::MANIFEST_UNFIT,
+            format!(
+                "the Service `{name}` would reach no pod of the release's manifest: expected its pod template to have the labels {}",
+                selected.join(", ")
+            ),
+        ))
+    }
+
     /// The copy that holds what a Deployment has now.
     async fn kept_of(&self, target: &Target, live: &Value) -> Result<Versioned, Failure> {
         let (of, uid) = (target.workload.as_str(), text(live, "/metadata/uid"));
         let digest = deployment::template_digest(live, target);
-        let name = copy_of_object(of, of, uid, &digest);
+        let name = kept_name(target, live);
         let alone = alone(live.pointer(TEMPLATE), target);
         let there = self.is_there(target, &name, Some(&alone)).await?;
         Ok(Versioned {
@@ -246,6 +278,7 @@ impl KubeCluster {
             let found = self.deployment(&there).await?;
             if text(&found, "/metadata/uid") != uid
                 || deployment::template_digest(&found, target) != *digest
+                || kept_name(target, &found) != copy.name
             {
                 return Err(Failure::new(
                     Kind::Permanent,
@@ -282,6 +315,15 @@ pub(super) fn is_held_by(target: &Target, found: &Value, copy: &ConfigCopy) -> b
         }
         _ => false,
     }
+}
+
+/// The name of the copy of what a Deployment has now, with its image and whatever it refers to: what the digest leaves out
+/// the way back needs too.
+fn kept_name(target: &Target, live: &Value) -> String {
+    let of = target.workload.as_str();
+    let template = live.pointer(TEMPLATE).map(Value::to_string);
+    let uid = text(live, "/metadata/uid");
+    copy_of_object(of, of, uid, &template.unwrap_or_default())
 }
 
 pub(super) fn resource() -> Resource {

@@ -163,3 +163,42 @@ fn a_template_of_the_release_is_no_drift_and_another_one_is() {
     assert_eq!(sim.world.template_digest, NEW_TEMPLATE);
     sim.check_end();
 }
+
+#[test]
+fn a_way_back_that_is_stuck_after_the_old_templates_copy_is_gone_goes_on_by_retry() {
+    let mut sim = Sim::new(templated(rolling())).faulty(|_, effect| {
+        let last = effect.key.contains("/rollback/unmark");
+        last.then(|| Fault::Fails(failure(Kind::Permanent)))
+    });
+    sim.until_step("deploy/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.run.stuck_now().is_some());
+    assert!(
+        intended(&sim)
+            .iter()
+            .any(|key| key.contains("remove-config")),
+        "{}",
+        sim.story()
+    );
+    sim.world.faults = std::rc::Rc::new(|_, _| None);
+    sim.command("bob", Command::Retry).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert_eq!(sim.world.template_digest, "template");
+    sim.check_end();
+    sim.check_replay();
+}
+
+#[test]
+fn a_rollback_after_success_is_refused_where_somebody_changed_the_template_since() {
+    let mut sim = Sim::new(templated(rolling()));
+    sim.rest();
+    sim.world.template_digest = "of a later release".to_owned();
+    sim.drive();
+    let back = Command::RollBack { reason: None };
+    sim.command("bob", back.clone()).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::Succeeded, "{}", sim.story());
+    assert!(sim.said("rollback-refused"), "{}", sim.story());
+    assert_eq!(sim.world.template_digest, "of a later release");
+}

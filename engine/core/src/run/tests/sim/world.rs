@@ -623,7 +623,8 @@ impl World {
             Request::Change { change } => {
                 let marked = self.marks.effect.as_ref() == Some(&effect.key);
                 let fields = &change.fields;
-                let refers = fields.configs.is_empty() || fields.configs == self.configs;
+                let mut wanted = fields.configs.iter();
+                let refers = wanted.all(|wanted| self.configs.contains(wanted));
                 let equal = refers
                     && fields
                         .image
