@@ -448,6 +448,39 @@ mod tests {
     }
 
     #[test]
+    fn octal_modes_are_found_wherever_they_stand() {
+        for line in [
+            "defaultMode: 0400 # secret",
+            "secret: {secretName: x, defaultMode: 0400}",
+            "- {key: a, mode: 0640, path: a}",
+        ] {
+            let text = format!("kind: List\nitems:\n- kind: Pod\n  volumes:\n  {line}\n");
+            let fault = octal("shop.yaml", &text).unwrap_err();
+            assert_eq!(fault.code(), codes::INVALID_VALUE, "{line}");
+        }
+        for line in [
+            "defaultMode: 0o400",
+            "defaultMode: 256",
+            "mode: 0",
+            "mode: RELEASE",
+        ] {
+            assert!(octal("shop.yaml", line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_document_may_begin_on_the_line_of_its_marker() {
+        let text = "--- # the first\n--- {kind: Service, metadata: {name: a}}\n---\nkind: Job\n";
+        let (from, text) = ("shop.yaml".to_owned(), text.to_owned());
+        let found = objects(&[Text { from, text }]).unwrap();
+        let kinds: Vec<&str> = found
+            .iter()
+            .filter_map(|one| one["kind"].as_str())
+            .collect();
+        assert_eq!(kinds, ["Service", "Job"]);
+    }
+
+    #[test]
     fn a_program_that_is_missing_or_fails_is_told_apart() {
         let missing = run("phasegate-no-such-program", &[]).err().unwrap();
         assert_eq!(missing.code(), codes::MANIFEST_PROGRAM);
