@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -14,6 +15,9 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt, service_fn};
 
 use crate::proxy::Upstream;
+
+/// How often it is looked whether there is an engine again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The writes of a run so far, by direction.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub(super) struct Mishaps {
     writes: Mutex<Writes>,
     death: Mutex<Option<(Way, u32)>>,
     dying: AtomicBool,
+    /// Nothing comes through any more until there is another engine.
+    dead: AtomicBool,
 }
 
 impl Mishaps {
@@ -54,12 +60,14 @@ impl Mishaps {
                 writes: Mutex::default(),
                 death: Mutex::default(),
                 dying: AtomicBool::new(false),
+                dead: AtomicBool::new(false),
             })
         })
     }
 
-    /// From now on the engine dies after the write that this death names, if it names one.
+    /// There is an engine from now on, which dies after the write that this death names, if it names one.
     pub(super) fn expect(&self, death: Option<&Value>) {
+        self.dead.store(false, Ordering::SeqCst);
         *self.death.lock().unwrap() = death.and_then(after_write);
     }
 
@@ -80,9 +88,10 @@ impl Mishaps {
         request: Request<Body>,
         upstream: Upstream,
     ) -> Result<Response<Body>, BoxError> {
+        self.alive().await?;
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let dies = self.is_last(&parts.method, parts.uri.path(), &body);
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let struck = self.strike(&parts.method, parts.uri.path());
         match struck {
             Some(Effect::Status(code)) => return refusal(code),
@@ -91,39 +100,51 @@ impl Mishaps {
         }
         let request = Request::from_parts(parts, Body::from(body.to_vec()));
         let answer = upstream.oneshot(request).await;
-        if dies {
+        // One that is refused, as another was quicker, is no write.
+        let written = answer.as_ref().is_ok_and(|it| it.status().is_success());
+        if written {
+            self.went_by(&method, &path);
+        }
+        if written && self.is_last(&method, &path, &body) {
+            self.dead.store(true, Ordering::SeqCst);
             self.dying.store(true, Ordering::SeqCst);
+            self.alive().await?;
         }
         match struck {
-            _ if dies => std::future::pending().await,
             Some(Effect::AnswerHeld) => std::future::pending().await,
             Some(Effect::AnswerLost) => Err("the answer is lost".into()),
             _ => answer,
         }
     }
 
+    /// Holds what an engine asks that is dead, but for its killer's coming: a slow machine must give it no time to go on.
+    async fn alive(&self) -> Result<(), BoxError> {
+        if !self.dead.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        while self.dead.load(Ordering::SeqCst) {
+            tokio::time::sleep(LOOK).await;
+        }
+        Err("its engine is dead".into())
+    }
+
     /// What becomes of a request; of several faults that fit, the first strikes.
     fn strike(&self, method: &Method, path: &str) -> Option<Effect> {
-        let kind = kind(path);
         let mut faults = self.faults.lock().unwrap();
-        let mut struck = None;
-        for fault in faults.iter_mut() {
-            let fits = |wanted: &Option<String>, is: Option<&str>| {
-                wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
-            };
-            assert!(fault.path.is_none(), "no path can be told here");
-            if !fits(&fault.method, Some(method.as_str())) || !fits(&fault.kind, kind) {
-                continue;
-            }
-            if fault.skip > 0 {
-                fault.skip -= 1;
-            } else if struck.is_none() {
-                fault.count -= 1;
-                struck = Some(fault.effect);
-            }
-        }
+        let mut fitting = faults.iter_mut().filter(|fault| fits(fault, method, path));
+        let struck = fitting.find(|fault| fault.skip == 0)?;
+        struck.count -= 1;
+        let effect = struck.effect;
         faults.retain(|fault| fault.count > 0);
-        struck
+        Some(effect)
+    }
+
+    /// Counts a request for the faults that let so many go by. One that was refused, as another was quicker, comes again.
+    fn went_by(&self, method: &Method, path: &str) {
+        let mut faults = self.faults.lock().unwrap();
+        for fault in faults.iter_mut().filter(|fault| fits(fault, method, path)) {
+            fault.skip = fault.skip.saturating_sub(1);
+        }
     }
 
     /// Whether this is the write after which the engine dies. Leases aren't counted.
@@ -146,6 +167,14 @@ impl Mishaps {
         }
         last
     }
+}
+
+fn fits(fault: &Fault, method: &Method, path: &str) -> bool {
+    assert!(fault.path.is_none(), "no path can be told here");
+    let is = |wanted: &Option<String>, is: Option<&str>| {
+        wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
+    };
+    is(&fault.method, Some(method.as_str())) && is(&fault.kind, kind(path))
 }
 
 /// The kind of what is at a path, of those that faults name.
