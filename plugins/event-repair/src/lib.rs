@@ -84,8 +84,8 @@ impl EventRepair {
                 self.deployment
             )));
         }
-        // A write that changes what is wanted makes a new generation, and one that doesn't makes none.
-        let generation = found.generation() + u64::from(before != 0);
+        // The API server counts this write, also where only the annotation changes.
+        let generation = found.generation() + 1;
         let mark = format!("{generation} {}", token.job);
         self.write(call, found, 0, &json!(mark))
     }
@@ -112,7 +112,7 @@ impl EventRepair {
                 stop(call, job)?;
                 return Err(Error::Pending(LOOK_AGAIN));
             }
-            JobRun::Absent => {}
+            // One that somebody deleted may have a pod that still works.
             _ if works(call, job)? => return Err(Error::Pending(LOOK_AGAIN)),
             _ => {}
         }
@@ -203,7 +203,7 @@ impl Action for EventRepair {
             }
             (Held::Free, JobRun::Complete) => Err(Error::Pending(LOOK_AGAIN)),
             (Held::AtZero, JobRun::Absent) => {
-                if !found.has_pods(call)? {
+                if !found.has_pods(call)? && !works(call, job)? {
                     self.job.start(call, job)?;
                 }
                 Err(Error::Pending(LOOK_AGAIN))

@@ -156,7 +156,8 @@ pub(super) async fn give(
 }
 
 /// Refuses to become the engine of a run of a cluster's journal on a machine that lacks what the run needs, before
-/// anything is asked of the run. What is owed after a run needs none of it.
+/// anything is asked of the run. What is owed after a run needs none of it. An abort is left for whoever drives next all
+/// the same.
 async fn able(
     state: &State,
     run: &str,
@@ -173,7 +174,13 @@ async fn able(
         // It is refused for its own sake.
         return Ok(());
     }
-    release::able(state, &before, posted.is_some()).await
+    let aborts = matches!(command, Command::Abort { .. });
+    let lacks = release::able(state, &before, aborts || posted.is_some()).await;
+    if lacks.is_err() && aborts && posted.is_none() {
+        let now = SystemClock.now();
+        state.journal.post(run, now, who, command).await?;
+    }
+    lacks
 }
 
 /// The run at the time that it is now in its world: since its last record something may have come due.

@@ -374,13 +374,13 @@ pub(super) async fn able(state: &State, run: &Run, posted: bool) -> Result<(), F
     } else {
         " --credentials SECRET"
     };
-    let done = if posted {
-        "the command stays in its inbox"
+    let (then, done) = if posted {
+        ("", "the command is in its inbox for whoever drives it next")
     } else {
-        "nothing was changed"
+        (", and give the command then", "nothing was changed")
     };
     let hint = format!(
-        "no engine drives {0}, and this machine can't: have a pod drive it, with `phasegate --state {1} resume {0} --in-cluster --image IMAGE{secret}`, and give the command then; or bring here what is missing. {done}",
+        "no engine drives {0}, and this machine can't: have a pod drive it, with `phasegate --state {1} resume {0} --in-cluster --image IMAGE{secret}`{then}; or bring here what is missing. {done}",
         run.id(),
         state.folder.display()
     );
