@@ -371,8 +371,14 @@ impl Run {
         let Some(outstanding) = self.outstanding.get(&effect).filter(|o| waits(o)) else {
             return Ok(false);
         };
-        let step = outstanding.effect.step.clone().unwrap_or_default();
+        let undone = outstanding.effect.clone();
+        let step = undone.step.clone().unwrap_or_default();
         self.forget(effect);
+        // As where it fails: what serves goes back first.
+        if self.put_off(&undone) {
+            self.go_on_undoing()?;
+            return Ok(true);
+        }
         let timeout = self.plan.rollback.step_timeout;
         self.stuck(&step, format!("it is not undone in {timeout}"), false)?;
         Ok(true)

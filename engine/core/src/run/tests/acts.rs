@@ -311,3 +311,19 @@ fn the_window_is_waited_for_and_a_token_is_handed_on() {
         "the calendar is asked as for other changes"
     );
 }
+
+#[test]
+fn an_undo_that_never_comes_to_its_end_keeps_the_old_version_from_nobody() {
+    let mut sim = Sim::new(acting()).faulty(|_, effect| {
+        let pends = is(effect, "undo") && effect.step.as_deref() == Some("after/act");
+        pends.then(|| Fault::Fails(failure(Kind::Pending)))
+    });
+    sim.until_step("after/soak");
+    sim.command("bob", abort()).unwrap();
+    sim.until(|sim| sim.run.stuck_now().is_some());
+    assert_eq!(sim.world.settings.image, OLD, "{}", sim.story());
+    let step = "after/act".to_owned();
+    sim.command("bob", Command::Skip { step }).unwrap();
+    sim.rest();
+    sim.check_replay();
+}
