@@ -161,6 +161,15 @@ fn unmarked(space: &Space) {
     assert!(!marks.contains("event-repair"), "{marks}");
 }
 
+/// The old version serves, the pods are back, and the Job is stopped.
+fn given_up(space: &Space) {
+    assert_eq!(space.image("shop"), "registry.test/shop:1");
+    assert_eq!(wanted(space, "worker"), 2);
+    let jobs = space.get(&["jobs"]);
+    assert_eq!(jobs["items"][0]["spec"]["suspend"], true);
+    unmarked(space);
+}
+
 #[test]
 fn an_event_repair_that_is_killed_gives_the_pods_back_after_its_job() {
     let (space, desk) = repairing("repair-killed", "default");
@@ -182,11 +191,7 @@ fn an_event_repair_that_is_aborted_gives_the_pods_back() {
     desk.run(&["abort", "--reason", "it takes too long"])
         .expect(0);
     run.end().expect(1);
-    assert_eq!(space.image("shop"), "registry.test/shop:1");
-    assert_eq!(wanted(&space, "worker"), 2);
-    let jobs = space.get(&["jobs"]);
-    assert_eq!(jobs["items"][0]["spec"]["suspend"], true);
-    unmarked(&space);
+    given_up(&space);
 }
 
 #[test]
@@ -196,9 +201,5 @@ fn an_event_repair_beside_which_somebody_scales_up_is_given_up() {
     repair_runs(&space);
     space.kubectl(&["scale", "deployment/worker", "--replicas=2"]);
     run.end().expect(1);
-    assert_eq!(space.image("shop"), "registry.test/shop:1");
-    assert_eq!(wanted(&space, "worker"), 2);
-    let jobs = space.get(&["jobs"]);
-    assert_eq!(jobs["items"][0]["spec"]["suspend"], true);
-    unmarked(&space);
+    given_up(&space);
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use phasegate_core::diagnostic::Diagnostics;
 use phasegate_core::event::Command;
 use phasegate_core::run::{Obligation, Run};
 use phasegate_runtime::ports::{Clock, Cluster};
@@ -67,7 +66,8 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
         }
         owed.iter().map(row).collect::<Vec<_>>().join("\n")
     })?;
-    told(faults)
+    // What is wrong with other runs keeps none from what it owes, and is told in the end.
+    Ok(faults.into_result(Exit::Succeeded)?)
 }
 
 /// Whether what would be removed serves again, since a later release or somebody took it into use; or why the cluster
@@ -141,14 +141,6 @@ pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Ou
     })
 }
 
-/// What is wrong with other runs keeps none from what it owes, and is told in the end.
-fn told(faults: Diagnostics) -> Outcome {
-    if faults.is_empty() {
-        return Ok(Exit::Succeeded);
-    }
-    Err(faults.into())
-}
-
 /// Does what has become due and an engine can do. Whatever can't be done stays owed, and the next one tries again.
 pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     let state = State::existing(folder).await?;
@@ -182,7 +174,8 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
         [] => "nothing is due that an engine can do".to_owned(),
         met => met.iter().map(Met::row).collect::<Vec<_>>().join("\n"),
     })?;
-    told(faults)
+    // What is wrong with other runs keeps none from what it owes, and is told in the end.
+    Ok(faults.into_result(Exit::Succeeded)?)
 }
 
 async fn is_met(state: &State, run: &str, number: u32) -> Result<bool, Fault> {

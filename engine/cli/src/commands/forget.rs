@@ -54,10 +54,7 @@ pub(super) async fn forget(args: &Forget, folder: &Path, console: &Console) -> O
             .map(|gone| format!("{}: forgotten, {} objects", gone.run, gone.objects));
         lines.collect::<Vec<_>>().join("\n")
     })?;
-    if faults.is_empty() {
-        return Ok(Exit::Succeeded);
-    }
-    Err(faults.into())
+    Ok(faults.into_result(Exit::Succeeded)?)
 }
 
 /// The run that is named: one that nothing is needed of any more, or one that somebody began to forget.

@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use super::fence::{MARKS, attempted, crowded, marks_of, not_marked_later, version};
 use super::path::{Resource, with_query};
 use super::templates::Template;
+use super::transport::Call;
 use super::{
     APPLY, FIELD_MANAGER, JSON, KubeCluster, Problem, STRATEGIC, WRITE_ATTEMPTS, call, deployment,
     effect, manifest, references, slot, templates, text,
@@ -95,16 +96,8 @@ impl KubeCluster {
         target: &Target,
         stamp: &Stamp,
     ) -> Result<Value, Problem> {
-        let mut call = call(
-            Method::PUT,
-            "update",
-            &Resource::deployments(),
-            &target.namespace,
-            &target.deployment,
-        )?;
-        call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
-        let call = call.body(JSON, object).remark(effect(&stamp.key));
-        self.transport.one(call).await
+        let call = replacing(target, object, &[])?;
+        self.transport.one(call.remark(effect(&stamp.key))).await
     }
 
     pub(super) async fn read_changed(
@@ -136,6 +129,24 @@ impl KubeCluster {
                 && references::refers(found, &change.fields.configs),
         ))
     }
+}
+
+/// The request that puts a whole Deployment in place of the workload's.
+pub(super) fn replacing(
+    target: &Target,
+    object: Value,
+    query: &[(&str, &str)],
+) -> Result<Call, Problem> {
+    let mut call = call(
+        Method::PUT,
+        "update",
+        &Resource::deployments(),
+        &target.namespace,
+        &target.deployment,
+    )?;
+    let manager = [("fieldManager", FIELD_MANAGER)];
+    call.target = with_query(&call.target, &[query, &manager].concat());
+    Ok(call.body(JSON, object))
 }
 
 #[derive(PartialEq)]

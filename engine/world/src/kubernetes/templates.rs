@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use ::http::Method;
 use phasegate_core::config::{
     ConfigCopy, ConfigKind, Content, Reference, Versioned, copy_of_object, copy_of_template,
 };
@@ -17,10 +16,11 @@ use phasegate_core::workload::Target;
 use phasegate_runtime::ports::TemplateAsked;
 use serde_json::{Value, json};
 
+use super::change::replacing;
 use super::fence::deleting;
 use super::labels::chooses;
-use super::path::{Resource, with_query};
-use super::{FIELD_MANAGER, JSON, KubeCluster, Problem, call, deployment, manifest, text};
+use super::path::Resource;
+use super::{KubeCluster, Problem, deployment, manifest, text};
 
 mod differences;
 
@@ -215,16 +215,8 @@ impl KubeCluster {
         if let Some(there) = object.pointer_mut(TEMPLATE) {
             *there = template.clone();
         }
-        let mut call = call(
-            Method::PUT,
-            "update",
-            &Resource::deployments(),
-            &target.namespace,
-            &target.deployment,
-        )?;
-        let query = [("dryRun", "All"), ("fieldManager", FIELD_MANAGER)];
-        call.target = with_query(&call.target, &query);
-        let answer = self.transport.one(call.body(JSON, object)).await;
+        let call = replacing(target, object, &[("dryRun", "All")])?;
+        let answer = self.transport.one(call).await;
         answer.map_err(|problem| {
             let mut failure = Failure::from(problem);
             if failure.kind == Kind::Permanent && failure.code == codes::CLUSTER_REFUSED {

@@ -100,13 +100,13 @@ codes! {
     example: "kubectl get deployment NAME -n NAMESPACE -o yaml | grep -A2 -i -e configmap -e secret";
     MANIFEST_UNFIT = 421,
     title: "Manifest doesn't fit the workload",
-    means: "The pod template of the release's manifests can't be what the workload becomes: it has another container, its labels are not those that the Deployment selects, or the cluster refuses it.",
+    means: "The pod template of the release's manifests can't be what the workload becomes: it has another container, its labels are not those that the Deployment or the workload's Service selects, or the cluster refuses it.",
     cause: "A manifest of another workload, a selector that was changed (Kubernetes doesn't allow that), or a field with a typing error.",
     fix: "Correct the manifest; a Deployment whose selector is to change has to be made anew.",
     example: "kubectl diff -f deployment.yaml";
     MANIFEST_GONE = 422,
     title: "Content of the manifest is gone",
-    means: "The copy of the release's pod template is to be made, and whoever drives the run was not given its content: it is kept beside the run, and in no journal.",
+    means: "The copy of the release's pod template is to be made, and whoever drives the run was not given its content: it is kept beside the run, and in no record of it.",
     cause: "A state directory from which the file of the run was removed.",
     fix: "Nothing was changed by it: the run goes back. Start the release again.",
     example: "phasegate run release.yaml";
