@@ -300,6 +300,7 @@ stories! {
     apply_dies: "apply-engine-dies", as_it_is;
     apply_dies_back: "apply-engine-dies-on-the-way-back", aborted_in("verify/soak-1", "1s");
     apply_undone: "apply-undone", aborted_in("verify/soak-1", "1s");
+    acts_late: "acts-late", aborted_in("after/soak-1", "1s");
 }
 
 /// Why a folder isn't played on a real cluster, by the beginnings of names.
