@@ -1,8 +1,8 @@
 //! The cluster's log beside the journal: what changed, and whether it was meant to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use phasegate_core::effect::{Id, Outcome, Progress, Request};
+use phasegate_core::effect::{Deed, Id, Outcome, Progress, Request};
 use phasegate_core::event::{Event, Record};
 use phasegate_core::failure::Kind;
 use phasegate_core::time::Timestamp;
@@ -78,14 +78,20 @@ pub fn against_journal(
 }
 
 /// How often an action was found to be under way: what takes several changes makes one of them each time that it is
-/// asked, and says that it isn't finished.
+/// asked, and says that it isn't finished. Nobody can say so of one that is taken back: it is asked for again.
 fn unfinished(records: &[Record]) -> BTreeMap<&str, usize> {
     let mut actions: BTreeMap<Id, &str> = BTreeMap::new();
+    let mut undone: BTreeSet<Id> = BTreeSet::new();
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for record in records {
         let effect = match &record.event {
-            Event::Intended { effect } if matches!(effect.request, Request::Act { .. }) => {
-                actions.insert(effect.id, effect.key.as_str());
+            Event::Intended { effect } => {
+                if let Request::Act { deed } = &effect.request {
+                    actions.insert(effect.id, effect.key.as_str());
+                    if matches!(deed, Deed::Undo { .. }) {
+                        undone.insert(effect.id);
+                    }
+                }
                 continue;
             }
             Event::Finished {
@@ -96,6 +102,10 @@ fn unfinished(records: &[Record]) -> BTreeMap<&str, usize> {
                 effect,
                 progress: Progress::Running { .. },
             } => effect,
+            Event::Probed {
+                effect,
+                progress: Progress::NotDone,
+            } if undone.contains(effect) => effect,
             _ => continue,
         };
         if let Some(key) = actions.get(effect) {

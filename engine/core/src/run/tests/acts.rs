@@ -15,6 +15,7 @@ use crate::verdict::Status;
 fn act() -> Action {
     Action::Act {
         offer: offer("job"),
+        manifests: false,
         timeout: mins(2),
     }
 }
