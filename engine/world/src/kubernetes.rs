@@ -18,6 +18,8 @@
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
 //! | `configs`, `references` | copies of ConfigMaps and Secrets, and where pods refer to them |
+//! | `rotation` | new values for keys of a Secret, at the moment of its copy |
+//! | `copies` | copies that releases left |
 //! | `templates` | pod templates that a release brings along, and copies of those before them |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
@@ -74,6 +76,7 @@ mod path;
 mod references;
 mod remove;
 mod rights;
+mod rotation;
 mod shelf;
 mod slot;
 mod templates;
@@ -83,6 +86,7 @@ mod transport;
 mod view;
 mod watch;
 
+pub use self::copies::MAX_COPIES;
 pub use self::rights::{Right, needed};
 pub use self::shelf::KubeShelf;
 pub use self::transport::MAX_ANSWER;
@@ -140,6 +144,7 @@ pub struct KubeCluster {
     watches: bool,
     views: Arc<view::Views>,
     held: Arc<templates::Held>,
+    values: rotation::Values,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -162,6 +167,7 @@ impl KubeCluster {
             watches: options.watches,
             views: Arc::default(),
             held: Arc::default(),
+            values: rotation::Values::default(),
             transport: Transport {
                 client,
                 clock,
