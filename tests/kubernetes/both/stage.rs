@@ -106,6 +106,12 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
         let path = story.folder.join(from.as_str().unwrap());
         *from = path.to_str().unwrap().into();
     }
+    let credentials = release.get_mut("credentials");
+    let credentials = credentials.and_then(Value::as_object_mut).into_iter();
+    for credential in credentials.flat_map(serde_json::Map::values_mut) {
+        let path = story.folder.join(credential["file"].as_str().unwrap());
+        credential["file"] = path.to_str().unwrap().into();
+    }
     if let Some(path) = release.pointer_mut("/workload/manifests/path") {
         let whole = story.folder.join(path.as_str().unwrap());
         *path = whole.to_str().unwrap().into();
