@@ -300,6 +300,7 @@ stories! {
     ]));
     acts_around: "acts-around-a-release", as_it_is;
     acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
+    acts_late: "acts-late", aborted_in("after/soak-1", "1s");
 }
 
 /// Why a folder isn't played on a real cluster, by the beginnings of names.
