@@ -256,6 +256,11 @@ stories! {
     s58_configuration: "58-configuration", as_it_is;
     s58_back: "58-configuration-goes-back", aborted_in("verify/soak-1", "1s");
     s58_canary: "58-configuration-by-canary", as_it_is;
+    s59_rotation: "59-rotation", as_it_is;
+    s59_fails: "59-rotation-a-gate-fails", as_it_is;
+    s59_back: "59-rotation-rolled-back", as_it_is;
+    s59_again: "59-rotation-again", as_it_is;
+    s59_lost: "59-rotated-keys-would-be-lost", as_it_is;
     manifests: "manifests", as_it_is;
     manifests_back: "manifests-go-back", aborted_in("verify/soak-1", "1s");
     manifests_canary: "manifests-by-canary", as_it_is;

@@ -106,6 +106,12 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
         let path = story.folder.join(from.as_str().unwrap());
         *from = path.to_str().unwrap().into();
     }
+    let credentials = release.get_mut("credentials");
+    let credentials = credentials.and_then(Value::as_object_mut).into_iter();
+    for credential in credentials.flat_map(serde_json::Map::values_mut) {
+        let path = story.folder.join(credential["file"].as_str().unwrap());
+        credential["file"] = path.to_str().unwrap().into();
+    }
     let mut places = vec!["/workload/manifests/path".to_owned()];
     places.extend((0..2).map(|phase| format!("/phases/{phase}/steps/0/act/manifests/path")));
     for place in places {

@@ -1,8 +1,10 @@
 //! `phasegate due`: what is owed after runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use phasegate_core::config::{self, Left};
+use phasegate_core::diagnostic::{Diagnostic, codes};
 use phasegate_core::event::Command;
 use phasegate_core::run::{Obligation, Run};
 use phasegate_runtime::ports::{Clock, Cluster};
@@ -46,11 +48,14 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
             if !all && obligation.discharged.is_some() {
                 continue;
             }
-            let (not_to_be_done, not_looked_at) =
-                match in_use_again(&mut worlds, folder, run, obligation).await {
+            let needed = needed_by(&runs, run, obligation);
+            let (not_to_be_done, not_looked_at) = match needed {
+                Some(why) => (Some(why), None),
+                None => match in_use_again(&mut worlds, folder, run, obligation).await {
                     Ok(why) => (why, None),
                     Err(why) => (None, Some(why)),
-                };
+                },
+            };
             owed.push(Owed {
                 run: run.id().to_owned(),
                 obligation: obligation.clone(),
@@ -97,6 +102,36 @@ async fn in_use_again<'a>(
     }
 }
 
+/// Why copies of configurations are not to be removed yet: another run may go back to one of them longer than this one.
+/// Once that is over they go, with the one or the other.
+fn needed_by(runs: &[Run], run: &Run, owed: &Obligation) -> Option<String> {
+    let copies = left_by(run, owed)?;
+    let others = runs.iter().filter(|other| other.id() != run.id());
+    let mut theirs = others.flat_map(|other| {
+        let all = other.obligations().iter();
+        all.map(move |theirs| (other, theirs))
+    });
+    let (other, theirs) = theirs.find(|(other, theirs)| {
+        let later = theirs.discharged.is_none() && theirs.due > owed.due;
+        later && left_by(other, theirs).is_some_and(|theirs| !theirs.is_disjoint(&copies))
+    })?;
+    Some(format!(
+        "run {} may go back to it until {}",
+        other.id(),
+        theirs.due
+    ))
+}
+
+/// The copies that an obligation is about, if it is one of those.
+fn left_by(run: &Run, owed: &Obligation) -> Option<BTreeSet<(String, Left)>> {
+    let place = owed.removes_copies.filter(|_| owed.discharged.is_none())?;
+    let workload = run.plan().workload(place)?;
+    let target = &workload.target;
+    let place = format!("{}/{}", target.cluster, target.namespace);
+    let left = config::left(&workload.configs).into_iter();
+    Some(left.map(|left| (place.clone(), left)).collect())
+}
+
 fn in_short(fault: &Fault) -> String {
     let first = fault.diagnostics.iter().next();
     first.map_or_else(String::new, |fault| {
@@ -130,6 +165,16 @@ fn row(owed: &Owed) -> String {
 pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Outcome {
     let state = State::existing(folder).await?;
     let run = state.find(Some(&args.run)).await?;
+    let (runs, _) = state.whole().await?;
+    if let Some(of) = runs.iter().find(|other| other.id() == run) {
+        let mut owed = of.obligations().iter();
+        let owed = owed.find(|owed| owed.number == args.number);
+        if let Some(why) = owed.and_then(|owed| needed_by(&runs, of, owed)) {
+            return Err(Diagnostic::new(codes::COMMAND_ILLEGAL, why)
+                .hint("`phasegate due` lists what is owed")
+                .into());
+        }
+    }
     let command = Command::Discharge {
         obligation: args.number,
     };
@@ -148,10 +193,10 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     let mut met = Vec::new();
     for run in &runs {
         let now = SystemClock.now();
-        let due = run
-            .obligations()
-            .iter()
-            .filter(|owed| owed.removes.is_some() && owed.discharged.is_none() && owed.due <= now);
+        let due = run.obligations().iter().filter(|owed| {
+            let open = owed.discharged.is_none() && owed.due <= now;
+            owed.of_an_engine().is_some() && open && needed_by(&runs, run, owed).is_none()
+        });
         for owed in due {
             let obligation = owed.number;
             let command = Command::Discharge { obligation };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Event, Identity, Record};
@@ -257,6 +257,10 @@ impl Cluster for Fakes {
 
     async fn remove_copy(&self, _: &Target, _: &ConfigCopy, _: &Stamp) -> Result<(), ChangeError> {
         Err(failure(Kind::Permanent).into())
+    }
+
+    async fn remove_left(&self, _: &Target, _: &Left, _: &Stamp) -> Result<(), ChangeError> {
+        Ok(())
     }
 
     async fn copied(&self, _: &Target, _: &ConfigCopy) -> Result<Option<Found>, Failure> {

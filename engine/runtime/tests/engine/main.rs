@@ -153,6 +153,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             target: Span::from_mins(5),
             step_timeout: Span::from_mins(5),
             retries: 3,
+            keep: None,
         },
         due: Vec::new(),
         people_timeout: Span::from_mins(120),
