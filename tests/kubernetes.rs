@@ -62,6 +62,8 @@ mod renderers;
 mod rights;
 #[path = "kubernetes/rights_away.rs"]
 mod rights_away;
+#[path = "kubernetes/rights_later.rs"]
+mod rights_later;
 #[path = "kubernetes/routers.rs"]
 mod routers;
 #[path = "../engine/store/tests/contract/rules.rs"]
