@@ -763,4 +763,8 @@ pub trait Journal: Send + Sync {
     ) -> Result<Option<Result<(), String>>, JournalError>;
     /// Where this journal is, to tell seats apart.
     fn seat(&self) -> String;
+    /// Why it can't be reached, while a call waits until it can.
+    fn trouble(&self) -> Option<Failure> {
+        None
+    }
 }

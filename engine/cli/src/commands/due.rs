@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use phasegate_core::config::{self, Left};
-use phasegate_core::diagnostic::{Diagnostic, codes};
-use phasegate_core::event::Command;
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::effect;
+use phasegate_core::event::{Command, Event};
+use phasegate_core::failure::Failure;
 use phasegate_core::run::{Obligation, Run};
-use phasegate_runtime::ports::{Clock, Cluster};
+use phasegate_runtime::ports::{Clock, Cluster, Journal};
 use phasegate_world::clock::SystemClock;
 use serde::Serialize;
 
@@ -201,12 +203,15 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
             let obligation = owed.number;
             let command = Command::Discharge { obligation };
             let driving = Driving::default();
-            match commanding::give(&state, console, run.id(), command, driving).await {
-                Ok(_) => met.push(Met {
-                    run: run.id().to_owned(),
-                    number: obligation,
-                    done: is_met(&state, run.id(), obligation).await?,
-                }),
+            let given = match may_meet(&state, run).await {
+                Ok(()) => commanding::give(&state, console, run.id(), command, driving).await,
+                Err(refused) => Err(refused),
+            };
+            match given {
+                Ok(_) => {
+                    let tried = tried(&state, run.id(), obligation, &mut faults).await?;
+                    met.push(tried);
+                }
                 Err(fault) => fault
                     .diagnostics
                     .iter()
@@ -223,10 +228,58 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     Ok(faults.into_result(Exit::Succeeded)?)
 }
 
-async fn is_met(state: &State, run: &str, number: u32) -> Result<bool, Fault> {
-    let run = state.replay(run).await?;
+/// What failed last in a run.
+async fn last_failure(state: &State, run: &str) -> Result<Option<Failure>, Fault> {
+    let (records, _) = state.journal.read(run).await?;
+    let mut records = records.into_iter().rev();
+    Ok(records.find_map(|record| match record.event {
+        Event::Finished {
+            outcome: effect::Outcome::Failed { failure },
+            ..
+        } => Some(failure),
+        _ => None,
+    }))
+}
+
+/// Refuses an account that may not finish what it would begin: the target would be left claimed.
+async fn may_meet(state: &State, run: &Run) -> Result<(), Fault> {
+    let world = release::world_of(run, &state.folder).await?;
+    let parts = release::engine_of(state, run, &world).await?;
+    release::may(&parts, &world, run.plan()).await
+}
+
+/// What came of an obligation. One that is still owed, and a claim that was left, are faults.
+async fn tried(
+    state: &State,
+    id: &str,
+    number: u32,
+    faults: &mut Diagnostics,
+) -> Result<Met, Fault> {
+    let run = state.replay(id).await?;
     let mut owed = run.obligations().iter();
-    Ok(owed.any(|owed| owed.number == number && owed.discharged.is_some()))
+    let met = Met {
+        run: id.to_owned(),
+        number,
+        done: owed.any(|owed| owed.number == number && owed.discharged.is_some()),
+    };
+    let left = run
+        .claims_left()
+        .filter_map(|place| run.plan().workload(place))
+        .next();
+    if met.done && left.is_none() {
+        return Ok(met);
+    }
+    if let Some(failure) = last_failure(state, id).await? {
+        let fault = Diagnostic::new(failure.code, met.row()).found(failure.to_string());
+        faults.push(match left {
+            Some(workload) => fault.hint(format!(
+                "the run may still hold its target: `phasegate lock break {}` frees it",
+                workload.target
+            )),
+            None => fault.hint("`phasegate due meet` tries again"),
+        });
+    }
+    Ok(met)
 }
 
 /// An obligation that was tried.
