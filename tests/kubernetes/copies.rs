@@ -91,6 +91,23 @@ fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
     let forget = |keep| ["--state", &state, "history", "forget", "--keep", keep];
     each_is_needed(&space, "old-copies", &forgets, &forget("1"));
     assert_eq!(copies(&space).len(), 3);
+    // A run that holds the workload may be about to use one: they are named, and no journal goes.
+    let held = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "phasegate-claim-shop"},
+        "data": {"run": "another-run", "plan": "p", "started_by": "s", "key": "k"},
+    });
+    space.apply(&held).unwrap();
+    let refused = forgets.run(&forget("1")).expect(3).stderr;
+    for part in [
+        "PG0601",
+        "another-run",
+        oldest.as_str(),
+        "no journal was forgotten",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert_eq!(copies(&space).len(), 3);
+    space.kubectl(&["delete", "configmap", "phasegate-claim-shop"]);
     // The last run can go back to the copy before its own.
     let told = forgets.run(&forget("1")).expect(0).stderr;
     let removed = format!("removed ConfigMap {oldest}");
