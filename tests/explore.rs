@@ -11,6 +11,8 @@
 
 #[path = "explore/mutants.rs"]
 mod mutants;
+#[path = "explore/repeats.rs"]
+mod repeats;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,30 +57,37 @@ fn explored(folder: &Path, file: &str, limit: usize, remake: Option<Remake<'_>>)
     let text = read(&folder.join("release.yaml"));
     let loaded = release::load("release.yaml", &text, &overrides, &builtin::NAMES);
     let loaded = good(loaded);
-    let scenario = good(scenario::load(file, &read(&folder.join(file)))).scenario;
     let components = plugins::of_release(&loaded, folder)
         .unwrap_or_else(|faults| panic!("run `cargo xtask plugins` before the tests: {faults}"));
+    let scenario = good(scenario::load(file, &read(&folder.join(file)))).scenario;
     let policy = scenario
         .policy
         .as_ref()
         .map_or_else(Policy::default, |name| {
             good(policy::load(name, &read(&folder.join(name)))).policy
         });
-    let inputs = Inputs {
-        loaded: &loaded,
-        policy: &policy,
-        scenario: &scenario,
-        components,
-        credentials: Arc::new(compose::Invented),
-        cache: None,
-        seed: 1,
-    };
+    explored_with(
+        &Inputs {
+            loaded: &loaded,
+            policy: &policy,
+            scenario: &scenario,
+            components,
+            credentials: Arc::new(compose::Invented),
+            cache: None,
+            seed: 1,
+        },
+        limit,
+        remake,
+    )
+}
+
+fn explored_with(inputs: &Inputs<'_>, limit: usize, remake: Option<Remake<'_>>) -> Explored {
     let options = Options {
         limit,
         remake,
         full_soaks: false,
     };
-    explore(&inputs, options, &mut |_| {}).unwrap()
+    explore(inputs, options, &mut |_| {}).unwrap()
 }
 
 fn hello(file: &str, limit: usize, remake: Option<Remake<'_>>) -> Explored {

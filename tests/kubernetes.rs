@@ -62,6 +62,10 @@ mod renderers;
 mod rights;
 #[path = "kubernetes/rights_away.rs"]
 mod rights_away;
+#[path = "kubernetes/rights_later.rs"]
+mod rights_later;
+#[path = "kubernetes/rotation.rs"]
+mod rotation;
 #[path = "kubernetes/routers.rs"]
 mod routers;
 #[path = "../engine/store/tests/contract/rules.rs"]

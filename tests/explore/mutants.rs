@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::event::{Command, Event, Identity, Record};
 use phasegate_core::failure::Failure;
@@ -129,6 +129,15 @@ impl Cluster for Lying {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         self.inner.remove_copy(target, copy, stamp).await
+    }
+
+    async fn remove_left(
+        &self,
+        target: &Target,
+        left: &Left,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.inner.remove_left(target, left, stamp).await
     }
 
     async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {

@@ -106,7 +106,9 @@ fn an_engine_waits_for_an_api_server_that_is_away_and_forgets_no_abort() {
     // What it was told while it can do nothing is done once it can.
     sleep(Duration::from_secs(2));
     proxy.set(Mode::Well);
-    run.end().expect(1);
+    let told = run.end().expect(1).stderr;
+    let waits = "nothing is done until the journal can be reached again";
+    assert_eq!(told.matches(waits).count(), 1, "{told}");
     plane.end().served_by(&["1", "2"]);
     assert_eq!(space.image("shop"), "registry.test/shop:1");
     space.only(&["shop"]);

@@ -19,6 +19,7 @@ workload:
 phases:
   - name: deploy
     strategy: {plugin: rolling, gates: [pods]}
+rollback: {keep: 1s}
 ";
 
 /// The copies that there are.
@@ -63,6 +64,15 @@ fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
         ];
         desk.run(&run).expect(0);
         made.extend(copies(&space).difference(&before).cloned());
+        if version == "2" {
+            // Somebody leads the pods back by hand: no later run owes the removal of that copy.
+            let plain = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/envFrom", "value": [
+                {"configMapRef": {"name": "shop-config"}},
+            ]}]);
+            let plain = plain.to_string();
+            space.kubectl(&["patch", "deployment", "shop", "--type=json", "-p", &plain]);
+            space.kubectl(&["rollout", "status", "deployment/shop", "--timeout=120s"]);
+        }
     }
     let [oldest, before, newest] = made.as_slice() else {
         panic!("{made:?}");
@@ -87,10 +97,14 @@ fn copies_that_nothing_refers_to_go_with_the_journals_of_their_runs() {
     assert!(told.contains(&removed), "{told}");
     let left = BTreeSet::from([before.clone(), newest.clone()]);
     assert_eq!(copies(&space), left);
-    // What pods are started with stays, whoever is forgotten.
+    // A run that owes the removal of its old copy isn't forgotten before that is done.
     let told = forgets.run(&forget("0")).expect(0).stderr;
-    let removed = format!("removed ConfigMap {before}");
-    assert!(told.contains(&removed), "{told}");
+    assert!(told.contains("owes something, and stays"), "{told}");
+    assert_eq!(copies(&space), left);
+    desk.run(&["--state", &state, "due", "meet"]).expect(0);
+    assert_eq!(copies(&space), BTreeSet::from([newest.clone()]));
+    // What pods are started with stays, whoever is forgotten.
+    forgets.run(&forget("0")).expect(0);
     assert_eq!(copies(&space), BTreeSet::from([newest.clone()]));
     let template = space.get(&["deployment", "shop"]).to_string();
     assert!(template.contains(newest), "{template}");

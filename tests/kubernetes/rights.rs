@@ -45,13 +45,15 @@ fn used(space: &Space) -> BTreeSet<String> {
     let account = format!("system:serviceaccount:{}:deployer", space.name);
     let entries = space.audited().into_iter();
     let own = entries.filter(|entry| entry["user"]["username"] == account.as_str());
-    own.map(|entry| {
-        let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
-        let object = &entry["objectRef"];
-        let (verb, group) = (text(&entry["verb"]), text(&object["apiGroup"]));
-        format!("{verb} {}.{group}", text(&object["resource"]))
-    })
-    .collect()
+    own.map(|entry| verb_and_resource(&entry)).collect()
+}
+
+/// What an entry of the audit log took, in the words of [`granted`].
+pub(crate) fn verb_and_resource(entry: &Value) -> String {
+    let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+    let object = &entry["objectRef"];
+    let (verb, group) = (text(&entry["verb"]), text(&object["apiGroup"]));
+    format!("{verb} {}.{group}", text(&object["resource"]))
 }
 
 /// A release that succeeds and one that is aborted, by an account that has these roles; some rights are needed later.

@@ -47,6 +47,7 @@ impl Gate {
         let credential = Credential {
             source: Source::File(secret.path().to_owned()),
             authorities: vec![format!("127.0.0.1:{}", server.port)],
+            secrets: Vec::new(),
             url: false,
             header: None,
             prefix: Some("Basic ".to_owned()),

@@ -502,7 +502,7 @@ pub struct Due {
 /// A command about what is owed.
 #[derive(Debug, Subcommand)]
 pub enum DueCommand {
-    /// Do what has become due and an engine can do: remove what was kept after a swap.
+    /// Do what has become due and an engine can do: remove what was kept after a swap, and copies that only an old version needs.
     Meet,
     /// Say that something is done.
     Done(DueDone),

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use phasegate_core::event::{Command, Identity, Record};
+use phasegate_core::failure::Failure;
 use phasegate_core::time::Timestamp;
 use phasegate_runtime::ports::{Head, Inboxed, Journal, JournalError, RunEntry};
 use phasegate_store::{SegmentJournal, SqliteJournal};
@@ -117,5 +118,9 @@ impl Journal for Book {
 
     fn seat(&self) -> String {
         self.port().seat()
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        self.port().trouble()
     }
 }

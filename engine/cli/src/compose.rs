@@ -61,6 +61,8 @@ pub struct World {
     pub scale: f64,
     /// Whether people's rights differ there, so that they are looked at before a run begins.
     pub guarded: bool,
+    /// Whether what is left to chance follows from a seed there, values of Secrets too: in virtual time.
+    pub seeded: bool,
 }
 
 /// A simulated cluster within this process, with the network around it, at the beginning of a scenario.
@@ -135,6 +137,7 @@ impl World {
             log: Arc::new(Discarded),
             scale,
             guarded: false,
+            seeded: false,
         })
     }
 
@@ -156,6 +159,7 @@ impl World {
             log: Arc::new(Discarded),
             scale: 1.0,
             guarded: true,
+            seeded: false,
         })
     }
 
@@ -170,6 +174,7 @@ impl World {
             log: Arc::new(Discarded),
             scale: 1.0,
             guarded: false,
+            seeded: true,
         }
     }
 
@@ -190,9 +195,12 @@ impl World {
         components: Vec<Component>,
         journal: Arc<dyn Journal>,
     ) -> Result<Parts, Diagnostic> {
+        let seed = self.seeded.then_some(config.seed);
+        let cluster = self.cluster.clone();
+        let cluster = cluster.with_values(Arc::clone(&credentials), seed);
         let ports = HostPorts {
             http: Arc::clone(&self.http),
-            objects: Arc::new(self.cluster.clone()),
+            objects: Arc::new(cluster.clone()),
             clock: Arc::clone(&self.clock),
             log: Arc::clone(&self.log),
             credentials,
@@ -200,19 +208,19 @@ impl World {
         let host = Host::new(config, ports).map_err(|f| about_host(&f))?;
         let plugins = Arc::new(host.load(components, Grants::default()));
         let world = perform::World {
-            cluster: Arc::new(self.cluster.clone()),
+            cluster: Arc::new(cluster.clone()),
             plugins: Arc::clone(&plugins) as _,
             clock: Arc::clone(&self.clock),
         };
         let engine = Engine {
             world,
             journal,
-            leases: Arc::new(self.cluster.clone()),
+            leases: Arc::new(cluster.clone()),
         };
         Ok(Parts {
             engine,
             plugins,
-            cluster: self.cluster.clone(),
+            cluster,
         })
     }
 }
@@ -313,6 +321,10 @@ impl Credentials for Invented {
             value: Secret::new(format!("Bearer simulated-{name}")),
             secret: Secret::new(format!("simulated-{name}")),
         })
+    }
+
+    async fn value(&self, name: &str, _: &str, _: &str) -> Result<Secret, CredentialError> {
+        Ok(Secret::new(format!("simulated-{name}")))
     }
 }
 

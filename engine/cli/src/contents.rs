@@ -9,14 +9,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use phasegate_core::config::{MAX_CONTENT, MAX_KEYS};
+use phasegate_core::config::{MAX_CONTENT, MAX_KEYS, is_key};
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::spec::release::Loaded;
 
 use crate::files;
-
-/// Longest key of a ConfigMap.
-const MAX_KEY: usize = 253;
 
 /// Reads what the release names.
 ///
@@ -87,8 +84,7 @@ fn add(
     let shown = file.display().to_string();
     let key = file.file_name().map(|name| name.to_string_lossy());
     let key = key.unwrap_or_default().into_owned();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(plain) {
+    if !is_key(&key) {
         return Err(Diagnostic::new(
             codes::INVALID_VALUE,
             format!("the file `{shown}` has a name that can't be a ConfigMap's key"),

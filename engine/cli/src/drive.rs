@@ -8,7 +8,7 @@ use phasegate_core::event::{Identity, Record};
 use phasegate_core::failure::Failure;
 use phasegate_core::run::{Run, State as RunState};
 use phasegate_core::time::Span;
-use phasegate_runtime::engine::{GIVE_BACK, INBOX_POLL, Left, Nudge, Observer, Options};
+use phasegate_runtime::engine::{GIVE_BACK, INBOX_POLL, Lack, Left, Nudge, Observer, Options};
 use phasegate_runtime::ports::Clock;
 use phasegate_world::clock::SystemClock;
 use phasegate_world::entropy;
@@ -177,9 +177,10 @@ impl Observer for Progress {
         self.show(seq, record, run);
     }
 
-    fn held_up(&mut self, failure: &Failure) {
+    fn held_up(&mut self, lack: Lack, failure: &Failure) {
         // This is not of the journal: whoever reads it later sees that the run stood still, and that it went on.
-        let words = format!("held up, nothing is done until the lease can be had again: {failure}");
+        let until = lack.until();
+        let words = format!("held up, nothing is done until {until}: {failure}");
         match self {
             Self::Lines(console, _) => {
                 let fault = Diagnostic::new(failure.code, words);

@@ -224,6 +224,7 @@ mod tests {
         let credential = |source| Credential {
             source,
             hosts: vec!["sentry.io:443".into()],
+            secrets: Vec::new(),
             header: "authorization: Bearer {secret}".into(),
             url: false,
         };
@@ -301,6 +302,7 @@ mod tests {
         let credential = |source: SecretSource| Credential {
             source,
             hosts: vec!["sentry.io:443".into()],
+            secrets: Vec::new(),
             header: "authorization: Bearer {secret}".into(),
             url: false,
         };

@@ -191,6 +191,7 @@ fn local(credential: &Credential) -> credentials::Credential {
         source,
         url: credential.url,
         authorities: credential.hosts.clone(),
+        secrets: credential.secrets.clone(),
         header: parts.map(|(name, _)| name.to_owned()),
         prefix: parts.map(|(_, value)| value.replace(SECRET, "")),
     }
@@ -384,6 +385,7 @@ mod tests {
         let credential = Credential {
             source: SecretSource::File("token".into()),
             hosts: vec!["sentry.io:443".into()],
+            secrets: Vec::new(),
             header: "X-Token: key {secret}".into(),
             url: false,
         };

@@ -4,11 +4,20 @@
 //! the pod template refers to that name: old pods keep what they were started with, and going back is a matter of
 //! the template alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+mod left;
+mod rotation;
+
+pub use left::{Left, left};
+pub use rotation::{
+    Alphabet, MAX_KEY, MAX_RANDOM, MAX_ROTATED, MIN_RANDOM, NewValue, Random, Source,
+    copy_of_rotated, is_key,
+};
 
 /// Between the name of what is copied and the digest in the name of a copy.
 const INFIX: &str = "-pg";
@@ -79,6 +88,23 @@ pub enum Content {
         uid: String,
         /// `metadata.resourceVersion` when it was planned with. Another one is refused.
         version: String,
+    },
+    /// What stands in the cluster, with new values for some keys of it. They are read or made up by whoever makes the
+    /// copy, at that moment, and go nowhere else.
+    Rotated {
+        /// The object whose keys it has: the Secret, or the copy with other values that the workload refers to.
+        base: String,
+        /// Its uid.
+        uid: String,
+        /// Its `metadata.resourceVersion` when it was planned with. Another one is refused.
+        version: String,
+        /// The Secret itself, as it was then.
+        source: Source,
+        /// The keys that get new values.
+        keys: BTreeMap<String, NewValue>,
+        /// Those keys of the base that earlier releases gave other values than the Secret has.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        earlier: BTreeSet<String>,
     },
     /// The pod template of the release's manifests. It may hold what nobody wants in a journal, so that whoever
     /// makes the copy is given it beside the plan.

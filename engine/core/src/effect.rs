@@ -74,6 +74,8 @@ pub enum Piece {
     Autoscaler,
     /// The copy of a ConfigMap or Secret, by its place among the workload's.
     Config(usize),
+    /// A copy that only the version before the release needed, by its place among those that are left.
+    Left(usize),
 }
 
 impl Piece {
@@ -85,6 +87,7 @@ impl Piece {
             Self::Service => "Service",
             Self::Autoscaler => "autoscaler",
             Self::Config(_) => "configuration",
+            Self::Left(_) => "old configuration",
         }
     }
 }

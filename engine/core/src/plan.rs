@@ -338,6 +338,9 @@ pub struct RollbackPolicy {
     pub step_timeout: Span,
     /// How often a write that fails is tried again before people are called.
     pub retries: u32,
+    /// How long after success the copies are kept that only the way back needs; none where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Span>,
 }
 
 /// Something to be done after the run.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::approval;
-use crate::config::Versioned;
+use crate::config::{self, Versioned};
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::judge::{BandAction, GatePolicy};
 use crate::plan::{
@@ -128,6 +128,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
             target: rollback.target,
             step_timeout: rollback.step_timeout,
             retries: rollback.retries,
+            keep: leaves(&inputs.workloads).then_some(rollback.keep),
         },
         due: release.due.iter().map(due_of).collect(),
         people_timeout: release.people_timeout,
@@ -164,6 +165,13 @@ pub fn changes_nothing(plan: &Plan) -> Option<Diagnostic> {
         .found(images.join(", "))
         .hint("give another version, for example with `--version`");
     Some(fault)
+}
+
+/// Whether copies are left that only the way back needs.
+fn leaves(workloads: &[Workload]) -> bool {
+    workloads
+        .iter()
+        .any(|workload| !config::left(&workload.configs).is_empty())
 }
 
 /// The version that serves; where several workloads have different ones, each of them.

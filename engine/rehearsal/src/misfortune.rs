@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
@@ -325,6 +325,16 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.remove_copy(target, copy, stamp).await;
+        self.survive(stamp, answer).await
+    }
+
+    async fn remove_left(
+        &self,
+        target: &Target,
+        left: &Left,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.inner.remove_left(target, left, stamp).await;
         self.survive(stamp, answer).await
     }
 

@@ -1,6 +1,7 @@
 //! The observer: judges a rehearsal from outside. It sees what the cluster shows and logs, and what the
 //! network carried; of the engine it sees only the journal, to hold it against the cluster's log.
 
+mod answers;
 mod capacity;
 mod counts;
 mod journal;

@@ -19,6 +19,7 @@ use crate::ports::{
 };
 
 mod drive;
+mod patience;
 
 use drive::Drive;
 
@@ -93,8 +94,28 @@ pub enum Nudge {
 pub trait Observer: Send {
     /// Called after each record: its number, itself, and the run after it.
     fn recorded(&mut self, seq: u64, record: &Record, run: &Run);
-    /// Called when the lease has run out and can't be had again: nothing is done until it can. Once each time.
-    fn held_up(&mut self, _failure: &Failure) {}
+    /// Called when nothing is done until what is lacking can be had again. Once each time.
+    fn held_up(&mut self, _lack: Lack, _failure: &Failure) {}
+}
+
+/// What an engine can't do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The lease has run out, and asking for it fails.
+    Lease,
+    /// The journal is elsewhere, and can't be reached.
+    Journal,
+}
+
+impl Lack {
+    /// Until when nothing is done.
+    #[must_use]
+    pub const fn until(self) -> &'static str {
+        match self {
+            Self::Lease => "the lease can be had again",
+            Self::Journal => "the journal can be reached again",
+        }
+    }
 }
 
 /// Watches nothing.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phasegate_core::config;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{
     Create, Deed, Done, Effect, Outcome, Piece, Progress, Request, Successor,
@@ -151,6 +152,16 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
                 Done::Removed,
             ),
             None => unplanned("configuration", &place.to_string()),
+        },
+        Request::Remove {
+            piece: Piece::Left(place),
+            ..
+        } => match config::left(&workload.configs).get(*place) {
+            Some(left) => written(
+                world.cluster.remove_left(target, left, &stamp).await,
+                Done::Removed,
+            ),
+            None => unplanned("old configuration", &place.to_string()),
         },
         Request::Create { create } => written(
             world.cluster.create(target, create, &stamp).await,
@@ -378,6 +389,11 @@ pub async fn probe(world: &World, context: &Context, effect: &Effect) -> Progres
             },
             None => Progress::NotDone,
         },
+        // Whether it is still there tells nothing where something has come to need it: it is asked for anew.
+        Request::Remove {
+            piece: Piece::Left(_),
+            ..
+        } => Progress::NotDone,
         Request::Create { create } => {
             match world.cluster.found(target, Slot::Candidate, create.piece).await {
                 Ok(Some(found)) if ours(&found.marks) => Progress::Done(Done::Created),

@@ -537,7 +537,13 @@ impl Asking<'_> {
                     Diagnostic::new(codes::FILE_UNREADABLE, message)
                 })?),
             };
-            asked.push(ConfigAsked { kind, of, data });
+            asked.push(ConfigAsked {
+                kind,
+                of,
+                data,
+                rotate: (!config.rotate.is_empty()).then_some(&config.rotate),
+                afresh: config.base == Some(release::Base::Source),
+            });
         }
         Ok(asked)
     }

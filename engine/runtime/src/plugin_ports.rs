@@ -109,7 +109,7 @@ pub enum CredentialError {
     /// The release defines none of that name.
     #[error("no credential `{0}`")]
     Unknown(String),
-    /// It is not meant for this authority.
+    /// It is not meant for this authority, or to become the value of this key.
     #[error("credential `{name}` is not for {authority}")]
     NotFor {
         /// The credential.
@@ -145,6 +145,15 @@ pub trait Credentials: Send + Sync {
         _authority: &str,
     ) -> Result<Option<Secret>, CredentialError> {
         Ok(None)
+    }
+
+    /// The text itself, to become the value of a key of a Secret, where the credential is meant for that. No plugin
+    /// can ask for it.
+    async fn value(&self, name: &str, secret: &str, key: &str) -> Result<Secret, CredentialError> {
+        Err(CredentialError::NotFor {
+            name: name.to_owned(),
+            authority: format!("{secret}/{key}"),
+        })
     }
 }
 

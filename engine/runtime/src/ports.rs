@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, ConfigKind, Versioned};
+use phasegate_core::config::{ConfigCopy, ConfigKind, Left, Versioned};
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Identity, Record};
 use phasegate_core::failure::{Failure, Problem};
 use phasegate_core::plan::{Pin, Use};
+use phasegate_core::spec::release::Rotate;
 use phasegate_core::strategy::{RouterFeatures, Situation, Slot, Split, Step, StepOutcome};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::verdict::{Pair, Question, Verdict};
@@ -90,6 +91,10 @@ pub struct ConfigAsked<'a> {
     pub of: &'a str,
     /// The content that the release brings along; none where what stands in the cluster is meant.
     pub data: Option<&'a BTreeMap<String, String>>,
+    /// The keys of a Secret that get new values.
+    pub rotate: Option<&'a BTreeMap<String, Rotate>>,
+    /// Whether what stands in the cluster is meant, though keys of what the pods refer to were rotated.
+    pub afresh: bool,
 }
 
 /// The pod template that a release brings along for a workload.
@@ -209,6 +214,14 @@ pub trait Cluster: Send + Sync {
         &self,
         target: &Target,
         copy: &ConfigCopy,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError>;
+    /// Deletes a copy that an earlier run made, once no pod is or will be started with it; success where it is not there,
+    /// is not an engine's, or serves again. Refuses with `Conflict` while something else refers to it.
+    async fn remove_left(
+        &self,
+        target: &Target,
+        left: &Left,
         stamp: &Stamp,
     ) -> Result<(), ChangeError>;
     /// A copy, if it is there.
@@ -750,4 +763,8 @@ pub trait Journal: Send + Sync {
     ) -> Result<Option<Result<(), String>>, JournalError>;
     /// Where this journal is, to tell seats apart.
     fn seat(&self) -> String;
+    /// Why it can't be reached, while a call waits until it can.
+    fn trouble(&self) -> Option<Failure> {
+        None
+    }
 }

@@ -32,6 +32,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use phasegate_core::event::{Command, Identity, Record};
+use phasegate_core::failure::Failure;
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::{Clock, Head, Inboxed, Journal, JournalError, RunEntry};
 use phasegate_runtime::shelf::{Part, Sheet, Shelf};
@@ -85,6 +86,8 @@ struct Inner {
     known: Mutex<BTreeMap<String, Known>>,
     /// What is to be kept with runs that are about to be created.
     to_keep: std::sync::Mutex<BTreeMap<String, String>>,
+    /// Why the shelf doesn't answer, while it is asked again.
+    trouble: std::sync::Mutex<Option<Failure>>,
 }
 
 /// What this process knows of a run.
@@ -119,6 +122,7 @@ impl SegmentJournal {
                 driven: std::sync::Mutex::default(),
                 known: Mutex::default(),
                 to_keep: std::sync::Mutex::default(),
+                trouble: std::sync::Mutex::default(),
             }),
         }
     }
@@ -243,6 +247,11 @@ impl Inner {
         self.to_keep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
+        // It is replaced as a whole.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first sheet of each run, without its text.
     async fn firsts(&self) -> Result<BTreeMap<String, Sheet>, JournalError> {
         let listed = || self.shelf.list(None, &[Part::First], false);
@@ -365,5 +374,9 @@ impl Journal for SegmentJournal {
 
     fn seat(&self) -> String {
         self.inner.shelf.place()
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        self.inner.trouble().clone()
     }
 }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use phasegate_core::diagnostic::codes;
 use phasegate_core::event::{Event, Record};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::{Head, Journal, JournalError, RunEntry};
@@ -226,6 +227,28 @@ async fn an_engine_that_drives_waits_for_a_server_that_is_away_and_whoever_looks
     assert_eq!(looks.read(RUN).await.unwrap().1, head);
     shelf.away(hour);
     assert!(looks.read(RUN).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_drives_can_tell_what_it_waits_for() {
+    let shelf = Arc::<Fake>::default();
+    let (journal, _) = begun(&shelf).await;
+    let _hold = journal.drive(RUN).await.unwrap();
+    assert_eq!(journal.trouble(), None);
+    shelf.away(Span::from_mins(60));
+    let told = async {
+        for _ in 0..1000 {
+            if let Some(failure) = journal.trouble() {
+                return failure;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("it never said why");
+    };
+    let (answer, failure) = tokio::join!(journal.inbox(RUN, 0), told);
+    assert_eq!(answer.unwrap(), []);
+    assert_eq!(failure.code, codes::CLUSTER_UNREACHABLE);
+    assert_eq!(journal.trouble(), None);
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub struct Credential {
     /// The authorities that it may be sent to: `sentry.io:443`, or `*.sentry.io:443` for all hosts
     /// beneath one. Without a port it is for every port of the host. Empty: none.
     pub authorities: Vec<String>,
+    /// The keys of Secrets that it may become the value of: `db/password`.
+    pub secrets: Vec<String>,
     /// The header that carries it; `authorization` if not said.
     pub header: Option<String>,
     /// Whether it is a whole address, that a request is sent to in place of the one that names it.
@@ -74,7 +76,7 @@ impl LocalCredentials {
     pub fn missing(&self) -> Vec<CredentialError> {
         self.defined
             .iter()
-            .filter_map(|(name, credential)| read_now(name, &credential.source).err())
+            .filter_map(|(name, credential)| read_now(name, credential).err())
             .collect()
     }
 }
@@ -87,7 +89,7 @@ impl Credentials for LocalCredentials {
         authority: &str,
     ) -> Result<CredentialHeader, CredentialError> {
         let credential = self.meant_for(name, authority)?;
-        let text = read(name, &credential.source).await?;
+        let text = read(name, credential).await?;
         let header = credential
             .header
             .as_deref()
@@ -114,7 +116,22 @@ impl Credentials for LocalCredentials {
         if !credential.url {
             return Ok(None);
         }
-        read(name, &credential.source).await.map(Some)
+        read(name, credential).await.map(Some)
+    }
+
+    async fn value(&self, name: &str, secret: &str, key: &str) -> Result<Secret, CredentialError> {
+        let credential = self
+            .defined
+            .get(name)
+            .ok_or_else(|| CredentialError::Unknown(name.to_owned()))?;
+        let place = format!("{secret}/{key}");
+        if !credential.secrets.contains(&place) {
+            return Err(CredentialError::NotFor {
+                name: name.to_owned(),
+                authority: place,
+            });
+        }
+        read(name, credential).await
     }
 }
 
@@ -160,22 +177,22 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 }
 
 /// Reads a credential where a file system that doesn't answer holds up nobody else.
-async fn read(name: &str, source: &Source) -> Result<Secret, CredentialError> {
-    let (name, source) = (name.to_owned(), source.clone());
+async fn read(name: &str, credential: &Credential) -> Result<Secret, CredentialError> {
+    let (name, credential) = (name.to_owned(), credential.clone());
     let lost = CredentialError::Unavailable {
         name: name.clone(),
         detail: "it could not be read".to_owned(),
     };
-    let reading = tokio::task::spawn_blocking(move || read_now(&name, &source));
+    let reading = tokio::task::spawn_blocking(move || read_now(&name, &credential));
     reading.await.unwrap_or(Err(lost))
 }
 
-fn read_now(name: &str, source: &Source) -> Result<Secret, CredentialError> {
+fn read_now(name: &str, credential: &Credential) -> Result<Secret, CredentialError> {
     let unavailable = |detail: String| CredentialError::Unavailable {
         name: name.to_owned(),
         detail,
     };
-    let bytes = match source {
+    let bytes = match &credential.source {
         Source::Env(variable) => std::env::var_os(variable)
             .map(OsString::into_encoded_bytes)
             .ok_or_else(|| {
@@ -196,7 +213,8 @@ fn read_now(name: &str, source: &Source) -> Result<Secret, CredentialError> {
     if text.is_empty() {
         return Err(unavailable("it is empty".to_owned()));
     }
-    if text.chars().any(char::is_control) {
+    // What is sent nowhere goes into no header: a private key has many lines.
+    if !credential.authorities.is_empty() && text.chars().any(char::is_control) {
         return Err(unavailable(
             "it holds a line break or another control character, which no header can carry"
                 .to_owned(),
@@ -235,6 +253,7 @@ mod tests {
         let credential = Credential {
             source,
             authorities: authorities.iter().map(|a| (*a).to_owned()).collect(),
+            secrets: vec!["db/password".to_owned()],
             header: None,
             url: false,
             prefix: None,
@@ -276,6 +295,28 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_becomes_the_value_of_its_own_keys_only() {
+        let (_file, source) = file(b"-----BEGIN-----\nhunter2\n-----END-----\n");
+        let credentials = one(source, &[]);
+        assert_eq!(credentials.missing(), []);
+        let value = block_on(credentials.value("token", "db", "password")).unwrap();
+        assert_eq!(value.expose(), "-----BEGIN-----\nhunter2\n-----END-----");
+        for (secret, key) in [("db", "user"), ("other", "password"), ("d", "b/password")] {
+            let refused = block_on(credentials.value("token", secret, key)).unwrap_err();
+            assert!(
+                matches!(refused, CredentialError::NotFor { .. }),
+                "{refused}"
+            );
+        }
+        // And it goes into no header.
+        let refused = block_on(credentials.header("token", "sentry.io:443")).unwrap_err();
+        assert!(
+            matches!(refused, CredentialError::NotFor { .. }),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn a_credential_goes_to_its_own_hosts_only() {
         for (entry, authority, covered) in [
             ("sentry.io:443", "sentry.io:443", true),
@@ -304,7 +345,7 @@ mod tests {
         let large = vec![b'a'; MAX_CREDENTIAL + 1];
         for content in [&b""[..], b"\n", b"hunter2\nhunter3", b"\xffhunter2", &large] {
             let (_file, source) = file(content);
-            let missing = one(source, &[]).missing();
+            let missing = one(source, &["sentry.io"]).missing();
             let text = missing.first().unwrap().to_string();
             assert!(text.contains("token") && !text.contains("hunter"), "{text}");
         }

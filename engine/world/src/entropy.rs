@@ -56,6 +56,11 @@ pub fn seed() -> Result<u64, Error> {
     Ok(u64::from_le_bytes(random()?))
 }
 
+/// Thirty-two bytes that nobody can foresee.
+pub(crate) fn block() -> Result<[u8; 32], Error> {
+    random()
+}
+
 fn random_hex() -> Result<String, Error> {
     let mut hex = String::with_capacity(2 * RANDOM_BYTES);
     for byte in random::<RANDOM_BYTES>()? {

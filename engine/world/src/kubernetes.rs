@@ -19,6 +19,8 @@
 //! | `change`, `claim` | writes of a run |
 //! | `create`, `manifest`, `remove` | the candidate's objects come and go |
 //! | `configs`, `references` | copies of ConfigMaps and Secrets, and where pods refer to them |
+//! | `rotation` | new values for keys of a Secret, at the moment of its copy |
+//! | `copies` | copies that releases left |
 //! | `templates` | pod templates that a release brings along, and copies of those before them |
 //! | `lease`, `fence` | who drives; whose an object is |
 //! | `objects` | what plugins read and write |
@@ -76,6 +78,7 @@ mod path;
 mod references;
 mod remove;
 mod rights;
+mod rotation;
 mod shelf;
 mod slot;
 mod templates;
@@ -85,6 +88,7 @@ mod transport;
 mod view;
 mod watch;
 
+pub use self::copies::MAX_COPIES;
 pub use self::rights::{Right, needed};
 pub use self::shelf::KubeShelf;
 pub use self::transport::MAX_ANSWER;
@@ -144,6 +148,7 @@ pub struct KubeCluster {
     answers: Arc<answers::Answers>,
     descent: Arc<Mutex<family::Descent>>,
     held: Arc<templates::Held>,
+    values: rotation::Values,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -168,6 +173,7 @@ impl KubeCluster {
             answers: Arc::default(),
             descent: Arc::default(),
             held: Arc::default(),
+            values: rotation::Values::default(),
             transport: Transport {
                 client,
                 clock,

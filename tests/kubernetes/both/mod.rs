@@ -52,12 +52,12 @@ fn same(name: &str, edit: impl FnOnce(&mut Story)) {
     let mut real = real::play(&space, &story);
     let told = format!("simulated:\n{}\nreal:\n{}", simulated.told, real.told);
     assert_eq!(real.end, simulated.end, "{told}");
-    let here = Moves::of(
-        &simulated.run,
-        &simulated.records,
-        &[(NAMESPACE, "NAMESPACE")],
-    );
-    let there = Moves::of(&real.run, &real.records, &[(&space.name, "NAMESPACE")]);
+    let moves = |played: &Played, namespace: &str| {
+        let successor = Moves::successor(&played.records).unwrap_or("SUCCESSOR");
+        let names = [(successor, "SUCCESSOR"), (namespace, "NAMESPACE")];
+        Moves::of(&played.run, &played.records, &names)
+    };
+    let (here, there) = (moves(&simulated, NAMESPACE), moves(&real, &space.name));
     assert_eq!(here.sequence, there.sequence, "{told}");
     assert_eq!(here.notices, there.notices, "{told}");
     assert_eq!(here.verdicts, there.verdicts, "{told}");
@@ -181,6 +181,33 @@ fn reads_fail_later(story: &mut Story) {
     story.scenario["faults"][1]["count"] = 4.into();
 }
 
+/// The Job of a repair takes its time, and somebody does this meanwhile.
+fn while_the_job_runs(deed: &Value) -> impl FnOnce(&mut Story) {
+    let act = json!({
+        "when": {"line": "prepared", "step": "after/act-1"}, "after": "7s", "by": "grace", "do": deed,
+    });
+    move |story| {
+        story.scenario["cluster"]["pods"][0]["crash"]["after"] = "25s".into();
+        story.scenario["acts"] = json!([act]);
+    }
+}
+
+/// A newer run takes this one's place. That it is alone with that, and what becomes of it, is the command line's affair.
+fn superseded_in(step: &str) -> impl FnOnce(&mut Story) + use<> {
+    acts(json!([after_start(
+        step,
+        "1s",
+        &json!({"supersede": "shop-successor"})
+    )]))
+}
+
+/// Pods stop slowly enough for a data plane to follow, on a machine that is busy too.
+fn under_traffic(story: &mut Story) {
+    for rule in story.scenario["cluster"]["pods"].as_array_mut().unwrap() {
+        rule["termination"] = "5s".into();
+    }
+}
+
 fn as_it_is(_: &mut Story) {}
 
 macro_rules! stories {
@@ -256,6 +283,11 @@ stories! {
     s58_configuration: "58-configuration", as_it_is;
     s58_back: "58-configuration-goes-back", aborted_in("verify/soak-1", "1s");
     s58_canary: "58-configuration-by-canary", as_it_is;
+    s59_rotation: "59-rotation", as_it_is;
+    s59_fails: "59-rotation-a-gate-fails", as_it_is;
+    s59_back: "59-rotation-rolled-back", as_it_is;
+    s59_again: "59-rotation-again", as_it_is;
+    s59_lost: "59-rotated-keys-would-be-lost", as_it_is;
     manifests: "manifests", as_it_is;
     manifests_back: "manifests-go-back", aborted_in("verify/soak-1", "1s");
     manifests_canary: "manifests-by-canary", as_it_is;
@@ -264,6 +296,11 @@ stories! {
     s62_scaled: "62-scaled-and-back", aborted_in("verify/soak-1", "1s");
     s63_hotfix: "63-hotfix", as_it_is;
     s66_event_repair: "66-event-repair", as_it_is;
+    s66_aborted: "66-event-repair-aborted", while_the_job_runs(&json!({"abort": null}));
+    s66_job_fails: "66-event-repair-job-fails", as_it_is;
+    s66_scaled_up: "66-event-repair-scaled-up", while_the_job_runs(&json!({
+        "patch": {"kind": "Deployment", "name": "worker", "merge": {"spec": {"replicas": 2}}},
+    }));
     s64_eight_services: "64-eight-services", as_it_is;
     s68_success: "68-success-is-told", as_it_is;
     s69_rollback: "69-rollback-is-told", as_it_is;
@@ -288,11 +325,20 @@ stories! {
     s76_continued: "76-paused-and-continued", paused(false);
     s76_paused: "76-paused-for-too-long", as_it_is;
     s77_pods_fail_later: "77-pods-fail-later", a_longer_soak;
+    s79_behind: "79-behind-a-route", under_traffic;
+    s79_rollback: "79-requests-during-a-rollback", |story| {
+        under_traffic(story);
+        aborted_in("verify/soak-1", "1s")(story);
+    };
+    s79_rollout: "79-requests-during-a-rollout", under_traffic;
+    s80_canary: "80-superseded-canary", superseded_in("deploy/soak-25");
+    s80_soak: "80-superseded-in-a-soak", superseded_in("verify/soak-1");
     s81_fails: "81-a-gate-fails-past-the-point-of-no-return", all_fail_past_the_point;
     s81_abort: "81-abort-past-the-point-of-no-return", acts(json!([
         attested(),
         after_start("watch/soak-1", "1s", &json!({"abort": "seen enough"})),
     ]));
+    act_fails: "act-fails", as_it_is;
     acts_around: "acts-around-a-release", as_it_is;
     acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
     apply: "apply", as_it_is;
@@ -320,16 +366,12 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
         &["79-autoscaled"],
     ),
     (
-        "the Job of an action fails or takes its time, and nobody tells the pods of one on the real cluster how to behave",
-        &["act-fails", "66-event-repair-"],
+        "it dies after a call that the simulated world counts as a write, and the real one doesn't",
+        &["66-event-repair-engine-dies"],
     ),
     (
-        "it counts requests, or asks a gateway: `traffic` has customers of its own on the real one",
-        &["79-behind", "79-requests"],
-    ),
-    (
-        "the second run is told by the simulated world, where it begins once the first is gone",
-        &["80-"],
+        "where the engine has died, whoever takes the run's place drives it back here, and in the simulated world nobody does",
+        &["80-superseded-and-the-engine-dies"],
     ),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use phasegate_core::effect::{Direction, Effect, Outcome, Request};
-use phasegate_core::event::{Event, Record};
+use phasegate_core::event::{Command, Event, Record};
 use phasegate_core::failure::Kind;
 use phasegate_core::run::Run;
 use serde_json::Value;
@@ -101,6 +101,17 @@ impl Moves {
         moves
     }
 
+    /// The run that takes the place of this one, if one does.
+    pub(super) fn successor(records: &[Record]) -> Option<&str> {
+        records.iter().find_map(|record| match &record.event {
+            Event::Commanded {
+                command: Command::Supersede { run, .. },
+                ..
+            } => Some(run.as_str()),
+            _ => None,
+        })
+    }
+
     fn push(&mut self, text: String, names: &[(&str, &str)]) {
         let named = names
             .iter()
@@ -128,7 +139,7 @@ fn words(effect: &Effect) -> String {
     format!("{direction} {step} {} {kind} {what}", effect.workload)
 }
 
-/// Every object has a uid and a version of its own on every cluster, and pods that were there before are told there how to
+/// Every object has a uid and a version of its own on every cluster, people have other accounts, and pods that were there before are told there how to
 /// behave.
 fn nameless(value: Value) -> Value {
     match value {
@@ -137,7 +148,8 @@ fn nameless(value: Value) -> Value {
             fields
                 .into_iter()
                 .filter(|(name, _)| {
-                    name != "uid" && name != "version" && !(live && name == "digest")
+                    let named = ["uid", "version", "startedBy"].contains(&name.as_str());
+                    !named && !(live && name == "digest")
                 })
                 .map(|(name, field)| (name, nameless(field)))
                 .collect()

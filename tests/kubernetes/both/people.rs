@@ -46,6 +46,8 @@ pub(super) struct People<'a> {
     due: Vec<Due>,
     waiting: Vec<Value>,
     deaths: Vec<Value>,
+    /// A run that is to take this one's place. It awaits an approval that nobody gives.
+    successor: Option<Started>,
     dry: bool,
     told: String,
 }
@@ -74,6 +76,7 @@ impl<'a> People<'a> {
             due: Vec::new(),
             waiting: list("acts"),
             deaths: list("deaths"),
+            successor: None,
             dry: story.scenario["dryRun"] == true,
             told: String::new(),
         }
@@ -237,6 +240,7 @@ impl<'a> People<'a> {
             "rollback" => vec!["rollback", "shop-", "--reason", "as the story says"],
             "dueDone" => vec!["due", "done", "shop-", &number],
             "secondRun" => return self.second_run(),
+            "supersede" => return self.supersede(by),
             "patch" => {
                 let kind = deed.1["kind"].as_str().unwrap();
                 let name = deed.1["name"].as_str().unwrap();
@@ -251,6 +255,25 @@ impl<'a> People<'a> {
         let ended = self.desk.run_as(by, &arguments);
         ended.stdout.lines().for_each(|line| self.hears(line));
         self.told.push_str(&ended.stderr);
+    }
+
+    /// Somebody begins a newer run in this one's place. It gets the target, and changes nothing.
+    fn supersede(&mut self, by: Option<&'static str>) {
+        let policy = r#"{
+            "apiVersion": "phasegate.dev/v1alpha1", "kind": "Policy",
+            "roles": {"nobody": ["nobody-at-all"]}, "approvals": [{"roles": ["nobody"]}]
+        }"#;
+        self.desk.write("successor.yaml", policy);
+        let newer = [
+            "run",
+            "release.yaml",
+            "--policy",
+            "successor.yaml",
+            "--version",
+            "1.2.0",
+            "--supersede",
+        ];
+        self.successor = Some(self.desk.start_as(by, &newer));
     }
 
     /// Somebody else begins a run of the same release elsewhere.

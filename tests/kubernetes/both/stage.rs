@@ -93,9 +93,36 @@ fn annotations(rule: &Value) -> Vec<(&'static str, String)> {
     told
 }
 
+/// Tells the pods of an action's Jobs how to behave: they have no annotations of their own, and so the image's tag does.
+fn behave_by_tags(value: &mut Value, rules: &[Value]) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(image) if name == "image" => {
+                        let mut rules = rules.iter();
+                        let rule = rules.find(|rule| fits(rule["image"].as_str().unwrap(), image));
+                        let crash = rule.map(|rule| &rule["crash"]).filter(|it| it.is_object());
+                        if let Some(crash) = crash {
+                            let after = crash["after"].as_str().unwrap_or("300ms");
+                            let code = crash["exitCode"].as_u64().unwrap_or(1);
+                            image.push_str(&format!(".ends-{after}.exit-{code}"));
+                        }
+                    }
+                    other => behave_by_tags(other, rules),
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(|one| behave_by_tags(one, rules)),
+        _ => {}
+    }
+}
+
 /// The release, as it is for this cluster: its target, and the address at which the network of the story is.
 pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
     let mut release = story.release.clone();
+    let rules = story.scenario["cluster"]["pods"].as_array().unwrap();
+    behave_by_tags(&mut release["phases"], rules);
     let configs = release.pointer_mut("/workload/configs");
     let configs = configs.and_then(Value::as_array_mut);
     for from in configs
@@ -105,6 +132,12 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
     {
         let path = story.folder.join(from.as_str().unwrap());
         *from = path.to_str().unwrap().into();
+    }
+    let credentials = release.get_mut("credentials");
+    let credentials = credentials.and_then(Value::as_object_mut).into_iter();
+    for credential in credentials.flat_map(serde_json::Map::values_mut) {
+        let path = story.folder.join(credential["file"].as_str().unwrap());
+        credential["file"] = path.to_str().unwrap().into();
     }
     let mut places = vec!["/workload/manifests/path".to_owned()];
     places.extend((0..2).map(|phase| format!("/phases/{phase}/steps/0/act/manifests/path")));

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phasegate_core::config::{ConfigKind, original};
+use phasegate_core::diagnostic::{Diagnostic, codes};
 use phasegate_core::failure::Failure;
 use phasegate_core::run::Run;
 use phasegate_core::workload::Target;
 use phasegate_runtime::planner;
 use phasegate_runtime::ports::Cluster;
+use phasegate_world::kubernetes::MAX_COPIES;
 
 use super::release;
 use crate::compose::World;
 use crate::console::Console;
 use crate::exit::Fault;
 use crate::state::State;
+
+/// Most copies that a refusal names.
+const NAMED: usize = 10;
 
 /// Copies by the namespace that they are in.
 type Copies = BTreeMap<String, BTreeSet<(ConfigKind, String)>>;
@@ -39,32 +44,68 @@ pub(super) async fn remove(state: &State, old: &[String], console: &Console) -> 
     let Some(run) = goes.first().filter(|_| !left.is_empty()) else {
         return Ok(());
     };
-    if !faults.is_empty() {
-        console.note("copies of configurations stay: a damaged run may need them");
-        return Ok(());
-    }
     let world = release::world_of(run, &state.folder).await?;
+    let mut unused = Copies::new();
     for (namespace, copies) in &left {
-        let removed = match under_way(&world, &goes, namespace).await {
-            Ok(None) => world.cluster.remove_copies(namespace, copies).await,
-            Ok(Some(run)) => {
-                console.note(&format!(
-                    "copies of configurations in namespace {namespace} stay: run {run} is under way there"
-                ));
-                continue;
-            }
-            Err(failure) => Err(failure),
-        };
-        let removed = removed.map_err(|failure| {
-            let what = "the copies of configurations that go with the journals can't be removed";
-            planner::diagnostic(&failure, what)
-                .hint("`deploy/rbac/in-cluster.yaml` has the rights that it takes; no journal was forgotten")
-        })?;
-        for copy in removed {
-            console.note(&format!("removed {copy}, to which nothing refers"));
+        let found = world.cluster.unused_copies(namespace, copies).await;
+        unused.insert(namespace.clone(), found.map_err(|f| cannot(&f))?);
+    }
+    unused.retain(|_, copies| !copies.is_empty());
+    if !faults.is_empty() && !unused.is_empty() {
+        let why = "another run is damaged and may need";
+        return Err(remain(why, &unused, "mend or remove the damaged run first").into());
+    }
+    for namespace in unused.keys() {
+        let holds = under_way(&world, &goes, namespace).await;
+        if let Some(run) = holds.map_err(|f| cannot(&f))? {
+            let why = format!("run {run} is under way and may be about to use");
+            return Err(remain(&why, &unused, "give the command again once it has ended").into());
         }
     }
-    Ok(())
+    for (namespace, copies) in &mut unused {
+        let removed = world.cluster.remove_copies(namespace, copies).await;
+        for copy in removed.map_err(|f| cannot(&f))? {
+            console.note(&format!("removed {copy}, to which nothing refers"));
+            copies.retain(|(kind, name)| format!("{} {name}", kind.as_str()) != copy);
+        }
+    }
+    unused.retain(|_, copies| !copies.is_empty());
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let why =
+        format!("{MAX_COPIES} were removed, which is as many as are at once, and there still are");
+    Err(remain(&why, &unused, "give the command again").into())
+}
+
+fn cannot(failure: &Failure) -> Diagnostic {
+    let what = "the copies of configurations that go with the journals can't be removed";
+    planner::diagnostic(failure, what).hint(
+        "`deploy/rbac/in-cluster.yaml` has the rights that it takes; no journal was forgotten",
+    )
+}
+
+/// Why no journal is forgotten: nobody would know of these copies any more.
+fn remain(why: &str, copies: &Copies, hint: &str) -> Diagnostic {
+    let all = copies.iter().flat_map(|(namespace, copies)| {
+        let named = move |(kind, name): &(ConfigKind, String)| {
+            format!("{} {name} in {namespace}", kind.as_str())
+        };
+        copies.iter().map(named)
+    });
+    let all: Vec<String> = all.collect();
+    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let more = match all.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Diagnostic::new(
+        codes::COMMAND_ILLEGAL,
+        format!("{why} copies of configurations that only these runs know of"),
+    )
+    .expected("that no copy is left that no journal knows of")
+    .found(format!("{}{more}", named.join(", ")))
+    .hint(format!("{hint}; no journal was forgotten"))
 }
 
 /// The run that holds a workload of the namespace: it may be about to use a copy that was there before it.

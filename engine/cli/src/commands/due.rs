@@ -1,11 +1,15 @@
 //! `phasegate due`: what is owed after runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use phasegate_core::event::Command;
+use phasegate_core::config::{self, Left};
+use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
+use phasegate_core::effect;
+use phasegate_core::event::{Command, Event};
+use phasegate_core::failure::Failure;
 use phasegate_core::run::{Obligation, Run};
-use phasegate_runtime::ports::{Clock, Cluster};
+use phasegate_runtime::ports::{Clock, Cluster, Journal};
 use phasegate_world::clock::SystemClock;
 use serde::Serialize;
 
@@ -46,11 +50,14 @@ pub(super) async fn list(all: bool, folder: &Path, console: &Console) -> Outcome
             if !all && obligation.discharged.is_some() {
                 continue;
             }
-            let (not_to_be_done, not_looked_at) =
-                match in_use_again(&mut worlds, folder, run, obligation).await {
+            let needed = needed_by(&runs, run, obligation);
+            let (not_to_be_done, not_looked_at) = match needed {
+                Some(why) => (Some(why), None),
+                None => match in_use_again(&mut worlds, folder, run, obligation).await {
                     Ok(why) => (why, None),
                     Err(why) => (None, Some(why)),
-                };
+                },
+            };
             owed.push(Owed {
                 run: run.id().to_owned(),
                 obligation: obligation.clone(),
@@ -97,6 +104,36 @@ async fn in_use_again<'a>(
     }
 }
 
+/// Why copies of configurations are not to be removed yet: another run may go back to one of them longer than this one.
+/// Once that is over they go, with the one or the other.
+fn needed_by(runs: &[Run], run: &Run, owed: &Obligation) -> Option<String> {
+    let copies = left_by(run, owed)?;
+    let others = runs.iter().filter(|other| other.id() != run.id());
+    let mut theirs = others.flat_map(|other| {
+        let all = other.obligations().iter();
+        all.map(move |theirs| (other, theirs))
+    });
+    let (other, theirs) = theirs.find(|(other, theirs)| {
+        let later = theirs.discharged.is_none() && theirs.due > owed.due;
+        later && left_by(other, theirs).is_some_and(|theirs| !theirs.is_disjoint(&copies))
+    })?;
+    Some(format!(
+        "run {} may go back to it until {}",
+        other.id(),
+        theirs.due
+    ))
+}
+
+/// The copies that an obligation is about, if it is one of those.
+fn left_by(run: &Run, owed: &Obligation) -> Option<BTreeSet<(String, Left)>> {
+    let place = owed.removes_copies.filter(|_| owed.discharged.is_none())?;
+    let workload = run.plan().workload(place)?;
+    let target = &workload.target;
+    let place = format!("{}/{}", target.cluster, target.namespace);
+    let left = config::left(&workload.configs).into_iter();
+    Some(left.map(|left| (place.clone(), left)).collect())
+}
+
 fn in_short(fault: &Fault) -> String {
     let first = fault.diagnostics.iter().next();
     first.map_or_else(String::new, |fault| {
@@ -130,6 +167,16 @@ fn row(owed: &Owed) -> String {
 pub(super) async fn done(args: &DueDone, folder: &Path, console: &Console) -> Outcome {
     let state = State::existing(folder).await?;
     let run = state.find(Some(&args.run)).await?;
+    let (runs, _) = state.whole().await?;
+    if let Some(of) = runs.iter().find(|other| other.id() == run) {
+        let mut owed = of.obligations().iter();
+        let owed = owed.find(|owed| owed.number == args.number);
+        if let Some(why) = owed.and_then(|owed| needed_by(&runs, of, owed)) {
+            return Err(Diagnostic::new(codes::COMMAND_ILLEGAL, why)
+                .hint("`phasegate due` lists what is owed")
+                .into());
+        }
+    }
     let command = Command::Discharge {
         obligation: args.number,
     };
@@ -148,20 +195,23 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     let mut met = Vec::new();
     for run in &runs {
         let now = SystemClock.now();
-        let due = run
-            .obligations()
-            .iter()
-            .filter(|owed| owed.removes.is_some() && owed.discharged.is_none() && owed.due <= now);
+        let due = run.obligations().iter().filter(|owed| {
+            let open = owed.discharged.is_none() && owed.due <= now;
+            owed.of_an_engine().is_some() && open && needed_by(&runs, run, owed).is_none()
+        });
         for owed in due {
             let obligation = owed.number;
             let command = Command::Discharge { obligation };
             let driving = Driving::default();
-            match commanding::give(&state, console, run.id(), command, driving).await {
-                Ok(_) => met.push(Met {
-                    run: run.id().to_owned(),
-                    number: obligation,
-                    done: is_met(&state, run.id(), obligation).await?,
-                }),
+            let given = match may_meet(&state, run).await {
+                Ok(()) => commanding::give(&state, console, run.id(), command, driving).await,
+                Err(refused) => Err(refused),
+            };
+            match given {
+                Ok(_) => {
+                    let tried = tried(&state, run.id(), obligation, &mut faults).await?;
+                    met.push(tried);
+                }
                 Err(fault) => fault
                     .diagnostics
                     .iter()
@@ -178,10 +228,58 @@ pub(super) async fn meet(folder: &Path, console: &Console) -> Outcome {
     Ok(faults.into_result(Exit::Succeeded)?)
 }
 
-async fn is_met(state: &State, run: &str, number: u32) -> Result<bool, Fault> {
-    let run = state.replay(run).await?;
+/// What failed last in a run.
+async fn last_failure(state: &State, run: &str) -> Result<Option<Failure>, Fault> {
+    let (records, _) = state.journal.read(run).await?;
+    let mut records = records.into_iter().rev();
+    Ok(records.find_map(|record| match record.event {
+        Event::Finished {
+            outcome: effect::Outcome::Failed { failure },
+            ..
+        } => Some(failure),
+        _ => None,
+    }))
+}
+
+/// Refuses an account that may not finish what it would begin: the target would be left claimed.
+async fn may_meet(state: &State, run: &Run) -> Result<(), Fault> {
+    let world = release::world_of(run, &state.folder).await?;
+    let parts = release::engine_of(state, run, &world).await?;
+    release::may(&parts, &world, run.plan()).await
+}
+
+/// What came of an obligation. One that is still owed, and a claim that was left, are faults.
+async fn tried(
+    state: &State,
+    id: &str,
+    number: u32,
+    faults: &mut Diagnostics,
+) -> Result<Met, Fault> {
+    let run = state.replay(id).await?;
     let mut owed = run.obligations().iter();
-    Ok(owed.any(|owed| owed.number == number && owed.discharged.is_some()))
+    let met = Met {
+        run: id.to_owned(),
+        number,
+        done: owed.any(|owed| owed.number == number && owed.discharged.is_some()),
+    };
+    let left = run
+        .claims_left()
+        .filter_map(|place| run.plan().workload(place))
+        .next();
+    if met.done && left.is_none() {
+        return Ok(met);
+    }
+    if let Some(failure) = last_failure(state, id).await? {
+        let fault = Diagnostic::new(failure.code, met.row()).found(failure.to_string());
+        faults.push(match left {
+            Some(workload) => fault.hint(format!(
+                "the run may still hold its target: `phasegate lock break {}` frees it",
+                workload.target
+            )),
+            None => fault.hint("`phasegate due meet` tries again"),
+        });
+    }
+    Ok(met)
 }
 
 /// An obligation that was tried.

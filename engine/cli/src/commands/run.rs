@@ -290,6 +290,7 @@ pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console
         let before = state.replay(&run).await?;
         if !crate::state::finished(&before) {
             release::able(&state, &before, false).await?;
+            may_go_on(&state, &before).await?;
         }
     }
     match drive_on(&state, &run, args.driving, console).await? {
@@ -299,6 +300,17 @@ pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console
         }
         Driven::Elsewhere => Err(JournalError::InUse(run).into()),
     }
+}
+
+/// Refuses to go on with a run of a cluster's journal by an account that may not finish it: whoever may is to come by, and
+/// finds it as it is. One that goes back is helped by whatever can be done.
+async fn may_go_on(state: &State, before: &Run) -> Result<(), Fault> {
+    if before.cause().is_some() {
+        return Ok(());
+    }
+    let world = release::world_of(before, &state.folder).await?;
+    let parts = release::engine_of(state, before, &world).await?;
+    release::may(&parts, &world, before.plan()).await
 }
 
 /// Who drove a run.

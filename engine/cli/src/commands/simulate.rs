@@ -14,7 +14,7 @@ use phasegate_rehearsal::web::Web;
 use phasegate_runtime::ports::Clock;
 use phasegate_world::clock::{MAX_SCALE, SystemClock};
 use phasegate_world::entropy;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -216,12 +216,21 @@ fn objects_of(workload: &release::Workload, namespace: &str) -> Vec<Value> {
     }
     objects.extend(workload.config_maps.iter().map(|n| about("ConfigMap", n)));
     objects.extend(workload.secrets.iter().map(|n| about("Secret", n)));
-    for (kind, name) in workload.configs.iter().filter_map(|config| config.named()) {
-        let object = about(kind.as_str(), name);
+    for config in &workload.configs {
+        let Some((kind, name)) = config.named() else {
+            continue;
+        };
+        let mut object = about(kind.as_str(), name);
         // One that is looked for as well is there once.
-        if !objects.contains(&object) {
-            objects.push(object);
+        objects.retain(|other| *other != object);
+        if let Some(fields) = object.as_object_mut().filter(|_| !config.rotate.is_empty()) {
+            let keys = config.rotate.keys();
+            let before: Map<String, Value> = keys
+                .map(|key| (key.clone(), format!("{key} of {EARLIER}").into()))
+                .collect();
+            fields.insert("stringData".to_owned(), before.into());
         }
+        objects.push(object);
     }
     objects
 }

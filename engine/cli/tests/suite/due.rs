@@ -107,3 +107,74 @@ fn what_can_not_be_looked_at_is_not_taken_for_safe_to_remove() {
         list.stdout
     );
 }
+
+const CONFIGURED: &str = include_str!("../../../../tests/scenarios/58-configuration/release.yaml");
+const CONFIGURED_WORLD: &str =
+    include_str!("../../../../tests/scenarios/58-configuration/scenario.yaml");
+
+/// The content goes to and fro: what the second run would remove the fourth may go back to.
+#[test]
+fn a_copy_that_another_run_may_go_back_to_is_not_removed() {
+    let desk = Desk::quick();
+    desk.write(
+        "scenario.yaml",
+        CONFIGURED_WORLD.split("expect:").next().unwrap(),
+    );
+    let copies = || -> Vec<String> {
+        let path = "/api/v1/namespaces/shop/configmaps";
+        let list = desk.ask("GET", path, "application/json", "");
+        let items = list["items"].as_array().unwrap().iter();
+        let names = items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.contains("-pg")).collect()
+    };
+    let release = |level: &str, keep: &str| {
+        let release = CONFIGURED
+            .replace(
+                "simulated: {}",
+                "simulated: {scenario: scenario.yaml, scale: 240}",
+            )
+            .replace("from: config", "from: level")
+            .replace("    - {secret: shop-keys}\n", "")
+            .replace("for: 5m", "for: 1m");
+        desk.write(
+            "release.yaml",
+            &format!("{release}rollback: {{keep: {keep}}}\n"),
+        );
+        desk.write("level", level);
+        desk.run(&["run", "release.yaml"]).expect(0);
+    };
+    release("debug", "1s");
+    let first = copies();
+    assert_eq!(first.len(), 1);
+    release("info", "1s");
+    release("debug", "24h");
+    release("info", "24h");
+    assert_eq!(copies().len(), 2);
+    let owed = desk.json(&["due"]);
+    // The second run's, and the fourth's, are about the first copy.
+    let of_first = |owed: &serde_json::Value| {
+        let task = owed["task"].as_str().unwrap_or_default();
+        task.contains(&first[0])
+    };
+    let owed: Vec<&serde_json::Value> = owed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|o| of_first(o))
+        .collect();
+    assert_eq!(owed.len(), 2, "{owed:?}");
+    let why = owed[0]["notToBeDone"].as_str().unwrap_or_default();
+    let other = owed[1]["run"].as_str().unwrap();
+    assert!(
+        why.contains(other) && why.contains("may go back"),
+        "{owed:?}"
+    );
+    let run = owed[0]["run"].as_str().unwrap();
+    let number = owed[0]["number"].to_string();
+    let refused = desk
+        .run(&["due", "done", run, &number])
+        .refused(3, "PG0601");
+    assert!(refused.stderr.contains(other), "{}", refused.stderr);
+    desk.run(&["due", "meet"]).expect(0);
+    assert!(copies().contains(&first[0]));
+}

@@ -144,3 +144,108 @@ fn a_credential_that_is_not_there_keeps_a_run_from_beginning() {
     let held = desk.json(&["lock", "show", "release.yaml"]);
     assert!(held["claim"].is_null(), "{held}");
 }
+
+const ROTATION: &str = include_str!("../../../../tests/scenarios/59-rotation/release.yaml");
+const ROTATION_WORLD: &str = include_str!("../../../../tests/scenarios/59-rotation/scenario.yaml");
+
+/// What is planted here, and its base64.
+const PASSWORD: &str = "pl4nt3d T0PLANT B0PLANT";
+const PASSWORD_ENCODED: &str = "cGw0bnQzZCBUMFBMQU5UIEIwUExBTlQ=";
+
+/// A release that rotates a key of a Secret to a credential, and another one to what chance gives.
+fn rotating() -> Desk {
+    let desk = Desk::quick();
+    let world = ROTATION_WORLD.split("expect:").next().unwrap();
+    desk.write("scenario.yaml", world);
+    let release = ROTATION
+        .replace(
+            "simulated: {}",
+            "simulated: {scenario: scenario.yaml, scale: 240}",
+        )
+        .replace("file: new-db-password", "env: HOOK")
+        .replace(
+            "{credential: new-db-password}}",
+            "{credential: new-db-password}, session: {random: {length: 64}, new: true}}",
+        )
+        .replace("for: 5m", "for: 1m");
+    desk.write("release.yaml", &release);
+    desk
+}
+
+/// The value of a rotated key gets from the credential into the Secret's copy, and is found nowhere else.
+#[test]
+fn a_rotated_value_is_in_the_copy_and_found_nowhere() {
+    let desk = rotating();
+    let plan = run(&desk, &["plan", "release.yaml"], PASSWORD).expect(0);
+    let told = "password: rotated from credential new-db-password";
+    assert!(plan.stdout.contains(told), "{}", plan.stdout);
+    let ended = run(
+        &desk,
+        &["run", "release.yaml", "--output", "json"],
+        PASSWORD,
+    )
+    .expect(0);
+    let secrets = desk.ask(
+        "GET",
+        "/api/v1/namespaces/shop/secrets",
+        "application/json",
+        "",
+    );
+    let secrets = secrets["items"].as_array().unwrap();
+    let copy = secrets
+        .iter()
+        .find(|one| one["metadata"]["name"] != "shop-db")
+        .unwrap();
+    assert_eq!(copy["data"]["password"], PASSWORD_ENCODED);
+    assert_eq!(
+        (&copy["data"]["user"], &copy["data"]["ca.der"]),
+        (&"c2hvcA==".into(), &"//79".into())
+    );
+    let session = copy["data"]["session"].as_str().unwrap();
+    assert!(session.len() > 64, "{session}");
+    let id = desk.only_run();
+    let report = desk.path("report.html");
+    let report = report.to_str().unwrap();
+    let mut told = vec![ended.stdout, ended.stderr, plan.stdout, plan.stderr];
+    for arguments in [
+        &["history", &id][..],
+        &["status", &id],
+        &["report", &id, "--output-file", report],
+        &["plan", "release.yaml", "--version", "1.1.0"],
+    ] {
+        let ended = run(&desk, arguments, PASSWORD);
+        told.extend([ended.stdout, ended.stderr]);
+    }
+    let mut kept = vec![PathBuf::from(report)];
+    files(&desk.state(), &mut kept);
+    let mut bytes: Vec<Vec<u8>> = told.into_iter().map(String::into_bytes).collect();
+    bytes.extend(kept.iter().map(|path| fs::read(path).unwrap()));
+    let tail = session.get(..40).unwrap();
+    for part in &bytes {
+        without_the_secret("what is told or kept", part);
+        let text = String::from_utf8_lossy(part);
+        assert!(!text.contains(PASSWORD_ENCODED) && !text.contains(tail));
+    }
+}
+
+#[test]
+fn a_rotation_without_its_value_does_not_begin() {
+    let desk = rotating();
+    let refused = desk.run(&["run", "release.yaml"]).refused(3, "PG0415");
+    assert!(
+        refused.stderr.contains("HOOK is not set"),
+        "{}",
+        refused.stderr
+    );
+    desk.edit(
+        "release.yaml",
+        "secrets: [shop-db/password]",
+        "hosts: [db.example]",
+    );
+    let refused = desk.run(&["validate", "release.yaml"]).refused(2, "PG0135");
+    assert!(
+        refused.stderr.contains("shop-db/password"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -232,7 +232,7 @@ impl Run {
                         self.changed_at = Some(self.now);
                     }
                     Piece::Autoscaler => known.candidate_minimum = Some(create.replicas),
-                    Piece::Service | Piece::Config(_) => {}
+                    Piece::Service | Piece::Config(_) | Piece::Left(_) => {}
                 }
             }
             Request::Remove { slot, piece } if !slot.is_stable() => {

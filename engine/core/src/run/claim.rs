@@ -56,8 +56,7 @@ impl Run {
             json!({"target": target}),
         );
         if self.keeping().is_some() {
-            self.keep_claimed();
-            return Ok(());
+            return self.keep_claimed();
         }
         match &mut self.mode {
             Mode::Forward(_) if self.claimed.len() < self.plan.workloads.len() => {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Run;
 use super::state::{End, Level, Mode, Obligation};
+use crate::config;
 use crate::plan::DueTask;
 use crate::time::{Span, Timestamp};
 
@@ -114,9 +115,17 @@ impl Run {
             .collect::<Vec<_>>();
         // Where a run stayed forward people are at work on the target: the engine removes nothing by itself.
         let own = |place| (end == End::Succeeded).then_some(place);
-        let kept = kept.into_iter().map(|(place, task)| (task, own(place)));
-        let due = due.into_iter().map(|task| (task, None));
-        for (task, removes) in due.chain(kept) {
+        let kept = kept
+            .into_iter()
+            .map(|(place, task)| (task, own(place), None));
+        let due = due.into_iter().map(|task| (task, None, None));
+        let copies = match end {
+            End::Succeeded => self.copies_left(),
+            _ => Vec::new(),
+        };
+        let copies = copies.into_iter();
+        let copies = copies.map(|(place, task)| (task, None, Some(place)));
+        for (task, removes, removes_copies) in due.chain(kept).chain(copies) {
             let number = self.last_obligation.saturating_add(1);
             self.last_obligation = number;
             let at: Timestamp = self.now.plus(task.after);
@@ -131,6 +140,7 @@ impl Run {
                 task: task.task,
                 due: at,
                 removes,
+                removes_copies,
                 discharged: None,
             });
         }
@@ -168,7 +178,7 @@ impl Run {
 
     /// What was to be removed later serves again, or may: it is not owed any more.
     fn keep_what_came_back(&mut self) {
-        let back = |owed: &Obligation| owed.removes.is_some() && owed.discharged.is_none();
+        let back = |owed: &Obligation| owed.of_an_engine().is_some() && owed.discharged.is_none();
         let (kept, owed) = std::mem::take(&mut self.obligations)
             .into_iter()
             .partition::<Vec<_>, _>(back);
@@ -197,6 +207,34 @@ impl Run {
             let on = "succeeded".to_owned();
             Some((place, DueTask { after, task, on }))
         })
+    }
+
+    /// The copies that are to be removed some time after the run, by their workload: no sooner than the old Deployment
+    /// that refers to them.
+    fn copies_left(&self) -> Vec<(usize, DueTask)> {
+        let Some(keep) = self.plan.rollback.keep else {
+            return Vec::new();
+        };
+        let places = self.plan.workloads.iter().enumerate();
+        let left = places.filter_map(|(place, workload)| {
+            let known = self.known_of(place)?;
+            let copies = config::left(&workload.configs);
+            if copies.is_empty() || !known.touched() {
+                return None;
+            }
+            let names = copies
+                .iter()
+                .map(|left| format!("{} {}", left.kind.as_str(), left.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let version = &workload.baseline.version;
+            let task = DueTask {
+                after: known.keep.map_or(keep, |kept| kept.max(keep)),
+                task: format!("remove what the way back to {version} would need: {names}"),
+                on: "succeeded".to_owned(),
+            };
+            Some((place, task))
+        });
+        left.collect()
     }
 
     /// How long the way back took, or has taken so far.

@@ -189,6 +189,14 @@ impl Run {
                 "a configuration is removed while something refers to it",
             ));
         }
+        if let Piece::Left(_) = piece
+            && self.keeping().is_none()
+        {
+            return Err(broken(
+                5,
+                "a configuration is removed while the way back may need it",
+            ));
+        }
         if piece != Piece::Deployment {
             return Ok(());
         }

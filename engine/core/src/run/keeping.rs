@@ -1,4 +1,5 @@
-//! What is owed after success and the engine can do itself: removing the old version once its time has come.
+//! What is owed after success and the engine can do itself: removing the old version once its time has come, and the
+//! copies of configurations that only it needed.
 //!
 //! The target is claimed anew, looked at, and only what serves nobody is removed. Whatever goes wrong, the
 //! obligation stays, the target is let go, and the run is at its end again.
@@ -9,6 +10,7 @@ use super::limits;
 use super::state::{End, Forward, Keep, Keeping, Level, Look, Mode, Obligation};
 use super::words::describe;
 use super::{Illegal, Run};
+use crate::config;
 use crate::diagnostic::codes;
 use crate::effect::{Effect, Piece, Request};
 use crate::event::Identity;
@@ -67,12 +69,24 @@ impl Run {
         Ok(false)
     }
 
-    pub(super) fn keep_claimed(&mut self) {
+    pub(super) fn keep_claimed(&mut self) -> Result<(), Illegal> {
+        if self.kept_copies().is_some() {
+            // Whether anything refers to them is looked at with each: stable's Deployment may be gone.
+            return self.keep_remove(Piece::Left(0));
+        }
         self.look = Look {
             due: self.now,
             ..Look::default()
         };
         self.set_keep(Keep::Looking);
+        Ok(())
+    }
+
+    /// The workload whose copies are being removed, if that is what is owed.
+    fn kept_copies(&self) -> Option<usize> {
+        let number = self.keeping()?.number;
+        let mut owed = self.obligations.iter();
+        owed.find(|owed| owed.number == number)?.removes_copies
     }
 
     /// The target was looked at: only what serves nobody is removed.
@@ -114,12 +128,17 @@ impl Run {
     }
 
     fn keep_remove(&mut self, piece: Piece) -> Result<(), Illegal> {
+        let what = match piece {
+            Piece::Autoscaler => "remove-autoscaler".to_owned(),
+            Piece::Left(place) => format!("remove-copy-{place}"),
+            _ => "remove-deployment".to_owned(),
+        };
+        if matches!(piece, Piece::Left(_)) {
+            // From now on the way back may lack something.
+            self.known.removed = true;
+        }
         let Some(keeping) = self.keeping() else {
             return Ok(());
-        };
-        let what = match piece {
-            Piece::Autoscaler => "remove-autoscaler",
-            _ => "remove-deployment",
         };
         let key = format!("due/{}/{what}/{}", keeping.number, keeping.generation);
         let slot = Slot::Stable;
@@ -135,6 +154,16 @@ impl Run {
         } = effect.request
         {
             return self.keep_remove(Piece::Deployment);
+        }
+        if let Request::Remove {
+            piece: Piece::Left(place),
+            ..
+        } = effect.request
+        {
+            let next = place.saturating_add(1);
+            if next < config::left(&self.hand.configs).len() {
+                return self.keep_remove(Piece::Left(next));
+            }
         }
         self.known.removed = true;
         if let Mode::Forward(Forward::Keeping(keeping)) = &mut self.mode {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::state::{
-    Approval, Attestation, Cause, Cursor, End, Forward, Level, Mode, Stage, TakenOver, Wait,
+    Approval, Attestation, Cause, Cursor, End, Forward, Level, Mode, Obligation, Stage, TakenOver,
+    Wait,
 };
 use super::{Illegal, Pause, Run};
 use crate::diagnostic::{Code, codes};
@@ -125,7 +126,7 @@ impl Run {
         let why = match owed {
             None => format!("the run owes nothing with number {obligation}"),
             Some(owed) if owed.discharged.is_some() => "that was done already".to_owned(),
-            Some(owed) if owed.removes.is_some() => match &self.mode {
+            Some(owed) if owed.of_an_engine().is_some() => match &self.mode {
                 Mode::Ended(End::Succeeded) if owed.due <= self.now => return Ok(()),
                 Mode::Ended(End::Succeeded) => {
                     format!(
@@ -153,7 +154,7 @@ impl Run {
         if removed(&self.known) || self.parked.values().any(removed) {
             return Err(Refusal::new(
                 codes::ROLLBACK_IMPOSSIBLE,
-                "the old version was removed, as it was due",
+                "the old version was removed, or what it needs, as it was due",
                 "release the old version as a new one",
             ));
         }
@@ -358,7 +359,7 @@ impl Run {
             .obligations
             .iter()
             .find(|owed| owed.number == obligation)
-            .and_then(|owed| owed.removes);
+            .and_then(Obligation::of_an_engine);
         if let Some(place) = place {
             return self.keep(by, obligation, place);
         }

@@ -451,7 +451,7 @@ pub(super) struct Known {
     pub(super) promoted: bool,
     /// How long stable's objects are kept from the end of the run on, if they are to be removed.
     pub(super) keep: Option<Span>,
-    /// Whether stable's objects were removed since.
+    /// Whether stable's objects were removed since, or copies that only it refers to, or may have been.
     pub(super) removed: bool,
     /// Whether the run's marks were taken off stable's Deployment at the end, and off the candidate's.
     pub(super) unmarked: bool,
@@ -572,8 +572,19 @@ pub struct Obligation {
     /// The workload, by its place in the plan, whose old Deployment is to be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removes: Option<usize>,
+    /// The workload, by its place in the plan, whose copies are to be removed that only its old version refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removes_copies: Option<usize>,
     /// Who met it, and when.
     pub discharged: Option<(Identity, Timestamp)>,
+}
+
+impl Obligation {
+    /// The workload, by its place in the plan, of which an engine removes something by itself when it is due.
+    #[must_use]
+    pub fn of_an_engine(&self) -> Option<usize> {
+        self.removes.or(self.removes_copies)
+    }
 }
 
 /// How grave a line is.

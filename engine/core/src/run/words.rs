@@ -118,6 +118,13 @@ pub(super) fn describe(request: &Request) -> String {
             "remove the copy of configuration {}",
             place.saturating_add(1)
         ),
+        Request::Remove {
+            piece: Piece::Left(place),
+            ..
+        } => format!(
+            "remove the old copy of configuration {}",
+            place.saturating_add(1)
+        ),
         Request::Remove { slot, piece } => format!("remove {}'s {}", whose(*slot), piece.as_str()),
         Request::Bound { slot, minimum } => {
             format!(

@@ -20,7 +20,7 @@ pub use load::{Loaded, Manifest, Overrides, load};
 pub(super) use load::{check_kind, environment_of};
 pub use phase::{Act, Approve, Attest, Body, Notify, Phase, Soak, Step, StepAction, Strategy};
 pub use source::{Credential, DEFAULT_HEADER, PluginSource, SecretSource};
-pub use workload::{Colours, Config, Helm, MAX_WAVE, Manifests, Router, Workload};
+pub use workload::{Base, Colours, Config, Helm, MAX_WAVE, Manifests, Rotate, Router, Workload};
 
 /// The environment of a release that names none.
 pub const DEFAULT_ENVIRONMENT: &str = "default";
@@ -268,6 +268,9 @@ pub struct Rollback {
     /// How often a write that is refused is tried again, after 1, 2, 4 … seconds, before people are called.
     #[serde(deserialize_with = "few")]
     pub retries: u32,
+    /// How long after success copies of ConfigMaps, Secrets and pod templates are kept that only the way back needs. Then
+    /// their removal is due, and `rollback` is refused once they are gone.
+    pub keep: Span,
 }
 
 /// A number of retries. What is no number of that size at all is told with the limit that holds for it,
@@ -286,6 +289,7 @@ impl Default for Rollback {
             target: Span::from_mins(5),
             step_timeout: Span::from_mins(5),
             retries: 5,
+            keep: Span::from_mins(24 * 60),
         }
     }
 }

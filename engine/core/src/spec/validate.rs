@@ -257,7 +257,28 @@ fn credential(c: &mut Checker<'_>, pointer: &str, credential: &Credential) {
     c.not_empty(
         &format!("{pointer}/hosts"),
         "`hosts`",
-        credential.hosts.is_empty(),
+        credential.hosts.is_empty() && credential.secrets.is_empty(),
+    );
+    for (index, secret) in credential.secrets.iter().enumerate() {
+        let fits = secret
+            .split_once('/')
+            .is_some_and(|(name, key)| name::is_subdomain(name) && crate::config::is_key(key));
+        if !fits {
+            c.fault(
+                codes::INVALID_VALUE,
+                &format!("{pointer}/secrets/{index}"),
+                |f| {
+                    f.expected("a Secret's name, `/` and a key of it: `db/password`")
+                        .found(format!("`{secret}`"))
+                },
+                "this can't be a key of a Secret",
+            );
+        }
+    }
+    c.bounded(
+        &format!("{pointer}/secrets"),
+        "keys of Secrets",
+        credential.secrets.len(),
     );
     c.bounded(&format!("{pointer}/hosts"), "hosts", credential.hosts.len());
     for (index, host) in credential.hosts.iter().enumerate() {
@@ -363,6 +384,7 @@ fn ends(c: &mut Checker<'_>, release: &Release) {
         "the rollback's step timeout",
         rollback.step_timeout,
     );
+    c.duration("/rollback/keep", "how long copies are kept", rollback.keep);
     if rollback.retries > MAX_RETRIES {
         c.number(
             "/rollback/retries",

@@ -1,12 +1,11 @@
 //! The cluster's log beside the journal: what changed, and whether it was meant to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use phasegate_core::effect::{Deed, Id, Outcome, Progress, Request};
 use phasegate_core::event::{Event, Record};
-use phasegate_core::failure::Kind;
 use phasegate_core::time::Timestamp;
 
+use super::answers::{Answered, answers};
 use crate::cluster::LoggedRequest;
 
 /// What others than an engine call themselves. Whatever else changes something is held to be an engine.
@@ -21,13 +20,17 @@ pub fn effect_key(request: &LoggedRequest) -> Option<&str> {
 
 /// Requests of the engine that changed something, leases left out: those are kept, not changed.
 pub fn changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedRequest> {
-    requests.iter().filter(|request| {
-        request.changed
-            && !request.path.contains("/leases")
-            && !OTHERS
-                .iter()
-                .any(|other| request.user_agent.starts_with(other))
-    })
+    all_changes(requests).filter(|request| !is_others(request))
+}
+
+fn all_changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedRequest> {
+    let changed = |request: &&LoggedRequest| request.changed && !request.path.contains("/leases");
+    requests.iter().filter(changed)
+}
+
+fn is_others(request: &LoggedRequest) -> bool {
+    let mut others = OTHERS.iter();
+    others.any(|other| request.user_agent.starts_with(other))
 }
 
 /// Where in the cluster's log each record of a journal was written: by the record's number, from 1, the
@@ -35,7 +38,8 @@ pub fn changes(requests: &[LoggedRequest]) -> impl Iterator<Item = &LoggedReques
 pub type Order = BTreeMap<u64, u64>;
 
 /// Holds the cluster's log against the journal: every change has an intent that was journalled
-/// earlier, and no key changed the world twice, but for actions that weren't finished. Where the order isn't known, times must do.
+/// earlier, and no key changed the world twice, but for an action's that wasn't finished in between. Where the order isn't
+/// known, times must do.
 #[must_use]
 pub fn against_journal(
     requests: &[LoggedRequest],
@@ -52,65 +56,59 @@ pub fn against_journal(
         }
     }
     let mut faults = Vec::new();
-    let more = unfinished(records);
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for request in changes(requests) {
+    let answered = answers(records, order);
+    let mut seen: BTreeMap<&str, &LoggedRequest> = BTreeMap::new();
+    let mut meddled = 0;
+    for request in all_changes(requests) {
+        if is_others(request) {
+            meddled = request.seq;
+            continue;
+        }
         let what = format!("{} {} at {}", request.method, request.path, request.at);
-        match effect_key(request) {
-            None => faults.push(format!("{what}: changes something and names no effect")),
-            Some(key) => {
-                match intents.get(key) {
-                    None => faults.push(format!("{what}: no intent for {key} in the journal")),
-                    Some((at, behind)) if *at > request.at || *behind >= request.seq => {
-                        faults.push(format!("{what}: the intent for {key} came later, at {at}"));
-                    }
-                    Some(_) => {}
-                }
-                let times = seen.entry(key).or_default();
-                *times += 1;
-                if *times > 1 + more.get(key).copied().unwrap_or_default() {
-                    faults.push(format!("{what}: {key} changed the world a second time"));
-                }
+        let Some(key) = effect_key(request) else {
+            faults.push(format!("{what}: changes something and names no effect"));
+            continue;
+        };
+        match intents.get(key) {
+            None => faults.push(format!("{what}: no intent for {key} in the journal")),
+            Some((at, behind)) if *at > request.at || *behind >= request.seq => {
+                faults.push(format!("{what}: the intent for {key} came later, at {at}"));
             }
+            Some(_) => {}
+        }
+        if let Some(before) = seen.insert(key, request) {
+            let known = answered.get(key).map_or(&[] as &[Answered], Vec::as_slice);
+            let between = known
+                .iter()
+                .filter(|answer| answer.is_between(before, request));
+            faults.extend(
+                again(before, request, meddled, between)
+                    .map(|why| format!("{what}: {key} changed the world a second time{why}")),
+            );
         }
     }
     faults
 }
 
-/// How often an action was found to be under way: what takes several changes makes one of them each time that it is
-/// asked, and says that it isn't finished. Nobody can say so of one that is taken back: it is asked for again.
-fn unfinished(records: &[Record]) -> BTreeMap<&str, usize> {
-    let mut actions: BTreeMap<Id, &str> = BTreeMap::new();
-    let mut undone: BTreeSet<Id> = BTreeSet::new();
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for record in records {
-        let effect = match &record.event {
-            Event::Intended { effect } => {
-                if let Request::Act { deed } = &effect.request {
-                    actions.insert(effect.id, effect.key.as_str());
-                    if matches!(deed, Deed::Undo { .. }) {
-                        undone.insert(effect.id);
-                    }
-                }
-                continue;
-            }
-            Event::Finished {
-                effect,
-                outcome: Outcome::Failed { failure },
-            } if failure.kind == Kind::Pending => effect,
-            Event::Probed {
-                effect,
-                progress: Progress::Running { .. },
-            } => effect,
-            Event::Probed {
-                effect,
-                progress: Progress::NotDone,
-            } if undone.contains(effect) => effect,
-            _ => continue,
-        };
-        if let Some(key) = actions.get(effect) {
-            *times.entry(key).or_default() += 1;
-        }
+/// What is wrong with a change that follows another one of the same key. An action may make one after each answer that
+/// it isn't finished. Where that is a probe's word alone, the change before was never answered for: the same object
+/// again is the same change again, unless somebody else changed something meanwhile.
+fn again<'a>(
+    before: &LoggedRequest,
+    request: &LoggedRequest,
+    meddled: u64,
+    between: impl Iterator<Item = &'a Answered>,
+) -> Option<&'static str> {
+    let (mut answered, mut told) = (false, false);
+    for answer in between {
+        answered = true;
+        told |= answer.told;
     }
-    times
+    if !answered {
+        Some("")
+    } else if !told && before.path == request.path && meddled < before.seq {
+        Some(", the same object, after a first time whose outcome nobody knew")
+    } else {
+        None
+    }
 }

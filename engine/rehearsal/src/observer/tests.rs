@@ -15,6 +15,8 @@ use crate::cluster::{Flow, Kind, ObservedDeployment, ObservedService, Stretch};
 use crate::story::Source;
 use crate::web::Exchange;
 
+mod acting;
+
 const CLAIM: &str = "/api/v1/namespaces/shop/configmaps";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/shop";
 
@@ -260,40 +262,6 @@ fn every_change_needs_an_intent_that_came_before_it() {
         case.records[1] = intent(0, "r/change");
         case.order.insert(2, 0);
     });
-}
-
-#[test]
-fn an_action_changes_the_world_once_more_each_time_that_it_was_not_finished() {
-    let act = || {
-        let mut record = intent(0, "r/act");
-        if let Event::Intended { effect } = &mut record.event {
-            let token = json!({});
-            let deed = Deed::Run { token };
-            effect.request = Request::Act { deed };
-        }
-        record
-    };
-    let pending = || {
-        let failure = Failure::new(failure::Kind::Pending, codes::PLUGIN_FAILED, "not yet");
-        Record {
-            at: at(2),
-            event: Event::Finished {
-                effect: Id(1),
-                outcome: Outcome::Failed { failure },
-            },
-        }
-    };
-    let judged = |records: &[Record]| {
-        let requests = [write(1, DEPLOYMENT, "r/act"), write(3, DEPLOYMENT, "r/act")];
-        against_journal(&requests, records, &BTreeMap::new())
-    };
-    assert_eq!(judged(&[act(), pending()]), Vec::<String>::new());
-    let faults = judged(&[act()]);
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].contains("r/act changed the world a second time"));
-    // Any other effect is finished, or isn't done.
-    let faults = judged(&[intent(0, "r/act"), pending()]);
-    assert_eq!(faults.len(), 1, "{faults:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
@@ -129,6 +129,16 @@ impl Cluster for TroubledCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.0.remove_copy(target, copy, stamp);
+        self.1.write(Kind::Remove, answer).await
+    }
+
+    async fn remove_left(
+        &self,
+        target: &Target,
+        left: &Left,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        let answer = self.0.remove_left(target, left, stamp);
         self.1.write(Kind::Remove, answer).await
     }
 

@@ -144,6 +144,7 @@ pub(super) fn plan(soak: Span, gates: &[&str]) -> Plan {
             target: minutes(5),
             step_timeout: minutes(5),
             retries: 3,
+            keep: None,
         },
         due: vec![
             due("succeeded", "tag the release"),

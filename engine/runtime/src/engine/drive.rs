@@ -15,7 +15,8 @@ use phasegate_core::run::{Illegal, Run, State};
 use phasegate_core::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Engine, Error, Left, MAX_INBOX_PAGES, Nudge, Observer, Options};
+use super::patience::Held;
+use super::{Engine, Error, Lack, Left, MAX_INBOX_PAGES, Nudge, Observer, Options};
 use crate::lease::Keeper;
 use crate::perform::{self, Context};
 use crate::ports::{Head, Inboxed};
@@ -55,9 +56,7 @@ pub(super) struct Drive<'a> {
     /// Commands up to this number were looked at in this drive.
     looked: u64,
     inbox_due: Timestamp,
-    observer: &'a mut dyn Observer,
-    /// Whether it was said that the lease can't be had.
-    held_up: bool,
+    held: Held<'a>,
 }
 
 impl<'a> Drive<'a> {
@@ -79,8 +78,10 @@ impl<'a> Drive<'a> {
             under_way: FuturesUnordered::new(),
             looked: 0,
             inbox_due: Timestamp::ZERO,
-            observer,
-            held_up: false,
+            held: Held {
+                observer,
+                told: false,
+            },
         }
     }
 
@@ -181,9 +182,9 @@ impl<'a> Drive<'a> {
             if !self.keeper.holds(self.now()) {
                 // What was under way counts as unanswered, and nothing is started until the lease is held again.
                 self.under_way.clear();
-                if let Some(failure) = self.keeper.trouble().filter(|_| !self.held_up) {
-                    self.observer.held_up(failure);
-                    self.held_up = true;
+                if let Some(failure) = self.keeper.trouble().filter(|_| !self.held.told) {
+                    self.held.observer.held_up(Lack::Lease, failure);
+                    self.held.told = true;
                 }
                 let clock = self.engine.world.clock.clone();
                 // Whoever wants the engine to leave or the run to go back need not wait for a cluster that
@@ -195,7 +196,6 @@ impl<'a> Drive<'a> {
                     },
                     regained = self.keeper.take_again(&*clock) => match regained {
                         Ok(true) => {
-                            self.held_up = false;
                             self.miss_claims().await?;
                             self.begin().await?;
                         }
@@ -206,6 +206,7 @@ impl<'a> Drive<'a> {
                 }
                 continue;
             }
+            self.held.told = false;
             let wake = self
                 .run
                 .next_wake()
@@ -376,13 +377,13 @@ impl<'a> Drive<'a> {
             event,
         };
         let (next, actions) = self.run.after(&record)?;
-        self.head = self
-            .engine
-            .journal
-            .append(self.run.id(), &self.head, std::slice::from_ref(&record))
-            .await?;
+        let (engine, records) = (self.engine, std::slice::from_ref(&record));
+        let appended = engine.journal.append(self.run.id(), &self.head, records);
+        self.head = self.held.patiently(engine, appended).await?;
         self.run = next;
-        self.observer.recorded(self.head.seq, &record, &self.run);
+        self.held
+            .observer
+            .recorded(self.head.seq, &record, &self.run);
         Ok(actions)
     }
 
@@ -445,7 +446,8 @@ impl<'a> Drive<'a> {
         let journal = &self.engine.journal;
         let last = self.run.inbox();
         // They are answered one after the other, so that only the last one can be without an answer.
-        for command in journal.inbox(self.run.id(), last.saturating_sub(1)).await? {
+        let commands = journal.inbox(self.run.id(), last.saturating_sub(1));
+        for command in self.held.patiently(self.engine, commands).await? {
             if command.id == last && journal.answered(self.run.id(), last).await?.is_none() {
                 journal.answer(self.run.id(), last, None).await?;
             }
@@ -464,13 +466,16 @@ impl<'a> Drive<'a> {
         // A page at a time: refused commands stay, and must not hide the ones behind them.
         for _ in 0..MAX_INBOX_PAGES {
             let after = self.looked.max(self.run.inbox());
-            let page = journal.inbox(self.run.id(), after).await?;
+            let page = journal.inbox(self.run.id(), after);
+            let page = self.held.patiently(self.engine, page).await?;
             if page.is_empty() {
                 break;
             }
             for inboxed in page {
                 self.looked = inboxed.id;
-                if journal.answered(self.run.id(), inboxed.id).await?.is_none() {
+                let answered = journal.answered(self.run.id(), inboxed.id);
+                let answered = self.held.patiently(self.engine, answered).await?;
+                if answered.is_none() {
                     self.commanded(inboxed).await?;
                 }
             }
@@ -499,10 +504,11 @@ impl<'a> Drive<'a> {
             }
             Err(refusal) => Some(format!("[{}] {refusal}; {}", refusal.code, refusal.hint)),
         };
-        let journal = &self.engine.journal;
-        journal
-            .answer(self.run.id(), id, refused.as_deref())
-            .await?;
+        let answer = self
+            .engine
+            .journal
+            .answer(self.run.id(), id, refused.as_deref());
+        self.held.patiently(self.engine, answer).await?;
         Ok(())
     }
 }

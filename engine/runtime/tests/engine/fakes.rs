@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Create, Deed, Done, Notice, Piece, Progress, Reading};
 use phasegate_core::event::{Command, Event, Identity, Record};
@@ -259,6 +259,10 @@ impl Cluster for Fakes {
         Err(failure(Kind::Permanent).into())
     }
 
+    async fn remove_left(&self, _: &Target, _: &Left, _: &Stamp) -> Result<(), ChangeError> {
+        Ok(())
+    }
+
     async fn copied(&self, _: &Target, _: &ConfigCopy) -> Result<Option<Found>, Failure> {
         Ok(None)
     }
@@ -468,6 +472,8 @@ struct Book {
     full: Option<&'static str>,
     /// Records that are not looked at.
     before: u64,
+    /// Whether it doesn't answer.
+    away: bool,
 }
 
 /// A journal of one run.
@@ -484,6 +490,17 @@ impl Fake {
     /// From now on the disk is full as soon as a request of this kind is to be noted.
     pub(crate) fn full_at(&self, request: Option<&'static str>) {
         self.book().full = request;
+    }
+
+    /// From now on nothing is answered, until it is back.
+    pub(crate) fn be_away(&self, away: bool) {
+        self.book().away = away;
+    }
+
+    async fn reached(&self) {
+        while self.book().away {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
     }
 
     /// As if so many records had been written before.
@@ -536,6 +553,7 @@ impl Journal for Fake {
     async fn append(&self, _: &str, after: &Head, new: &[Record]) -> Result<Head, JournalError> {
         // Others get their turn while it is written, as with a real disk.
         tokio::task::yield_now().await;
+        self.reached().await;
         let mut book = self.book();
         assert_eq!(*after, head(&book), "somebody wrote in between");
         let full = new.iter().any(|record| match &record.event {
@@ -573,6 +591,7 @@ impl Journal for Fake {
     }
 
     async fn inbox(&self, _: &str, after: u64) -> Result<Vec<Inboxed>, JournalError> {
+        self.reached().await;
         let book = self.book();
         let later = book.inbox.iter().filter(|inboxed| inboxed.id > after);
         Ok(later.take(PAGE).cloned().collect())
@@ -590,5 +609,11 @@ impl Journal for Fake {
 
     fn seat(&self) -> String {
         "seat".to_owned()
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        let (kind, code) = (Kind::Retryable, codes::CLUSTER_UNREACHABLE);
+        let words = "the API server is away";
+        self.book().away.then(|| Failure::new(kind, code, words))
     }
 }

@@ -24,7 +24,7 @@ use phasegate_core::strategy::{Amount, Placement};
 use phasegate_core::time::Span;
 use phasegate_core::workload::{Baseline, Rollout, Settings, Target};
 use phasegate_runtime::engine::{
-    Engine, Error, GIVE_BACK, INBOX_POLL, Left, Nudge, Observer, Options, Unobserved,
+    Engine, Error, GIVE_BACK, INBOX_POLL, Lack, Left, Nudge, Observer, Options, Unobserved,
 };
 use phasegate_runtime::perform::World;
 use phasegate_runtime::ports::{Holder, JournalError, LeaseError};
@@ -153,6 +153,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             target: Span::from_mins(5),
             step_timeout: Span::from_mins(5),
             retries: 3,
+            keep: None,
         },
         due: Vec::new(),
         people_timeout: Span::from_mins(120),
@@ -183,8 +184,8 @@ struct Told(Arc<Mutex<Vec<String>>>);
 impl Observer for Told {
     fn recorded(&mut self, _: u64, _: &Record, _: &Run) {}
 
-    fn held_up(&mut self, failure: &Failure) {
-        let words = format!("[{}] {failure}", failure.code);
+    fn held_up(&mut self, lack: Lack, failure: &Failure) {
+        let words = format!("[{}] until {}: {failure}", failure.code, lack.until());
         self.0.lock().unwrap().push(words);
     }
 }
@@ -361,6 +362,29 @@ async fn a_run_that_the_lease_holds_up_says_why_once() {
     let told = test.held_up.lock().unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("[PG"), "{told:?}");
+    assert!(told[0].contains("the lease can be had"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_its_journal_holds_up_says_why_once() {
+    for (away, times) in [(0, 0), (5, 0), (40, 1)] {
+        let mut test = Test::new();
+        let (clock, journal) = (test.fakes.clock.clone(), test.journal.clone());
+        let meanwhile = async {
+            clock.second(20).await;
+            journal.be_away(true);
+            clock.second(20 + away).await;
+            journal.be_away(false);
+        };
+        let driven = test
+            .start(plan(vec![deploy(100), soak(120)]), meanwhile)
+            .await;
+        assert_eq!(end(driven), End::Succeeded);
+        let told = test.held_up.lock().unwrap();
+        assert_eq!(told.len(), times, "{away}: {told:?}");
+        let why = "[PG0403] until the journal can be reached again: the API server is away";
+        assert!(told.iter().all(|told| told == why), "{told:?}");
+    }
 }
 
 /// The one request for the lease hangs all the time, and so does the abort's effect; the abort doesn't.

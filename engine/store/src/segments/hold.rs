@@ -256,7 +256,7 @@ impl Inner {
                 Ok(written) => self.noted(&written),
                 Err(error) => {
                     let again = matches!(error, ShelfError::Changed | ShelfError::Exists);
-                    if !(again || may_pass(&error)) || !attempts.again(self).await {
+                    if !(again || may_pass(&error)) || !attempts.again(&error).await {
                         return Err(failed(error));
                     }
                 }

@@ -1,7 +1,8 @@
 //! Asking the shelf until it answers: an API server that is away comes back, and what was sent and not answered is
 //! looked for before it is sent again.
 
-use phasegate_core::failure::Kind;
+use phasegate_core::diagnostic::codes;
+use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::time::{Span, Timestamp};
 use phasegate_runtime::ports::JournalError;
 use phasegate_runtime::shelf::{Sheet, ShelfError};
@@ -19,31 +20,46 @@ pub(super) const DRIVING_PATIENCE: Span = Span::from_mins(7 * 24 * 60);
 const LEAST_PAUSE: Span = Span::from_millis(200);
 const MOST_PAUSE: Span = Span::from_secs(5);
 
-/// Attempts until a time, with pauses in between.
-pub(super) struct Attempts {
+/// Attempts until a time, with pauses in between. What they wait for can be told meanwhile.
+pub(super) struct Attempts<'a> {
+    inner: &'a Inner,
     until: Timestamp,
     pause: Span,
+    failed: bool,
 }
 
-impl Attempts {
+impl Attempts<'_> {
     /// Waits before the next one. False where there is none.
-    pub(super) async fn again(&mut self, inner: &Inner) -> bool {
-        let now = inner.clock.now();
+    pub(super) async fn again(&mut self, error: &ShelfError) -> bool {
+        let clock = &self.inner.clock;
+        let now = clock.now();
         if now >= self.until {
             return false;
         }
-        inner.clock.sleep_until(now.plus(self.pause)).await;
+        self.failed = true;
+        *self.inner.trouble() = Some(failure(error));
+        clock.sleep_until(now.plus(self.pause)).await;
         let doubled = self.pause.as_millis().saturating_mul(2);
         self.pause = Span::from_millis(doubled).min(MOST_PAUSE);
         true
     }
 }
 
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        if self.failed {
+            *self.inner.trouble() = None;
+        }
+    }
+}
+
 impl Inner {
-    pub(super) fn attempts(&self, patience: Span) -> Attempts {
+    pub(super) fn attempts(&self, patience: Span) -> Attempts<'_> {
         Attempts {
+            inner: self,
             until: self.clock.now().plus(patience),
             pause: LEAST_PAUSE,
+            failed: false,
         }
     }
 
@@ -88,7 +104,7 @@ impl Inner {
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if may_pass(&error) && attempts.again(self).await => {}
+                Err(error) if may_pass(&error) && attempts.again(&error).await => {}
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -105,7 +121,7 @@ impl Inner {
                 Err(ShelfError::Exists) => return Ok(sent && self.is_there(sheet).await?),
                 Err(error) => {
                     sent |= matches!(error, ShelfError::Unknown(_));
-                    if !may_pass(&error) || !attempts.again(self).await {
+                    if !may_pass(&error) || !attempts.again(&error).await {
                         return Err(failed(error));
                     }
                     // Another may have come meanwhile, and is about to make the sheet of this name.
@@ -129,6 +145,17 @@ pub(super) fn may_pass(error: &ShelfError) -> bool {
         ShelfError::Exists | ShelfError::Changed => false,
         ShelfError::Unknown(_) => true,
         ShelfError::Failed(failure) => matches!(failure.kind, Kind::Retryable | Kind::Timeout),
+    }
+}
+
+/// Why there was no answer.
+fn failure(error: &ShelfError) -> Failure {
+    match error {
+        ShelfError::Failed(failure) => failure.clone(),
+        other => {
+            let words = other.to_string();
+            Failure::new(Kind::Timeout, codes::CLUSTER_UNREACHABLE, words)
+        }
     }
 }
 

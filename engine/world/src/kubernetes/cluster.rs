@@ -1,6 +1,6 @@
 //! The port `Cluster`: which part answers what.
 
-use phasegate_core::config::{ConfigCopy, Versioned};
+use phasegate_core::config::{ConfigCopy, Left, Versioned};
 use phasegate_core::effect::{Change, Create, Piece};
 use phasegate_core::failure::Failure;
 use phasegate_core::strategy::Slot;
@@ -128,6 +128,15 @@ impl Cluster for KubeCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         self.delete_copy(target, copy, stamp).await
+    }
+
+    async fn remove_left(
+        &self,
+        target: &Target,
+        left: &Left,
+        stamp: &Stamp,
+    ) -> Result<(), ChangeError> {
+        self.delete_left(target, left, stamp).await
     }
 
     async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {

@@ -19,7 +19,7 @@ use super::fence::{MADE_BY, attempted, crowded, deleting, marks_of, not_marked_l
 use super::path::{Resource, with_query};
 use super::{
     FIELD_MANAGER, JSON, KubeCluster, Problem, WRITE_ATTEMPTS, call, deployment, effect,
-    references, slot, templates, text,
+    references, rotation, slot, templates, text,
 };
 
 /// Annotation that says what a copy is one of.
@@ -70,6 +70,9 @@ impl KubeCluster {
                 Content::Release { data: data.clone() },
                 data.clone(),
             ),
+            None if kind == ConfigKind::Secret => {
+                return self.secret_version(target, asked, before, idle).await;
+            }
             None => {
                 let source = self.config(target, kind, of).await?;
                 let source = source.ok_or_else(|| missing(target, kind, of))?;
@@ -79,18 +82,7 @@ impl KubeCluster {
                 (name, Content::Cluster { uid, version }, values(&source))
             }
         };
-        let there = self.config(target, kind, &name).await?;
-        let there = there.filter(|there| !deleting(there));
-        if there.as_ref().is_some_and(|there| !immutable(there)) {
-            return Err(Failure::new(
-                Kind::Conflict,
-                codes::CONFLICT,
-                format!(
-                    "the {} `{name}` has the name of a copy of `{of}` and can be changed: expected an immutable one, as the engine makes it; delete it",
-                    kind.as_str()
-                ),
-            ));
-        }
+        let there = self.copy_is_there(target, kind, of, &name).await?;
         let old = self.config(target, kind, &before).await?;
         let old = old.as_ref().map(values).unwrap_or_default();
         let shown = kind == ConfigKind::ConfigMap;
@@ -103,12 +95,35 @@ impl KubeCluster {
             },
             before,
             idle,
-            there: there.is_some(),
+            there,
             changes: config::differences(&old, &new, shown),
         })
     }
 
-    async fn config(
+    /// Whether there is a copy of that name that can be referred to.
+    pub(super) async fn copy_is_there(
+        &self,
+        target: &Target,
+        kind: ConfigKind,
+        of: &str,
+        name: &str,
+    ) -> Result<bool, Failure> {
+        let there = self.config(target, kind, name).await?;
+        let there = there.filter(|there| !deleting(there));
+        if there.as_ref().is_some_and(|there| !immutable(there)) {
+            return Err(Failure::new(
+                Kind::Conflict,
+                codes::CONFLICT,
+                format!(
+                    "the {} `{name}` has the name of a copy of `{of}` and can be changed: expected an immutable one, as the engine makes it; delete it",
+                    kind.as_str()
+                ),
+            ));
+        }
+        Ok(there.is_some())
+    }
+
+    pub(super) async fn config(
         &self,
         target: &Target,
         kind: ConfigKind,
@@ -190,25 +205,25 @@ impl KubeCluster {
                 object.insert("data".to_owned(), json!(data));
             }
             Content::Cluster { uid, version } => {
-                let source = self.config(target, copy.kind, &copy.of).await?;
-                let mut source = source.ok_or_else(|| missing(target, copy.kind, &copy.of))?;
-                if identity(&source) != (uid.as_str(), version.as_str()) {
-                    return Err(Failure::new(
-                        Kind::Permanent,
-                        codes::CONFLICT,
-                        format!(
-                            "the {} `{}` was changed since the run was planned: expected version {version}, found {}; plan again",
-                            copy.kind.as_str(),
-                            copy.of,
-                            text(&source, "/metadata/resourceVersion")
-                        ),
-                    ));
-                }
-                for field in ["data", "binaryData", "type"] {
-                    if let Some(value) = source.get_mut(field).map(Value::take) {
-                        object.insert(field.to_owned(), value);
-                    }
-                }
+                object = self
+                    .as_planned(target, copy.kind, &copy.of, uid, version)
+                    .await?;
+            }
+            Content::Rotated {
+                base,
+                uid,
+                version,
+                source,
+                keys,
+                earlier,
+            } => {
+                object = self
+                    .as_planned(target, copy.kind, base, uid, version)
+                    .await?;
+                let values = self.values.of(keys, &copy.of, &stamp.key).await?;
+                // The API server puts these in place of what stands there.
+                object.insert("stringData".to_owned(), values);
+                annotations.extend(rotation::notes(source, keys, earlier));
             }
         }
         annotations.insert(MADE_BY.to_owned(), stamp.run.as_str().into());
@@ -227,6 +242,37 @@ impl KubeCluster {
         });
         object.insert("metadata".to_owned(), metadata);
         Ok(Value::Object(object))
+    }
+
+    /// What an object holds, if it is still the one that was planned with.
+    async fn as_planned(
+        &self,
+        target: &Target,
+        kind: ConfigKind,
+        name: &str,
+        uid: &str,
+        version: &str,
+    ) -> Result<Map<String, Value>, Failure> {
+        let source = self.config(target, kind, name).await?;
+        let mut source = source.ok_or_else(|| missing(target, kind, name))?;
+        if identity(&source) != (uid, version) {
+            return Err(Failure::new(
+                Kind::Permanent,
+                codes::CONFLICT,
+                format!(
+                    "the {} `{name}` was changed since the run was planned: expected version {version}, found {}; plan again",
+                    kind.as_str(),
+                    text(&source, "/metadata/resourceVersion")
+                ),
+            ));
+        }
+        let mut held = Map::new();
+        for field in ["data", "binaryData", "type"] {
+            if let Some(value) = source.get_mut(field).map(Value::take) {
+                held.insert(field.to_owned(), value);
+            }
+        }
+        Ok(held)
     }
 
     pub(super) async fn delete_copy(
@@ -320,7 +366,7 @@ fn referred(found: &Value, target: &Target, asked: &ConfigAsked<'_>) -> Result<S
     ))
 }
 
-fn missing(target: &Target, kind: ConfigKind, name: &str) -> Failure {
+pub(super) fn missing(target: &Target, kind: ConfigKind, name: &str) -> Failure {
     Failure::new(
         Kind::Permanent,
         codes::WORKLOAD_NOT_FOUND,
@@ -332,7 +378,7 @@ fn missing(target: &Target, kind: ConfigKind, name: &str) -> Failure {
     )
 }
 
-fn identity(object: &Value) -> (&str, &str) {
+pub(super) fn identity(object: &Value) -> (&str, &str) {
     (
         text(object, "/metadata/uid"),
         text(object, "/metadata/resourceVersion"),
@@ -344,7 +390,7 @@ fn immutable(object: &Value) -> bool {
 }
 
 /// What it holds, by key.
-fn values(object: &Value) -> BTreeMap<String, String> {
+pub(super) fn values(object: &Value) -> BTreeMap<String, String> {
     let fields = ["data", "binaryData"];
     let fields = fields.iter().filter_map(|field| object.get(field));
     let pairs = fields.filter_map(Value::as_object).flatten();

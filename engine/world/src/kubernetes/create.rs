@@ -131,7 +131,7 @@ impl KubeCluster {
                 let stable = stable.ok_or_else(|| autoscaler::missing(target))?;
                 manifest::autoscaler(&stable, target, beside, create.replicas)
             }
-            Piece::Config(_) => Err(no_copy()),
+            Piece::Config(_) | Piece::Left(_) => Err(no_copy()),
         }
     }
 }
@@ -186,7 +186,7 @@ fn check(
             Piece::Service => return Err(slot::not_ours(what, name, &marks, stamp)),
             // What acts on the candidate's Deployment is part of it, kept from an earlier release.
             Piece::Autoscaler => {}
-            Piece::Config(_) => return Err(no_copy()),
+            Piece::Config(_) | Piece::Left(_) => return Err(no_copy()),
         }
     }
     Ok(Finding::Due)

@@ -95,7 +95,7 @@ impl KubeCluster {
                 acted_on = self.piece(target, Slot::Stable, Piece::Deployment).await?;
                 acted_on.as_ref()
             }
-            Piece::Service | Piece::Config(_) => {
+            Piece::Service | Piece::Config(_) | Piece::Left(_) => {
                 return Err(Failure::new(
                     Kind::Permanent,
                     codes::INTERNAL,

@@ -37,7 +37,7 @@ pub(super) fn resource(piece: Piece) -> Resource {
         Piece::Deployment => Resource::deployments(),
         Piece::Service => Resource::services(),
         Piece::Autoscaler => Resource::autoscalers(),
-        Piece::Config(_) => Resource::config_maps(),
+        Piece::Config(_) | Piece::Left(_) => Resource::config_maps(),
     }
 }
 
@@ -131,7 +131,7 @@ impl KubeCluster {
             (Piece::Service, Slot::Stable) => there.service,
             (Piece::Service, Slot::Candidate) => beside(target)?.service.clone(),
             // A copy is known by its own name alone.
-            (Piece::Config(_), _) => None,
+            (Piece::Config(_) | Piece::Left(_), _) => None,
             (Piece::Autoscaler, _) => {
                 let all = self.autoscalers(target).await?;
                 return Ok(autoscaler::of(&all, &there.deployment).cloned());

@@ -23,11 +23,13 @@ mod candidate;
 mod configs;
 mod create;
 mod lease;
+mod left;
 mod locate;
 mod objects;
 mod reads;
 mod remove;
 mod rights;
+mod rotation;
 mod writes;
 
 /// A moment that all tests share.

@@ -116,10 +116,22 @@ codes! {
     cause: "A program that isn't installed, a folder or chart with a fault, or one whose parts have to be fetched first.",
     fix: "Give the command of the message yourself and mend what it says; fetch a chart's dependencies before.",
     example: "kustomize build overlays/production";
-    MANIFEST_NOT_APPLIED = 426,
+    MANIFEST_NOT_APPLIED = 424,
     title: "Manifest that no action applies",
     means: "The manifests of an action describe something that it can't apply: an object without kind or name, of another namespace, one that the release itself changes, a Secret, or a kind that the plugin doesn't take.",
     cause: "A folder that holds more than what is meant, or a chart that is printed whole.",
     fix: "Give the action the manifests of what it is to apply and no others; what the release deploys is the workload's `manifests`, and Secrets are versioned by `configs`.",
     example: "steps:\n  - act: {plugin: apply, manifests: {path: policies/}}";
+    ROTATED_KEYS_LOST = 425,
+    title: "Rotated keys would be lost",
+    means: "The workload refers to a copy of the Secret in which earlier releases rotated keys, and the Secret itself was changed since. A copy of the one would lose the changes, a copy of the other the rotated values. The run is not begun.",
+    cause: "Somebody, or an operator such as external-secrets, changed the Secret after a release had rotated keys of it.",
+    fix: "Rotate those keys again in this release; or, once the Secret has the values that are to hold, say so with `base: source`.",
+    example: "configs:\n  - {secret: db, base: source}";
+    KEY_NOT_THERE = 426,
+    title: "No such key to rotate",
+    means: "A key that the release rotates is not in the Secret, so that whatever reads the old value would not notice. The run is not begun.",
+    cause: "A typing error, or a key that is to be added.",
+    fix: "Correct the key, or say with `new: true` that it need not be there yet.",
+    example: "rotate:\n  password: {credential: new-db-password}";
 }

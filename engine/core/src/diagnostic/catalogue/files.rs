@@ -181,4 +181,10 @@ codes! {
     cause: "A typing error in a command or an option, an option of another command, or an argument that was left out.",
     fix: "Use what is expected; `phasegate COMMAND --help` prints what a command takes.",
     example: "wrong: phasegate run --dryrun release.yaml\nright: phasegate plan release.yaml";
+    CREDENTIAL_FOR_NO_SECRET = 135,
+    title: "Credential that may not become a Secret's value",
+    means: "A key of a Secret is to be rotated to a credential whose definition doesn't say that it may be put there.",
+    cause: "A credential that is meant for requests alone, or a typing error in the Secret's name or in the key.",
+    fix: "Name the Secret and the key under `secrets` of the credential, if it is meant for them.",
+    example: "credentials:\n  new-db-password: {env: NEW_DB_PASSWORD, secrets: [db/password]}";
 }

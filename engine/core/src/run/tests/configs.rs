@@ -1,5 +1,7 @@
 //! ConfigMaps and Secrets that are versioned with the workload.
 
+mod left;
+
 use super::plans::*;
 use super::sim::*;
 use crate::effect::{Piece, Request};

@@ -18,7 +18,7 @@ fn undisturbed(plan: &Plan) -> usize {
     sim.records.len()
 }
 
-fn plans() -> [Plan; 11] {
+fn plans() -> [Plan; 12] {
     [
         rolling(),
         recreate(),
@@ -29,6 +29,7 @@ fn plans() -> [Plan; 11] {
         three_services(),
         configured(rolling()),
         configured(canary()),
+        released_before(rolling()),
         templated(rolling()),
         templated(canary()),
     ]

@@ -168,6 +168,7 @@ pub(in crate::run) fn with_phases(phases: Vec<Phase>) -> Plan {
             target: mins(5),
             step_timeout: mins(5),
             retries: 3,
+            keep: None,
         },
         due: vec![
             DueTask {
@@ -207,6 +208,22 @@ pub(in crate::run) fn versioned(of: &str) -> Versioned {
 pub(in crate::run) fn configured(mut plan: Plan) -> Plan {
     for workload in &mut plan.workloads {
         workload.configs = vec![versioned("flags"), versioned("limits")];
+    }
+    plan
+}
+
+/// The same where stable refers to copies that earlier releases left, and what is kept beside it to older ones: these are
+/// to go an hour after success.
+pub(in crate::run) fn released_before(plan: Plan) -> Plan {
+    let mut plan = configured(plan);
+    plan.rollback.keep = Some(mins(60));
+    for workload in &mut plan.workloads {
+        for config in &mut workload.configs {
+            config.before = format!("{}-pgaaaaaaaaaa", config.copy.of);
+        }
+        if let Some(config) = workload.configs.first_mut() {
+            config.idle = Some(format!("{}-pgbbbbbbbbbb", config.copy.of));
+        }
     }
     plan
 }

@@ -90,6 +90,8 @@ pub struct Credential {
     pub source: SecretSource,
     /// The authorities that it may be sent to: `prometheus.example:443`.
     pub hosts: Vec<String>,
+    /// The keys of Secrets that it may become the value of: `db/password`.
+    pub secrets: Vec<String>,
     /// The header that carries it; `{secret}` stands for the secret.
     pub header: String,
     /// Whether it is a whole address in place of a header's value.
@@ -125,8 +127,12 @@ struct RawCredential {
     /// The file that holds the secret, relative to the release file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
-    /// The authorities that it may be sent to: `prometheus.example:443`.
+    /// The authorities that it may be sent to: `prometheus.example:443`. Only a credential that is sent nowhere has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     hosts: Vec<String>,
+    /// The keys of Secrets that a release may rotate to it: `db/password`, the Secret's name and the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
     /// The header that carries it; it ends with `{secret}`, which stands for the secret. Default: `Authorization: Bearer {secret}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header: Option<String>,
@@ -156,6 +162,7 @@ impl TryFrom<RawCredential> for Credential {
         Ok(Self {
             source,
             hosts: raw.hosts,
+            secrets: raw.secrets,
             header: raw.header.unwrap_or_else(|| DEFAULT_HEADER.to_owned()),
             url: raw.url,
         })
@@ -172,6 +179,7 @@ impl From<Credential> for RawCredential {
             env,
             file,
             hosts: credential.hosts,
+            secrets: credential.secrets,
             header: (!credential.url).then_some(credential.header),
             url: credential.url,
         }

@@ -586,6 +586,56 @@ fn credentials_say_where_they_may_go() {
     );
 }
 
+/// A release that rotates keys of a Secret, with this in place of that.
+fn rotating(from: &str, to: &str) -> String {
+    let rotates = "  secrets: [shop-secret]\n  configs:\n    - {secret: db, rotate: {password: {credential: fresh}, token: {random: {length: 32}}}}\n";
+    let fresh = "credentials:\n  fresh: {env: FRESH, secrets: [db/password]}\n";
+    full_with("  secrets: [shop-secret]\n", rotates)
+        .replace("credentials:\n", fresh)
+        .replace(from, to)
+}
+
+#[test]
+fn a_rotated_key_gets_its_value_from_one_place_that_is_meant_for_it() {
+    let loaded = load_text(&rotating("", ""));
+    assert!(loaded.is_ok(), "{loaded:?}");
+    for (from, to, code) in [
+        (
+            "secrets: [db/password]",
+            "hosts: [db.example]",
+            codes::CREDENTIAL_FOR_NO_SECRET,
+        ),
+        (
+            "secrets: [db/password]",
+            "secrets: [db/user]",
+            codes::CREDENTIAL_FOR_NO_SECRET,
+        ),
+        (
+            "secrets: [db/password]",
+            "secrets: [db]",
+            codes::INVALID_VALUE,
+        ),
+        (
+            "credential: fresh",
+            "credential: stale",
+            codes::DANGLING_NAME,
+        ),
+        ("{credential: fresh}", "{}", codes::MISSING_FIELD),
+        (
+            "{credential: fresh}",
+            "{credential: fresh, random: {length: 32}}",
+            codes::CONTRADICTION,
+        ),
+        ("length: 32", "length: 15", codes::IMPOSSIBLE_NUMBER),
+        ("length: 32", "length: 257", codes::IMPOSSIBLE_NUMBER),
+        ("token:", "\"a key\":", codes::INVALID_VALUE),
+        ("secret: db,", "configMap: db,", codes::CONTRADICTION),
+    ] {
+        let found = faults(&rotating(from, to));
+        assert!(found.iter().any(|fault| fault.0 == code), "{to}: {found:?}");
+    }
+}
+
 #[test]
 fn another_kind_of_file_is_named_as_such() {
     for (from, to, line) in [

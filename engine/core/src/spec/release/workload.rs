@@ -1,10 +1,12 @@
 //! What is deployed, and what shares traffic in front of it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VERSION_PLACEHOLDER;
-use crate::config::ConfigKind;
+use crate::config::{ConfigKind, NewValue, Random};
 
 /// The highest wave that a workload can be put into.
 pub const MAX_WAVE: u32 = 100;
@@ -95,6 +97,50 @@ pub struct Config {
     /// from the folder of this file. Without it the new version gets what stands in the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// Keys of the Secret that get new values with the new version. Its copy has all other keys as they are, and the
+    /// Secret itself is not written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rotate: BTreeMap<String, Rotate>,
+    /// What the Secret's copy is made of. `source`: of the Secret as it stands in the cluster, whatever keys of the
+    /// copy that the workload refers to were rotated. Without it their values are kept, and where the Secret was changed
+    /// since, a release that would lose them is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+}
+
+/// What the copy of a Secret is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Base {
+    /// The Secret as it stands in the cluster.
+    Source,
+}
+
+/// The new value of a key: give either `credential` or `random`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rotate {
+    /// The credential that is the new value. Its definition names the Secret and the key under `secrets`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// A value that the engine makes up and nobody sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random: Option<Random>,
+    /// Whether the key need not be there yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new: bool,
+}
+
+impl Rotate {
+    /// Where the value comes from.
+    #[must_use]
+    pub fn value(&self) -> Option<NewValue> {
+        match (&self.credential, self.random) {
+            (Some(name), None) => Some(NewValue::Credential(name.clone())),
+            (None, Some(random)) => Some(NewValue::Random(random)),
+            _ => None,
+        }
+    }
 }
 
 impl Config {

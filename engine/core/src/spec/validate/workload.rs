@@ -7,6 +7,8 @@ use crate::spec::check::Checker;
 use crate::spec::name;
 use crate::spec::release::{MAX_WAVE, Manifests, Release, VERSION_PLACEHOLDER, Workload};
 
+mod rotation;
+
 /// Checks everything that a release deploys.
 pub(super) fn check(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
     let found = match (&release.workload, release.workloads.is_empty()) {
@@ -90,14 +92,14 @@ fn one(
         );
         super::config(c, release, &format!("{pointer}/config"), &router.config);
     }
-    configs(c, &at("configs"), workload);
+    configs(c, release, &at("configs"), workload);
     manifests(c, &at("manifests"), workload);
     beside(c, pointer, workload);
     image(c, release, &at("image"), workload);
 }
 
 /// What is versioned with the workload.
-fn configs(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
+fn configs(c: &mut Checker<'_>, release: &Release, pointer: &str, workload: &Workload) {
     let configs = &workload.configs;
     if configs.len() > MAX_CONFIGS {
         c.fault(
@@ -165,6 +167,7 @@ fn configs(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
                 "a Secret's content is no file's beside a release: whoever keeps it puts it into the cluster",
             );
         }
+        rotation::check(c, release, &pointer, config);
     }
     // A ConfigMap and a Secret may have one name.
     c.distinct(

@@ -60,6 +60,8 @@ async fn a_plan_tells_keys_of_a_secret_and_no_value() {
         kind: ConfigKind::Secret,
         of: "keys",
         data: None,
+        rotate: None,
+        afresh: false,
     };
     let versions = cluster.versions(&target(), &[asked]).await.unwrap();
     let version = &versions[0];
@@ -84,6 +86,8 @@ async fn what_the_pods_do_not_use_as_one_is_refused() {
             kind: ConfigKind::Secret,
             of: "keys",
             data: None,
+            rotate: None,
+            afresh: false,
         };
         let failure = cluster.versions(&target(), &[asked]).await.unwrap_err();
         assert_eq!(failure.code, codes::CONFIG_NOT_USED);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::plans::{NEW, UID};
 use super::RUN;
-use crate::config::{ConfigKind, Content, Reference, Versioned};
+use crate::config::{self, ConfigKind, Content, Reference, Versioned};
 use crate::diagnostic::codes;
 use crate::effect::*;
 use crate::failure::{Failure, Kind};
@@ -72,6 +72,8 @@ pub(in crate::run) struct World {
     pub configs: Vec<Reference>,
     pub candidate_configs: Vec<Reference>,
     pub stable_removed: bool,
+    /// Old copies that were removed.
+    pub gone: BTreeSet<String>,
     /// The autoscalers' minima, stable's and the candidate's.
     pub minima: BTreeMap<Slot, u32>,
     pub traffic: Split,
@@ -126,6 +128,7 @@ impl World {
             configs: references_before(workload),
             candidate_configs: Vec::new(),
             stable_removed: false,
+            gone: BTreeSet::new(),
             minima: workload
                 .baseline
                 .autoscaler
@@ -256,6 +259,7 @@ impl World {
     /// Whatever a pod template refers to is there, or the pods would never start.
     fn refers_to_what_is_there(&self, configs: &[Reference]) {
         for config in configs {
+            assert!(!self.gone.contains(&config.name), "{} is gone", config.name);
             let copies = self.versioned.iter().enumerate();
             let mut made = copies.filter(|(_, versioned)| versioned.copy.name == config.name);
             let there = made.all(|(place, versioned)| {
@@ -307,6 +311,18 @@ impl World {
                 }
                 Done::Created
             }
+            Request::Remove {
+                piece: Piece::Left(place),
+                ..
+            } => {
+                let left = config::left(&self.versioned);
+                let name = left[*place].name.clone();
+                let mut all = self.configs.iter().chain(&self.candidate_configs);
+                let refers = all.any(|c| c.name == name && c.kind != ConfigKind::Template);
+                assert!(!refers, "{name} is removed while pods need it");
+                self.gone.insert(name);
+                Done::Removed
+            }
             Request::Remove { slot, piece } if slot.is_stable() => {
                 assert_eq!(
                     self.settings.replicas, 0,
@@ -328,7 +344,7 @@ impl World {
                         self.minima.remove(&Slot::Candidate);
                     }
                     Piece::Config(_) => self.no_pod_refers(*piece),
-                    Piece::Service => {}
+                    Piece::Service | Piece::Left(_) => {}
                 }
                 Done::Removed
             }
