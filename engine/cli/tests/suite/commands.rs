@@ -121,6 +121,7 @@ fn plugins_tell_what_they_are() {
     assert_eq!(
         names,
         [
+            "apply",
             "blue-green",
             "canary",
             "configmap",
