@@ -31,6 +31,8 @@ pub(super) struct Act {
     put_off: bool,
     /// How many attempts nobody answered and no probe has found, and until when what they sent may still arrive.
     arrives: Option<(u32, Timestamp)>,
+    /// Whether it was asked to stop.
+    cancelled: bool,
     doing: Doing,
 }
 
@@ -114,8 +116,7 @@ impl Run {
 
     /// Leaves an action that was to be undone before the workloads until they are back. Returns whether it is one.
     fn put_off(&mut self, effect: &Effect) -> bool {
-        let early = |act: &&mut Act| act.late && act.doing != Doing::Settled;
-        let Some(act) = self.act_of(effect).filter(early) else {
+        let Some(act) = self.act_of(effect).filter(|act| act.late) else {
             return false;
         };
         act.late = false;
@@ -126,6 +127,15 @@ impl Run {
     fn set_doing(&mut self, effect: &Effect, doing: Doing) {
         if let Some(act) = self.act_of(effect) {
             act.doing = doing;
+        }
+    }
+
+    /// It is not under way any more. One that stays as it is was asked once more in case it had come about late.
+    fn has_stopped(&mut self, effect: &Effect) {
+        if let Some(act) = self.act_of(effect)
+            && act.doing != Doing::Settled
+        {
+            act.doing = Doing::Over;
         }
     }
 
@@ -152,7 +162,7 @@ impl Run {
                 self.go_on_undoing()
             }
             (Deed::Cancel { .. }, Done::Cancelled) => {
-                self.set_doing(effect, Doing::Over);
+                self.has_stopped(effect);
                 let step = effect.step.as_deref().unwrap_or_default();
                 let words = format!("{step} is cancelled");
                 self.say("cancelled", Level::Info, words, json!({"key": effect.key}));
@@ -196,6 +206,7 @@ impl Run {
             late: false,
             put_off: false,
             arrives: None,
+            cancelled: false,
             doing: Doing::Prepared,
         });
         let data = json!({"reversible": reversible});
@@ -265,7 +276,7 @@ impl Run {
             }
             // What can't be cancelled is undone as it is.
             Deed::Cancel { .. } => {
-                self.set_doing(effect, Doing::Over);
+                self.has_stopped(effect);
                 self.go_on_undoing()
             }
             Deed::Prepare | Deed::Run { .. } => {
@@ -338,7 +349,7 @@ impl Run {
             let words = format!("{} can't be undone, it stays as it is", act.step);
             let data = json!({"step": act.step});
             self.say("not-undone", Level::Warn, words, data);
-            self.settle_act(&act.step);
+            self.leave_act(&act.step);
             if let Mode::Back(back) = &mut self.mode {
                 back.skipped.push(act.step);
             }
@@ -403,12 +414,20 @@ impl Run {
         self.retreat()
     }
 
-    /// People leave an action as it is.
-    pub(super) fn settle_act(&mut self, step: &str) {
+    /// An action stays as it is.
+    fn leave_act(&mut self, step: &str) {
         self.undid = true;
         let acts = Arc::make_mut(&mut self.acts);
         for act in acts.iter_mut().filter(|act| act.step == step) {
             act.doing = Doing::Settled;
+        }
+    }
+
+    /// People leave an action as it is, and whatever of it arrives late.
+    pub(super) fn settle_act(&mut self, step: &str) {
+        self.leave_act(step);
+        let acts = Arc::make_mut(&mut self.acts);
+        for act in acts.iter_mut().filter(|act| act.step == step) {
             act.arrives = None;
         }
     }

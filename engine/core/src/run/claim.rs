@@ -216,6 +216,11 @@ impl Run {
             // Nothing is to be undone, and so nothing is to be decided.
             return Ok(());
         }
+        // What was to be asked for later is asked for anew once the target is held again.
+        self.outstanding.retain(|_, outstanding| {
+            outstanding.is_notice()
+                || !matches!(outstanding.phase, Phase::Waiting { probe: false, .. })
+        });
         let Mode::Back(back) = &mut self.mode else {
             return Ok(());
         };

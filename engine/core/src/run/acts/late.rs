@@ -1,6 +1,8 @@
 //! Actions whose attempt was not answered: what it sent can arrive after the action was undone. It is undone once more
 //! when nothing can arrive any more, before the targets are let go of.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{Act, Doing};
@@ -25,9 +27,14 @@ pub(super) fn may_arrive(failure: Kind) -> bool {
 }
 
 impl Act {
-    /// Whether it was undone, and something that it sent may have arrived since.
-    fn may_be_back(&self) -> bool {
-        self.doing == Doing::Settled && self.reversible && self.arrives.is_some()
+    /// How it is to be taken back once more, if something that it sent may have arrived since it was taken back.
+    fn taken_back_late(&self, past_point: bool) -> Option<&'static str> {
+        self.arrives?;
+        match self.doing {
+            Doing::Settled if self.reversible && !past_point => Some("undo"),
+            Doing::Over | Doing::Settled if self.cancelled => Some("cancel"),
+            Doing::Prepared | Doing::Running | Doing::Over | Doing::Settled => None,
+        }
     }
 }
 
@@ -46,6 +53,9 @@ impl Run {
 
     /// A probe has found an attempt that was not answered: it won't arrive once more.
     pub(in crate::run) fn act_found(&mut self, effect: &Effect) {
+        if !matches!(&effect.request, Request::Act { deed } if deed.is_run()) {
+            return;
+        }
         if let Some(act) = self.act_of(effect) {
             let left = act
                 .arrives
@@ -54,40 +64,54 @@ impl Run {
         }
     }
 
-    /// The action is undone now: what can't arrive any more needs no further look.
+    /// The action is taken back now: what can't arrive any more needs no further look.
     pub(super) fn nothing_arrives_after(&mut self, effect: &Effect, deed: &Deed) {
-        let now = self.now;
-        if matches!(deed, Deed::Undo { .. })
+        let (now, cancels) = (self.now, matches!(deed, Deed::Cancel { .. }));
+        if matches!(deed, Deed::Undo { .. } | Deed::Cancel { .. })
             && let Some(act) = self.act_of(effect)
         {
+            act.cancelled |= cancels;
             act.arrives = act.arrives.filter(|(_, until)| *until > now);
         }
     }
 
-    /// Before the targets are let go of on the way back: undoes the next action once more of which something may have
-    /// arrived since, once nothing can any more. Returns whether there is one.
+    /// Before the targets are let go of on the way back: takes the next action back once more of which something may have
+    /// arrived since, once nothing can any more. What can't be undone is cancelled. Returns whether there is one.
     pub(in crate::run) fn undo_late(&mut self) -> Result<bool, Illegal> {
         let Mode::Back(back) = &self.mode else {
             return Ok(false);
         };
-        if back.handed_over || back.refused || self.past_point {
+        if back.handed_over || back.refused {
             // It is left as it is.
             return Ok(false);
         }
         let generation = back.generation;
         let mut acts = self.acts.iter().rev();
-        let late = acts.find(|act| act.may_be_back() && self.claimed.contains(&act.workload));
-        let Some((act, until)) = late.and_then(|act| Some((act.clone(), act.arrives?.1))) else {
+        let late = acts.find_map(|act| {
+            let held = self.claimed.contains(&act.workload);
+            let what = act.taken_back_late(self.past_point).filter(|_| held)?;
+            Some((act.clone(), what, act.arrives?.1))
+        });
+        let Some((act, what, until)) = late else {
             return Ok(false);
         };
-        let deed = Deed::Undo { token: act.token };
-        let key = format!("rollback/{}/undo-late/{generation}", act.step);
+        let undoes = what == "undo";
+        let token = act.token;
+        let deed = match undoes {
+            true => Deed::Undo { token },
+            false => Deed::Cancel { token },
+        };
+        let key = format!("rollback/{}/{what}-late/{generation}", act.step);
         let step = Some(act.step.clone());
         let effect = self.request_of(act.workload, key, step, Request::Act { deed })?;
+        if undoes {
+            self.is_not_undone(&act.step);
+        }
         if until > self.now {
             self.waits_until(effect, until);
+            let again = if undoes { "undone" } else { "cancelled" };
             let words = format!(
-                "what {} sent and was not answered may arrive until {until}; it is undone once more then",
+                "what {} sent and was not answered may arrive until {until}; it is {again} once more then",
                 act.step
             );
             let data = json!({"step": act.step, "until": until});
@@ -96,5 +120,14 @@ impl Run {
         let deadline = until.max(self.now).plus(self.plan.rollback.step_timeout);
         self.set_back(BackStage::Undoing { effect, deadline });
         Ok(true)
+    }
+
+    /// It is to be undone again, by whoever asks first, and nothing comes after it that it could be put off to.
+    fn is_not_undone(&mut self, step: &str) {
+        let acts = Arc::make_mut(&mut self.acts);
+        for act in acts.iter_mut().filter(|act| act.step == step) {
+            act.doing = Doing::Over;
+            act.late = false;
+        }
     }
 }

@@ -372,8 +372,8 @@ fn an_action_that_was_answered_is_undone_once() {
     assert_eq!(undone.count(), 2);
 }
 
-#[test]
-fn people_who_skip_an_undo_that_comes_late_leave_the_action_as_it_is() {
+/// The undo that comes late is refused.
+fn stuck_late() -> Sim {
     let undos = std::cell::Cell::new(0_u32);
     let mut sim = late("after/act", Span::from_secs(50));
     let faults = Rc::clone(&sim.world.faults);
@@ -387,6 +387,50 @@ fn people_who_skip_an_undo_that_comes_late_leave_the_action_as_it_is() {
     });
     sim.rest();
     assert_eq!(sim.run.stuck_now().unwrap().step, "after/act");
+    sim
+}
+
+#[test]
+fn an_undo_that_comes_late_and_is_stuck_can_be_retried() {
+    let mut sim = stuck_late();
+    sim.world.faults = Rc::new(|_, _| None);
+    sim.command("bob", Command::Retry).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert!(sim.world.acted.is_empty(), "{}", sim.story());
+    sim.check_replay();
+}
+
+#[test]
+fn what_can_not_be_undone_and_arrives_late_is_cancelled() {
+    for past_point in [false, true] {
+        for seconds in (1..60).step_by(7) {
+            let by = Span::from_secs(seconds);
+            let mut plan = acting();
+            plan.phases[2].steps.last_mut().unwrap().point_of_no_return = past_point;
+            let mut sim = Sim::new(plan).faulty(move |_, effect| {
+                let late = is(effect, "act") && effect.step.as_deref() == Some("after/act");
+                late.then_some(Fault::Late(by))
+            });
+            sim.world.reversible = false;
+            sim.until_step("after/act");
+            sim.world.pendings = 10_000;
+            sim.command("bob", abort()).unwrap();
+            sim.rest();
+            sim.pass(mins(2));
+            let story = sim.story();
+            assert!(
+                sim.world.acting.is_empty(),
+                "{past_point} {seconds}\n{story}"
+            );
+            sim.check_replay();
+        }
+    }
+}
+
+#[test]
+fn people_who_skip_an_undo_that_comes_late_leave_the_action_as_it_is() {
+    let mut sim = stuck_late();
     let step = "after/act".to_owned();
     sim.command("bob", Command::Skip { step }).unwrap();
     sim.rest();
