@@ -203,3 +203,157 @@ fn an_event_repair_beside_which_somebody_scales_up_is_given_up() {
     run.end().expect(1);
     given_up(&space);
 }
+
+const APPLYING: &str = "\
+workload: {deployment: shop, container: main, image: 'registry.test/shop:{version}', service: shop}
+phases:
+  - name: before
+    steps:
+      - act: {plugin: apply, manifests: {path: policies}}
+  - name: deploy
+    strategy: {plugin: rolling, gates: [pods]}
+  - name: after
+    steps:
+      - soak: {for: SOAK, every: 1s, gates: [pods]}
+";
+
+/// Objects whose lists are merged, whose fields have defaults, and whose numbers are written in several ways.
+fn written(desk: &Desk, port: u16, quota: &str, extra: &str) {
+    let service = format!(
+        "\
+apiVersion: v1
+kind: Service
+metadata: {{name: api, labels: {{team: shop}}}}
+spec:
+  selector: {{app: api}}
+  ports:
+    - {{name: http, port: {port}, targetPort: 8080}}
+    - {{name: metrics, port: 9090}}
+"
+    );
+    let quota = format!(
+        "\
+apiVersion: v1
+kind: ResourceQuota
+metadata: {{name: shop}}
+spec: {{hard: {{requests.storage: {quota}}}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: flags}}
+data: {{checkout: 'on'{extra}}}
+"
+    );
+    desk.write("policies/10-service.yaml", &service);
+    desk.write("policies/20-quota.yaml", &quota);
+}
+
+/// Of an object, what people see of it.
+fn plain(space: &Space, kind: &str, name: &str) -> Value {
+    let mut object = space.get(&[kind, name]);
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    for history in ["resourceVersion", "managedFields", "generation"] {
+        metadata.remove(history);
+    }
+    object.as_object_mut().unwrap().remove("status");
+    object
+}
+
+#[test]
+fn manifests_are_applied_changed_and_taken_back() {
+    let space = Space::new("acts-apply");
+    workload(&space, "shop", None);
+    // Somebody keeps a flag of their own beside.
+    space.kubectl(&["create", "configmap", "flags", "--from-literal=search=off"]);
+    let desk = desk(&space, APPLYING, "2s");
+    written(&desk, 80, "4096Mi", ", trial: 'yes'");
+    let plan = desk.run(&["plan", "release.yaml"]).expect(0).stdout;
+    assert!(
+        plan.contains("Service api, ResourceQuota shop, ConfigMap flags"),
+        "{plan}"
+    );
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let kinds = [
+        ("service", "api"),
+        ("resourcequota", "shop"),
+        ("configmap", "flags"),
+    ];
+    let now = |space: &Space| kinds.map(|(kind, name)| plain(space, kind, name));
+    let before = now(&space);
+    assert_eq!(
+        before[2]["data"],
+        json!({"search": "off", "checkout": "on", "trial": "yes"})
+    );
+    // The same manifests again, by another version: nothing of them is written.
+    let again = desk
+        .run(&["run", "release.yaml", "--version", "2a"])
+        .expect(0);
+    let same = "will leave as it is Service api, ResourceQuota shop, ConfigMap flags";
+    let told = format!("{}{}", again.stdout, again.stderr);
+    assert!(told.contains(same), "{told}");
+    assert_eq!(now(&space), before);
+    // Another port, another number, and a flag that is no more: and all of it back.
+    written(&desk, 8080, "2Gi", "");
+    crate::traffic::write(&desk, &space, APPLYING, "5m");
+    let run = desk.start(&["run", "release.yaml", "--version", "3", "--output", "json"]);
+    run.until("soak for 5m");
+    let there = now(&space);
+    let ports = there[0]["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 2, "{ports:?}");
+    assert!(
+        ports.iter().any(|port| port["port"] == 8080),
+        "the old one is gone: {ports:?}"
+    );
+    assert_eq!(there[1]["spec"]["hard"]["requests.storage"], "2Gi");
+    assert_eq!(there[2]["data"], json!({"search": "off", "checkout": "on"}));
+    desk.run(&["abort", "--reason", "it doesn't look right"])
+        .expect(0);
+    run.end().expect(1);
+    assert_eq!(space.image("shop"), "registry.test/shop:2a");
+    assert_eq!(now(&space), before);
+}
+
+#[test]
+fn what_others_own_is_not_forced_and_what_they_take_is_left() {
+    let space = Space::new("acts-apply-others");
+    workload(&space, "shop", None);
+    space.kubectl(&[
+        "create",
+        "configmap",
+        "flags",
+        "--from-literal=checkout=off",
+    ]);
+    let desk = desk(&space, APPLYING, "5m");
+    written(&desk, 80, "4Gi", "");
+    let refused = desk.run(&["run", "release.yaml"]).expect(1);
+    let told = format!("{}{}", refused.stdout, refused.stderr);
+    for says in [
+        "ConfigMap flags isn't applied",
+        "kubectl-create",
+        ".data.checkout",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let left = |kind: &str, name: &str| {
+        let found = space.get(&[kind, "--field-selector", &format!("metadata.name={name}")]);
+        !found["items"].as_array().unwrap().is_empty()
+    };
+    assert!(!left("service", "api") && !left("resourcequota", "shop"));
+    assert_eq!(
+        space.get(&["configmap", "flags"])["data"]["checkout"],
+        "off"
+    );
+    // Without that flag all is made; then somebody changes the Service, and it isn't removed.
+    space.kubectl(&["delete", "configmap", "flags"]);
+    let run = desk.start(&["run", "release.yaml", "--output", "json"]);
+    run.until("soak for 5m");
+    let patch = r#"{"metadata": {"labels": {"team": "theirs"}}}"#;
+    space.kubectl(&["patch", "service", "api", "--type=merge", "-p", patch]);
+    desk.run(&["abort", "--reason", "it doesn't look right"])
+        .expect(0);
+    run.until(".metadata.labels.team of Service api was changed by somebody else");
+    desk.run(&["skip", "before/act-1"]).expect(0);
+    run.end().expect(1);
+    assert!(left("service", "api"));
+    assert_eq!(space.image("shop"), "registry.test/shop:1");
+}

@@ -258,6 +258,73 @@ fn without_any_one_of_the_rights_of_its_actions_a_release_is_refused() {
     assert_eq!(space.image("shop"), "registry.test/shop:1");
 }
 
+const APPLYING: &str = "\
+workload: {deployment: shop, container: main, image: 'registry.test/shop:{version}', service: shop}
+phases:
+  - name: before
+    steps:
+      - act: {plugin: apply, manifests: {path: policies.yaml}}
+  - name: deploy
+    strategy: {plugin: rolling, gates: [pods]}
+  - name: after
+    steps:
+      - soak: {for: SOAK, every: 1s, gates: [pods]}
+";
+
+/// A flag and a policy, which two releases have in two versions.
+fn policies(search: &str) -> String {
+    format!(
+        "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: flags}}
+data: {{search: '{search}'}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: shop-{search}}}
+spec: {{podSelector: {{}}}}
+"
+    )
+}
+
+/// The plugin asks for many kinds; a release needs the rights for those of its manifests alone.
+#[test]
+fn what_manifests_describe_needs_no_more_than_its_kinds() {
+    let space = Space::new("rights-apply");
+    workload(&space, "shop", None);
+    let roles = ["in-place", "watching", "apply"];
+    let desk = Desk::of(&space, &roles);
+    desk.write("policies.yaml", &policies("plain"));
+    // What makes an object by server-side apply is audited as a patch. The first release's ConfigMap stays in the second.
+    let later = [
+        "create configmaps.",
+        "delete configmaps.",
+        "create networkpolicies.networking.k8s.io",
+        "delete networkpolicies.networking.k8s.io",
+    ];
+    there_and_back(
+        &space,
+        &desk,
+        &roles,
+        APPLYING,
+        Door::Service("shop"),
+        &later,
+    );
+    desk.write("policies.yaml", &policies("fuzzy"));
+    let run = desk.start(&["run", "release.yaml", "--version", "4", "--output", "json"]);
+    run.until("soak for 5m");
+    desk.run(&["abort", "--reason", "it doesn't look right"])
+        .expect(0);
+    run.end().expect(1);
+    assert!(used(&space).contains("delete networkpolicies.networking.k8s.io"));
+    assert_eq!(
+        space.get(&["configmap", "flags"])["data"]["search"],
+        "plain"
+    );
+    refused_without_each(&space, &desk, &["in-place", "apply"]);
+}
+
 /// Takes a verb on a resource out of a role.
 pub(crate) fn take(space: &Space, role: &str, verb: &str, resource: &str) {
     let name = format!("phasegate-{role}");

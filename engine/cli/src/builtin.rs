@@ -7,7 +7,8 @@ static PLUGINS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 
 /// The names that release files may use without defining them. They are the same whether or not
 /// the binary was built with its plugins, so that a file is as valid on one as on the other.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
+    "apply",
     "blue-green",
     "canary",
     "configmap",

@@ -1,5 +1,5 @@
-//! The pod templates that a release brings along: in files beside it, or as `kustomize build` and `helm template`
-//! print them.
+//! The pod templates that a release brings along, and what its actions are to apply: in files beside it, or as
+//! `kustomize build` and `helm template` print them.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use phasegate_core::config::MAX_TEMPLATE;
 use phasegate_core::diagnostic::{Diagnostic, Diagnostics, Place, codes, listed};
+use phasegate_core::spec::objects as applied;
 use phasegate_core::spec::release::{Loaded, Manifest, Manifests};
 use phasegate_core::yaml;
 use serde_json::Value;
@@ -52,7 +53,7 @@ const ENVIRONMENT: [&str; 6] = [
 /// Reads what the release names, and runs the programs that it asks for.
 ///
 /// # Errors
-/// A coded fault for each workload whose pod template can't be had.
+/// A coded fault for each workload whose pod template can't be had, and each action whose objects can't.
 pub fn fill(loaded: &mut Loaded, folder: &Path) -> Result<(), Diagnostics> {
     let mut faults = Diagnostics::new();
     let mut found = std::collections::BTreeMap::new();
@@ -73,6 +74,14 @@ pub fn fill(loaded: &mut Loaded, folder: &Path) -> Result<(), Diagnostics> {
         }
     }
     loaded.manifests = found;
+    let (name, namespace) = (
+        loaded.release.metadata.name.clone(),
+        loaded.namespace.clone(),
+    );
+    let read = |manifests: &Manifests| objects(&texts(manifests, folder, &name, &namespace)?);
+    for fault in applied::fill(loaded, read) {
+        faults.push(fault);
+    }
     faults.into_result(())
 }
 
@@ -85,7 +94,7 @@ struct Text {
 fn texts(
     manifests: &Manifests,
     folder: &Path,
-    deployment: &str,
+    name: &str,
     namespace: &str,
 ) -> Result<Vec<Text>, Diagnostic> {
     let whole = |path: &str| -> String {
@@ -103,7 +112,7 @@ fn texts(
     let Some(helm) = &manifests.helm else {
         return Ok(Vec::new());
     };
-    let release = helm.release.as_deref().unwrap_or(deployment);
+    let release = helm.release.as_deref().unwrap_or(name);
     let mut arguments = vec![
         "template".to_owned(),
         release.to_owned(),

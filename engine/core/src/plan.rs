@@ -196,6 +196,9 @@ pub enum Action {
     Act {
         /// Which.
         offer: Use,
+        /// Whether `objects` of its config are what manifests of the release describe.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        manifests: bool,
         /// How long it may take.
         timeout: Span,
     },

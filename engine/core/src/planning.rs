@@ -435,6 +435,7 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action,
                 act.offer.as_deref(),
                 &act.config,
             )?,
+            manifests: act.manifests.is_some(),
             timeout: act.timeout,
         },
     })

@@ -7,6 +7,7 @@
 
 mod check;
 mod name;
+pub mod objects;
 pub mod policy;
 pub mod release;
 pub mod schema;

@@ -75,6 +75,11 @@ impl Rights {
         }
     }
 
+    /// Whether the call is one of an action.
+    pub(crate) fn is_action(&self) -> bool {
+        self.kind == Some(Kind::Action)
+    }
+
     /// Whether a request to this authority is allowed; else what to tell the plugin and the operator.
     pub(crate) fn http(&self, to: &Authority) -> Result<(), String> {
         self.contract(Service::Http)?;

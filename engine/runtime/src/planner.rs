@@ -8,6 +8,7 @@ use phasegate_core::diagnostic::{Diagnostic, Diagnostics, codes};
 use phasegate_core::failure::Failure;
 use phasegate_core::plan::{Pin, Plan, Router, Use, Workload};
 use phasegate_core::planning::{self, Inputs};
+use phasegate_core::spec::objects;
 use phasegate_core::spec::policy::Policy;
 use phasegate_core::spec::release::{self, Loaded, Release, StepAction};
 use phasegate_core::spec::tighten::{self, Effective};
@@ -16,7 +17,7 @@ use phasegate_core::workload::{Baseline, Colours, Target};
 use phasegate_core::yaml::escape;
 
 use crate::perform::{STRATEGY_TIMEOUT, World};
-use crate::ports::{Call, ConfigAsked, Description, Located, Plugins, TemplateAsked};
+use crate::ports::{Call, Capability, ConfigAsked, Description, Located, Plugins, TemplateAsked};
 
 /// The name under which plugins are called while there is no run yet.
 const NO_RUN: &str = "plan";
@@ -139,8 +140,36 @@ pub async fn validate(plugins: &dyn Plugins, loaded: &Loaded) -> Result<Describe
             ),
         }
     }
+    for (pointer, act) in actions(&loaded.release) {
+        if let Some(fault) = not_taken(&described, act) {
+            let place = loaded.document.place(&format!("{pointer}/manifests"));
+            faults.push(fault.at(place));
+        }
+    }
     faults.sort_by_place();
     faults.into_result(described)
+}
+
+/// The first of an action's objects that its plugin doesn't ask to apply, and would be refused.
+fn not_taken(described: &Described, act: &release::Act) -> Option<Diagnostic> {
+    act.manifests.as_ref()?;
+    let (_, description) = described.get(&act.plugin)?;
+    let taken = description.asks.iter().filter_map(Capability::applied);
+    let taken: Vec<(&str, &str)> = taken.collect();
+    let objects = objects::of(&act.config).iter().map(objects::kind_of);
+    let mut others = objects.filter(|kind| !taken.contains(kind));
+    let (group, kind) = others.next()?;
+    let message = format!("the plugin `{}` doesn't apply a {kind}", act.plugin);
+    let known: Vec<&str> = taken.iter().map(|(_, kind)| *kind).collect();
+    let known = match known.as_slice() {
+        [] => "an action that applies manifests".to_owned(),
+        known => known.join(", "),
+    };
+    let fault = Diagnostic::new(codes::MANIFEST_NOT_APPLIED, message).expected(known);
+    Some(match group {
+        "" => fault.found(kind),
+        group => fault.found(format!("{kind} of {group}")),
+    })
 }
 
 type Used<'a> = (
@@ -618,6 +647,51 @@ mod tests {
     use phasegate_core::failure::Kind;
 
     use super::*;
+
+    #[test]
+    fn a_kind_that_a_plugin_does_not_apply_is_a_fault_before_anything_runs() {
+        let act = |kind: &str| release::Act {
+            plugin: "mine".to_owned(),
+            offer: None,
+            config: serde_json::json!({"objects": [
+                {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}},
+                {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "a"}},
+            ]}),
+            manifests: Some(release::Manifests {
+                path: Some("a".to_owned()),
+                kustomize: None,
+                helm: None,
+            }),
+            timeout: phasegate_core::time::Span::from_mins(1),
+        };
+        let ask = |group: &str, kind: &str, verb: &str| Capability::Kubernetes {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            verbs: vec![verb.to_owned()],
+        };
+        let description = Description {
+            name: "mine".to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+            offers: Vec::new(),
+            asks: vec![
+                ask("", "Service", "apply"),
+                ask("apps", "DaemonSet", "apply"),
+                ask("apps", "Deployment", "get"),
+            ],
+        };
+        let pin = Pin {
+            source: "path:mine.wasm".to_owned(),
+            version: "1".to_owned(),
+            digest: "sha256:0".to_owned(),
+        };
+        let described = Described::from([("mine".to_owned(), (pin, description))]);
+        assert_eq!(not_taken(&described, &act("DaemonSet")), None);
+        let fault = not_taken(&described, &act("Deployment")).unwrap();
+        assert_eq!(fault.code(), codes::MANIFEST_NOT_APPLIED);
+        assert_eq!(fault.expected_text(), Some("Service, DaemonSet"));
+        assert_eq!(fault.found_text(), Some("Deployment of apps"));
+    }
 
     #[test]
     fn a_plugin_is_named_once() {

@@ -418,6 +418,10 @@ pub struct Writer {
 pub trait Objects: Send + Sync {
     /// One object.
     async fn get(&self, object: &ObjectRef) -> Result<Value, ObjectError>;
+    /// One object, and in its `metadata.managedFields` what this manager has applied of it, where that can be told.
+    async fn get_owned(&self, _manager: &str, object: &ObjectRef) -> Result<Value, ObjectError> {
+        self.get(object).await
+    }
     /// All that match, at most `limit`.
     async fn find(
         &self,
@@ -503,6 +507,19 @@ pub enum Capability {
     },
     /// Files of the run.
     Artifacts,
+}
+
+impl Capability {
+    /// Group and kind, where it is to apply objects of one.
+    #[must_use]
+    pub fn applied(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Kubernetes { group, kind, verbs } if verbs.iter().any(|verb| verb == "apply") => {
+                Some((group, kind))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One thing that a plugin can do.

@@ -13,6 +13,7 @@
 //! | `locate`, `labels` | which Deployment serves; where a candidate can be, and by which labels it is told apart |
 //! | `slot` | the objects of stable and candidate |
 //! | `baseline`, `observe`, `diagnose` | what is there |
+//! | `answers` | what was answered lately to looks, so that it isn't read anew while it stays |
 //! | `watch`, `view` | what the API server tells by itself; what that says of a target |
 //! | `cluster` | the port `Cluster` |
 //! | `change`, `claim` | writes of a run |
@@ -32,7 +33,7 @@
 //! either knows of a later epoch, and carries the object's `resourceVersion` as it was read before the
 //! Lease: whatever another engine writes in between makes the API server refuse ours.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
@@ -49,6 +50,7 @@ use self::lean::Lean;
 use self::path::{Resource, with_query};
 use self::transport::{Call, Transport};
 
+mod answers;
 mod autoscaler;
 mod baseline;
 mod change;
@@ -139,6 +141,8 @@ pub struct KubeCluster {
     written: Arc<lease::Written>,
     watches: bool,
     views: Arc<view::Views>,
+    answers: Arc<answers::Answers>,
+    descent: Arc<Mutex<family::Descent>>,
     held: Arc<templates::Held>,
 }
 
@@ -161,6 +165,8 @@ impl KubeCluster {
             written: Arc::default(),
             watches: options.watches,
             views: Arc::default(),
+            answers: Arc::default(),
+            descent: Arc::default(),
             held: Arc::default(),
             transport: Transport {
                 client,

@@ -1,7 +1,7 @@
 //! Action `event-repair`: a Deployment has no pods while a Job runs, and gets its own number back after it.
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
-use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result, kubernetes, log};
+use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result, clock, kubernetes, log};
 use phasegate_plugins_shared::job::{JobRun, JobSpec, named, stop, works};
 use phasegate_plugins_shared::{Autoscaler, Deployment, not_released, token};
 use schemars::JsonSchema;
@@ -31,6 +31,8 @@ pub struct EventRepair {
 struct Token {
     before: u32,
     job: String,
+    /// When it was prepared, in milliseconds since 1970.
+    prepared: u64,
 }
 
 /// Who keeps the Deployment without pods.
@@ -174,7 +176,13 @@ impl Action for EventRepair {
         let summary = format!(
             "will keep Deployment {name} without pods while Job {job} runs, and give it back its {before}; what the Job does can't be undone"
         );
-        Ok(Preparation::new(summary, &json!(Token { before, job })).reversible())
+        let prepared = clock::now_ms();
+        let token = Token {
+            before,
+            job,
+            prepared,
+        };
+        Ok(Preparation::new(summary, &json!(token)).reversible())
     }
 
     fn run(&self, call: &Call, given: &Value) -> Result<Outcome> {
@@ -190,6 +198,9 @@ impl Action for EventRepair {
             (_, run @ JobRun::Stopped) | (Held::Free, run @ JobRun::Going(_)) => {
                 Err(self.give_up(call, &token, &run))
             }
+            (Held::Free, JobRun::Absent) if self.job.may_have_gone(token.prepared) => {
+                Err(self.job.gone(job))
+            }
             (Held::Free, JobRun::Absent) => {
                 self.begin(call, &found, &token)?;
                 Err(Error::Pending(LOOK_AGAIN))
@@ -202,6 +213,10 @@ impl Action for EventRepair {
                 Ok(Outcome::new(told).outputs(&outputs))
             }
             (Held::Free, JobRun::Complete) => Err(Error::Pending(LOOK_AGAIN)),
+            (Held::AtZero, JobRun::Absent) if self.job.may_have_gone(token.prepared) => {
+                self.give_back(call, &found, token.before)?;
+                Err(Error::Pending(LOOK_AGAIN))
+            }
             (Held::AtZero, JobRun::Absent) => {
                 if !found.has_pods(call)? && !works(call, job)? {
                     self.job.start(call, job)?;
@@ -232,6 +247,9 @@ impl Action for EventRepair {
         let run = JobRun::look(call, &token.job)?;
         let found = self.look(call)?;
         Ok(match (Held::of(&found, &token.job), run) {
+            (Held::Free, JobRun::Absent) if self.job.may_have_gone(token.prepared) => {
+                Progress::Unknown
+            }
             (Held::Free, JobRun::Absent) => Progress::NotDone,
             (Held::Free, JobRun::Complete) if found.settled() => Progress::Done,
             // Whoever asks `run` again is told how far it is, or why it failed.

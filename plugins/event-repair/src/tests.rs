@@ -226,3 +226,23 @@ fn what_can_not_be_kept_without_pods_is_refused_first() {
     let refused = Fake::new().run(|| PLUGIN.prepare(&own)).unwrap_err();
     assert!(refused.to_string().contains("released"), "{refused}");
 }
+
+#[test]
+fn a_job_that_may_have_run_and_gone_is_not_made_again_and_the_number_comes_back() {
+    let begin = 1_790_000_000_000;
+    let mut fake = Fake::new().at(begin).kubernetes(deployment(2, 2));
+    let token = fake.run(|| PLUGIN.prepare(&act())).unwrap().token;
+    waits(&mut fake, &token);
+    let mut fake = followed(fake, 5, 0).at(begin + 7 * 24 * 3_600_000);
+    waits(&mut fake, &token);
+    assert_eq!(worker(&fake)["spec"]["replicas"], 2);
+    assert!(job(&fake, &token).is_none());
+    let mut fake = followed(fake, 6, 2);
+    let probed = fake.run(|| PLUGIN.probe(&act(), &token)).unwrap();
+    assert_eq!(probed, Progress::Unknown);
+    let told = fake.run(|| PLUGIN.run(&act(), &token)).unwrap_err();
+    assert!(
+        matches!(&told, Error::Permanent(text) if text.contains("may have run")),
+        "{told:?}"
+    );
+}

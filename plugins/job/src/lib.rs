@@ -1,7 +1,7 @@
 //! Action `job`: a Job runs once, and the release waits for its end.
 
 use phasegate_plugin::action::{Action, Outcome, Preparation, Progress};
-use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result};
+use phasegate_plugin::{Ask, Call, Duration, Error, Problem, Result, clock};
 use phasegate_plugins_shared::job::{JobRun, JobSpec, named, stop};
 use phasegate_plugins_shared::token;
 use schemars::JsonSchema;
@@ -19,6 +19,8 @@ pub struct Job(JobSpec);
 #[derive(Serialize, Deserialize)]
 struct Token {
     job: String,
+    /// When it was prepared, in milliseconds since 1970.
+    prepared: u64,
 }
 
 impl Action for Job {
@@ -32,12 +34,14 @@ impl Action for Job {
     fn prepare(&self, call: &Call) -> Result<Preparation> {
         let job = named(call);
         let summary = format!("will run Job {job}");
-        Ok(Preparation::new(summary, &json!(Token { job })))
+        let prepared = clock::now_ms();
+        Ok(Preparation::new(summary, &json!(Token { job, prepared })))
     }
 
     fn run(&self, call: &Call, given: &Value) -> Result<Outcome> {
-        let job = token::<Token>(given)?.job;
+        let Token { job, prepared } = token(given)?;
         match JobRun::look(call, &job)? {
+            JobRun::Absent if self.0.may_have_gone(prepared) => Err(self.0.gone(&job)),
             JobRun::Absent => {
                 self.0.start(call, &job)?;
                 Err(Error::Pending(LOOK_FIRST))
@@ -55,7 +59,9 @@ impl Action for Job {
     }
 
     fn probe(&self, call: &Call, given: &Value) -> Result<Progress> {
-        Ok(match JobRun::look(call, &token::<Token>(given)?.job)? {
+        let Token { job, prepared } = token(given)?;
+        Ok(match JobRun::look(call, &job)? {
+            JobRun::Absent if self.0.may_have_gone(prepared) => Progress::Unknown,
             JobRun::Absent => Progress::NotDone,
             // Whoever asks `run` again is told how it ended.
             JobRun::Going(_) | JobRun::Stopped | JobRun::Failed(_) => Progress::Running,

@@ -108,3 +108,22 @@ fn it_is_kept_as_long_as_it_is_said_and_an_hour_at_least() {
             .is_empty()
     );
 }
+
+#[test]
+fn one_that_may_have_run_and_gone_is_not_made_again() {
+    let begin = 1_790_000_000_000;
+    let day = 24 * 3_600_000;
+    let mut fake = Fake::new().at(begin);
+    let token = fake.run(|| PLUGIN.prepare(&act())).unwrap().token;
+    let mut fake = Fake::new().at(begin + 7 * day - 1);
+    let probed = fake.run(|| PLUGIN.probe(&act(), &token)).unwrap();
+    assert_eq!(probed, Progress::NotDone);
+    let mut fake = Fake::new().at(begin + 7 * day);
+    let probed = fake.run(|| PLUGIN.probe(&act(), &token)).unwrap();
+    assert_eq!(probed, Progress::Unknown);
+    let told = fake.run(|| PLUGIN.run(&act(), &token)).unwrap_err();
+    assert!(
+        matches!(&told, Error::Permanent(text) if text.contains("may have run")),
+        "{told:?}"
+    );
+}

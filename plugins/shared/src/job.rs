@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phasegate_plugin::{Call, Duration, Problem, Result, clock, kubernetes};
+use phasegate_plugin::{Call, Duration, Error, Problem, Result, clock, kubernetes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -133,6 +133,22 @@ impl JobSpec {
             problems.push(Problem::new(format!("{pointer}/keep"), message));
         }
         problems
+    }
+
+    /// Whether a Job that is not there can have run, ended and gone since it was prepared at that time.
+    #[must_use]
+    pub fn may_have_gone(&self, prepared: u64) -> bool {
+        clock::now_ms() >= prepared.saturating_add(u64::from(self.keep.as_millis()))
+    }
+
+    /// Why a Job is not made that may have run.
+    #[must_use]
+    pub fn gone(&self, job: &str) -> Error {
+        Error::permanent(format!(
+            "Job {job} is not there, and may have run: it is kept for {} after its end, which have passed since it was \
+             prepared; it is not made again",
+            self.keep
+        ))
     }
 
     /// Makes the Job.

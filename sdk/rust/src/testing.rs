@@ -12,6 +12,7 @@
 mod calls;
 mod cluster;
 mod fake;
+mod managed;
 
 pub use calls::{call, notice, question, router_target, situation, split};
 pub use cluster::Cluster;

@@ -179,7 +179,12 @@ fn fits(fault: &Fault, method: &Method, path: &str) -> bool {
 
 /// The kind of what is at a path, of those that faults name.
 fn kind(path: &str) -> Option<&'static str> {
-    let kinds = [("deployments", "Deployment"), ("configmaps", "ConfigMap")];
+    let kinds = [
+        ("deployments", "Deployment"),
+        ("configmaps", "ConfigMap"),
+        ("networkpolicies", "NetworkPolicy"),
+        ("poddisruptionbudgets", "PodDisruptionBudget"),
+    ];
     let kinds = kinds
         .iter()
         .find(|(plural, _)| path.split('/').any(|part| part == *plural));

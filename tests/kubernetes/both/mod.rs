@@ -336,6 +336,12 @@ stories! {
     act_fails: "act-fails", as_it_is;
     acts_around: "acts-around-a-release", as_it_is;
     acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
+    apply: "apply", as_it_is;
+    apply_conflict: "apply-conflict", as_it_is;
+    apply_dies: "apply-engine-dies", as_it_is;
+    apply_dies_back: "apply-engine-dies-on-the-way-back", aborted_in("verify/soak-1", "1s");
+    apply_undone: "apply-undone", aborted_in("verify/soak-1", "1s");
+    acts_late: "acts-late", aborted_in("after/soak-1", "1s");
 }
 
 /// Why a folder isn't played on a real cluster, by the beginnings of names.

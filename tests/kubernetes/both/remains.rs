@@ -6,7 +6,7 @@ use phasegate_rehearsal::cluster::Kind;
 use serde_json::{Map, Value, json};
 
 /// What is looked at: the kind of the simulated cluster, and its name for kubectl.
-pub(super) const KINDS: [(Kind, &str); 9] = [
+pub(super) const KINDS: [(Kind, &str); 11] = [
     (Kind::Deployment, "deployments"),
     (Kind::Service, "services"),
     (Kind::ConfigMap, "configmaps"),
@@ -16,6 +16,8 @@ pub(super) const KINDS: [(Kind, &str); 9] = [
     (Kind::HttpRoute, "httproutes"),
     (Kind::Ingress, "ingresses"),
     (Kind::VirtualService, "virtualservices"),
+    (Kind::NetworkPolicy, "networkpolicies"),
+    (Kind::PodDisruptionBudget, "poddisruptionbudgets"),
 ];
 
 /// Objects by kind and name, without what clusters add of their own.
@@ -62,6 +64,10 @@ impl Remains {
             "ingresses" => json!({"rules": spec["rules"]}),
             // Whose it is is another run on each cluster.
             _ if name.starts_with("phasegate-claim-") => json!({}),
+            "networkpolicies" => spec.clone(),
+            "poddisruptionbudgets" => {
+                json!({"least": spec["minAvailable"], "pods": spec["selector"]})
+            }
             _ => json!({"data": object["data"], "immutable": object["immutable"]}),
         };
         kept["annotations"] = annotations(object);

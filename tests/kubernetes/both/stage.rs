@@ -133,9 +133,13 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
         let path = story.folder.join(from.as_str().unwrap());
         *from = path.to_str().unwrap().into();
     }
-    if let Some(path) = release.pointer_mut("/workload/manifests/path") {
-        let whole = story.folder.join(path.as_str().unwrap());
-        *path = whole.to_str().unwrap().into();
+    let mut places = vec!["/workload/manifests/path".to_owned()];
+    places.extend((0..2).map(|phase| format!("/phases/{phase}/steps/0/act/manifests/path")));
+    for place in places {
+        if let Some(path) = release.pointer_mut(&place) {
+            let whole = story.folder.join(path.as_str().unwrap());
+            *path = whole.to_str().unwrap().into();
+        }
     }
     release["target"] = json!({"kubernetes": {"context": "test", "namespace": space.name}});
     release.as_object_mut().unwrap().remove("namespace");

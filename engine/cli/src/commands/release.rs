@@ -268,7 +268,10 @@ pub(super) async fn may(parts: &Parts, world: &World, plan: &Plan) -> Result<(),
     let mut described = Vec::new();
     for name in plan.plugins.keys() {
         let description = parts.plugins.describe(name).await;
-        described.push(description.map_err(|e| failed(&e))?.1);
+        let (_, mut description) = description.map_err(|e| failed(&e))?;
+        // The plan knows it by the release's name.
+        description.name.clone_from(name);
+        described.push(description);
     }
     let rights = kubernetes::needed(plan, &described);
     let missing = world

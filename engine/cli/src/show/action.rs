@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use phasegate_core::plan::Action;
 use phasegate_core::run::in_words;
+use phasegate_core::spec::objects;
 use phasegate_core::strategy::{Amount, Placement, Slot};
 use phasegate_core::time::Span;
 
@@ -89,7 +90,16 @@ pub(super) fn action(action: &Action) -> String {
             requirement: asked,
         } => format!("wait for {}: {prompt}", requirement(asked)),
         Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
-        Action::Act { offer, timeout } => format!(
+        Action::Act {
+            offer,
+            manifests: true,
+            timeout,
+        } => format!(
+            "have `{}` act within {timeout}, on {}; undone on the way back, if it can be",
+            offer.plugin,
+            objects::named(&offer.config)
+        ),
+        Action::Act { offer, timeout, .. } => format!(
             "have `{}` act: {} {}, within {timeout}; undone on the way back, if it can be",
             offer.plugin, offer.offer, offer.config
         ),

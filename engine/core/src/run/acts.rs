@@ -14,6 +14,8 @@ use crate::failure::{Failure, Kind};
 use crate::plan::Step;
 use crate::time::{Span, Timestamp};
 
+mod late;
+
 /// An action that was prepared.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Act {
@@ -27,6 +29,8 @@ pub(super) struct Act {
     late: bool,
     /// Whether it could not be undone before the workloads: it is tried once more after them.
     put_off: bool,
+    /// How many attempts nobody answered and no probe has found, and until when what they sent may still arrive.
+    arrives: Option<(u32, Timestamp)>,
     doing: Doing,
 }
 
@@ -89,6 +93,7 @@ impl Run {
     /// The intent of a deed is journalled: from now on it may have taken place.
     pub(super) fn will_act(&mut self, effect: &Effect, deed: &Deed) {
         if !deed.is_run() {
+            self.nothing_arrives_after(effect, deed);
             return;
         }
         let late = self.known.touched() || self.parked.values().any(super::state::Known::touched);
@@ -109,7 +114,8 @@ impl Run {
 
     /// Leaves an action that was to be undone before the workloads until they are back. Returns whether it is one.
     fn put_off(&mut self, effect: &Effect) -> bool {
-        let Some(act) = self.act_of(effect).filter(|act| act.late) else {
+        let early = |act: &&mut Act| act.late && act.doing != Doing::Settled;
+        let Some(act) = self.act_of(effect).filter(early) else {
             return false;
         };
         act.late = false;
@@ -189,6 +195,7 @@ impl Run {
             reversible: *reversible,
             late: false,
             put_off: false,
+            arrives: None,
             doing: Doing::Prepared,
         });
         let data = json!({"reversible": reversible});
@@ -222,6 +229,9 @@ impl Run {
         failure: &Failure,
     ) -> Result<(), Illegal> {
         let undoes = matches!(deed, Deed::Undo { .. } | Deed::Cancel { .. });
+        if deed.is_run() && late::may_arrive(failure.kind) {
+            self.act_lost(effect);
+        }
         if !undoes && (self.acting(effect).is_none() || matches!(self.mode, Mode::Back(_))) {
             // It had been under way when the run turned back, and is undone next.
             self.forget(effect.id);
@@ -399,6 +409,7 @@ impl Run {
         let acts = Arc::make_mut(&mut self.acts);
         for act in acts.iter_mut().filter(|act| act.step == step) {
             act.doing = Doing::Settled;
+            act.arrives = None;
         }
     }
 }

@@ -120,13 +120,15 @@ impl Run {
 
     /// A new engine drives: what was under way has no outcome now.
     pub(super) fn recover(&mut self) {
-        let claims_sent = self.outstanding.values().filter(|outstanding| {
-            matches!(outstanding.effect.request, Request::Claim { .. })
-                && outstanding.phase == Phase::Intended
-        });
-        let claims_sent = claims_sent.map(|outstanding| outstanding.effect.workload);
-        for workload in claims_sent.collect::<Vec<_>>() {
-            self.claim_lost(workload);
+        let sent = self.outstanding.values();
+        let sent = sent.filter(|outstanding| outstanding.phase == Phase::Intended);
+        let sent = sent.map(|outstanding| outstanding.effect.clone());
+        for effect in sent.collect::<Vec<_>>() {
+            match &effect.request {
+                Request::Claim { .. } => self.claim_lost(effect.workload),
+                Request::Act { .. } => self.act_lost(&effect),
+                _ => {}
+            }
         }
         for outstanding in self.outstanding.values_mut() {
             let notice = outstanding.is_notice();
@@ -293,6 +295,7 @@ impl Run {
                 if let Request::Create { create } = &effect.request {
                     self.known.arrived(create.piece);
                 }
+                self.act_found(&effect);
                 self.succeeded(&effect, done)
             }
             Progress::NotDone => {

@@ -92,7 +92,7 @@ impl Run {
     /// Lets go of the target, on either way. A claim that was sent and not answered is let go of as well,
     /// and not before it can't arrive any more: it would be left behind.
     pub(super) fn release_target(&mut self) -> Result<(), Illegal> {
-        if self.sweep()? {
+        if self.undo_late()? || self.sweep()? {
             return Ok(());
         }
         let arriving = self.claim_arrives.keys().next_back();

@@ -1,5 +1,6 @@
 //! Pieces of the candidate whose making was not answered: they can come about after they were looked for, and even
-//! after they were removed. Waiting is the only fence that an object which isn't there can have.
+//! after they were removed. Waiting is the only fence that an object which isn't there can have. So it is with actions:
+//! `acts/late.rs`.
 
 use serde_json::json;
 

@@ -110,6 +110,7 @@ impl Run {
         if let Request::Create { create } = &effect.request {
             self.known.lost(create.piece, self.now);
         }
+        self.act_lost(effect);
         self.known.before.take_if(|b| b.effect == effect.id);
     }
 

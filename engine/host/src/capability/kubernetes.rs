@@ -18,10 +18,16 @@ impl wit::Host for State {
         if let Err(refusal) = self.allowed("get", &object) {
             return Ok(Err(refusal));
         }
-        let found = Arc::clone(&self.ports)
-            .objects
-            .get(&reference(object))
-            .await;
+        let objects = Arc::clone(&self.ports);
+        let object = reference(object);
+        let found = match self.rights.is_action() {
+            // What it applies again and takes back has to be told from what others set.
+            true => {
+                let manager = self.writer().manager;
+                objects.objects.get_owned(&manager, &object).await
+            }
+            false => objects.objects.get(&object).await,
+        };
         self.answer(found)
     }
 

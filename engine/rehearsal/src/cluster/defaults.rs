@@ -49,9 +49,28 @@ pub(super) fn fill(kind: Kind, object: &mut Value, ids: &mut Ids) {
             string_data(object);
         }
         Kind::HorizontalPodAutoscaler => scaling::fill_autoscaler(object),
+        Kind::NetworkPolicy => network_policy(object),
         Kind::HttpRoute => routing::fill_route(object),
         Kind::Gateway => routing::fill_gateway(object),
         _ => {}
+    }
+}
+
+fn network_policy(object: &mut Value) {
+    // What comes in is always meant where nothing else is said.
+    let types = match list(object, &["spec", "egress"]).is_empty() {
+        true => json!(["Ingress"]),
+        false => json!(["Ingress", "Egress"]),
+    };
+    set_default(object, &["spec", "policyTypes"], types);
+    for rules in ["/spec/ingress", "/spec/egress"] {
+        let rules = object.pointer_mut(rules).and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten() {
+            let ports = rule.get_mut("ports").and_then(Value::as_array_mut);
+            for port in ports.into_iter().flatten() {
+                set_default(port, &["protocol"], "TCP");
+            }
+        }
     }
 }
 

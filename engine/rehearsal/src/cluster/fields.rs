@@ -59,6 +59,8 @@ fn is_atomic(field: &str) -> bool {
         field,
         "selector"
             | "labelSelector"
+            | "podSelector"
+            | "namespaceSelector"
             | "nodeSelector"
             | "fieldRef"
             | "resourceFieldRef"

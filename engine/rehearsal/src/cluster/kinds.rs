@@ -33,6 +33,7 @@ pub enum Kind {
     Gateway,
     HttpRoute,
     Ingress,
+    NetworkPolicy,
     VirtualService,
     DestinationRule,
 }
@@ -208,6 +209,17 @@ pub const KINDS: &[Info] = &[
             "v1",
             "ingresses",
             "Ingress",
+        )
+    },
+    Info {
+        short: &["netpol"],
+        generation: true,
+        ..info(
+            Kind::NetworkPolicy,
+            "networking.k8s.io",
+            "v1",
+            "networkpolicies",
+            "NetworkPolicy",
         )
     },
     Info {

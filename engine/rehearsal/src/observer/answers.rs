@@ -1,8 +1,8 @@
 //! When actions said that they aren't finished: what takes several changes makes one of them each time that it is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use phasegate_core::effect::{Id, Outcome, Progress, Request};
+use phasegate_core::effect::{Deed, Id, Outcome, Progress, Request};
 use phasegate_core::event::{Event, Record};
 use phasegate_core::failure::Kind;
 use phasegate_core::time::Timestamp;
@@ -35,11 +35,17 @@ pub(super) fn answers<'a>(
     order: &Order,
 ) -> BTreeMap<&'a str, Vec<Answered>> {
     let mut actions: BTreeMap<Id, &str> = BTreeMap::new();
+    let mut undone: BTreeSet<Id> = BTreeSet::new();
     let mut answers: BTreeMap<&str, Vec<Answered>> = BTreeMap::new();
     for (number, record) in (1..).zip(records) {
         let (effect, told) = match &record.event {
-            Event::Intended { effect } if matches!(effect.request, Request::Act { .. }) => {
-                actions.insert(effect.id, effect.key.as_str());
+            Event::Intended { effect } => {
+                if let Request::Act { deed } = &effect.request {
+                    actions.insert(effect.id, effect.key.as_str());
+                    if matches!(deed, Deed::Undo { .. }) {
+                        undone.insert(effect.id);
+                    }
+                }
                 continue;
             }
             Event::Finished {
@@ -50,6 +56,11 @@ pub(super) fn answers<'a>(
                 effect,
                 progress: Progress::Running { .. },
             } => (effect, false),
+            // Nobody can say of one that is taken back how far it is: it is asked for again.
+            Event::Probed {
+                effect,
+                progress: Progress::NotDone,
+            } if undone.contains(effect) => (effect, false),
             _ => continue,
         };
         if let Some(key) = actions.get(effect) {

@@ -103,7 +103,7 @@ pub fn changes_by_kind(requests: &[LoggedRequest]) -> BTreeMap<String, u32> {
     counts
 }
 
-const PLURALS: [&str; 16] = [
+const PLURALS: [&str; 17] = [
     "deployments",
     "configmaps",
     "secrets",
@@ -120,4 +120,5 @@ const PLURALS: [&str; 16] = [
     "destinationrules",
     "horizontalpodautoscalers",
     "poddisruptionbudgets",
+    "networkpolicies",
 ];

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Kind};
 
 /// The kinds of which a run may touch objects, and leaves none behind.
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     Kind::Deployment,
     Kind::ConfigMap,
     Kind::Secret,
@@ -18,6 +18,8 @@ const KINDS: [Kind; 10] = [
     Kind::Ingress,
     Kind::VirtualService,
     Kind::DestinationRule,
+    Kind::NetworkPolicy,
+    Kind::PodDisruptionBudget,
 ];
 /// What the names of claims begin with.
 const CLAIMS: &str = "phasegate-claim-";
@@ -25,8 +27,8 @@ const CLAIMS: &str = "phasegate-claim-";
 const MAX_PLACES: usize = 8;
 
 /// The objects of the target's namespace at one time, as far as a rollback must bring them back: its
-/// Deployments, ConfigMaps, Secrets, PodTemplates, Services, autoscalers, and what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
-/// DestinationRules).
+/// Deployments, ConfigMaps, Secrets, PodTemplates, Services, autoscalers, what routes its traffic (HTTPRoutes, Ingresses, VirtualServices and
+/// DestinationRules), NetworkPolicies and budgets of disruption.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub(super) objects: BTreeMap<(Kind, String), Kept>,

@@ -1,5 +1,7 @@
 //! Autoscalers: which one acts on a Deployment, and its bounds.
 
+use std::sync::Arc;
+
 use ::http::Method;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::Piece;
@@ -46,6 +48,21 @@ impl KubeCluster {
                 let found = found.into_iter().map(|Lean(object)| object);
                 Ok((found.collect(), version))
             }
+        }
+    }
+
+    /// The same, for who looks at them again and again.
+    pub(super) async fn autoscalers_again(
+        &self,
+        target: &Target,
+    ) -> Result<Vec<Arc<Value>>, Problem> {
+        let resource = Resource::autoscalers();
+        let listed = self
+            .list_again(&resource, &target.namespace, &[], |Lean(object)| object)
+            .await;
+        match listed {
+            Err(problem) if problem.fault.is_not_found() => Ok(Vec::new()),
+            listed => listed,
         }
     }
 

@@ -1,7 +1,8 @@
 //! A Deployment's ReplicaSets and pods, as far as they are looked at. They are read into types, unlike other
 //! objects: a look sees all of them, again and again, and nothing of them is written back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use phasegate_core::workload::{Pod, Target};
 use serde::Deserialize;
@@ -14,6 +15,18 @@ use super::{KubeCluster, Problem, deployment, small, text};
 
 /// Most pods or ReplicaSets that are looked through.
 pub(super) const MAX_OBJECTS: usize = 5000;
+
+/// Most ReplicaSets whose descent is kept.
+const MAX_SETS: usize = MAX_OBJECTS;
+
+/// Which Deployments' ReplicaSets are, all by their uids. That never changes.
+#[derive(Default)]
+pub(super) struct Descent {
+    /// The Deployments of ReplicaSets; empty for one that is nobody's.
+    of: BTreeMap<String, String>,
+    /// ReplicaSets that a Deployment's selector didn't find, and the Deployment.
+    strangers: BTreeSet<(String, String)>,
+}
 
 /// A Deployment's ReplicaSets and pods.
 #[derive(Default)]
@@ -121,11 +134,9 @@ impl Named for PodObject {
     }
 }
 
-impl SetObject {
-    /// Its uid, and that of the Deployment that it is of.
-    pub(super) fn descent(&self) -> (&str, &str) {
-        (&self.metadata.uid, self.metadata.controller())
-    }
+/// Pods, as a resource.
+pub(super) fn resource() -> Resource {
+    Resource::fixed("", "v1", "pods")
 }
 
 impl KubeCluster {
@@ -135,19 +146,85 @@ impl KubeCluster {
         let selector = deployment::selector_query(found);
         let query = [("labelSelector", selector.as_str())];
         let namespace = Some(target.namespace.as_str());
-        let resource = Resource::fixed("apps", "v1", "replicasets");
+        let replica_sets = Resource::fixed("apps", "v1", "replicasets");
         let mut sets: Vec<SetObject> = self
-            .list_of(&resource, namespace, &query, MAX_OBJECTS)
+            .list_of(&replica_sets, namespace, &query, MAX_OBJECTS)
             .await?;
         let owner = BTreeSet::from([text(found, "/metadata/uid")]);
         sets.retain(|set| set.metadata.owned_by(&owner));
-        let resource = Resource::fixed("", "v1", "pods");
         let mut pods: Vec<PodObject> = self
-            .list_of(&resource, namespace, &query, MAX_OBJECTS)
+            .list_of(&resource(), namespace, &query, MAX_OBJECTS)
             .await?;
         let owners: BTreeSet<&str> = sets.iter().map(|set| set.metadata.uid.as_str()).collect();
         pods.retain(|pod| pod.metadata.owned_by(&owners));
         Ok(Family { sets, pods })
+    }
+}
+
+impl KubeCluster {
+    /// Which of these pods, that the Deployment's selector chooses, it has made. Whose the ReplicaSets are is read once for each.
+    pub(super) async fn descended(
+        &self,
+        pods: Vec<Arc<PodObject>>,
+        found: &Value,
+        target: &Target,
+    ) -> Result<Vec<Arc<PodObject>>, Problem> {
+        if let Some(own) = self.descent().own(&pods, found) {
+            return Ok(own);
+        }
+        let selector = deployment::selector_query(found);
+        let resource = Resource::fixed("apps", "v1", "replicasets");
+        let query = [("labelSelector", selector.as_str())];
+        let namespace = Some(target.namespace.as_str());
+        let sets: Vec<SetObject> = self
+            .list_of(&resource, namespace, &query, MAX_OBJECTS)
+            .await?;
+        let mut descent = self.descent();
+        descent.learn(&sets, &pods, found);
+        Ok(descent.own(&pods, found).unwrap_or_default())
+    }
+
+    fn descent(&self) -> MutexGuard<'_, Descent> {
+        self.descent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Descent {
+    /// Those of the pods that the Deployment made; none where it isn't known of one who made it.
+    pub(super) fn own(
+        &self,
+        pods: &[Arc<PodObject>],
+        found: &Value,
+    ) -> Option<Vec<Arc<PodObject>>> {
+        let uid = text(found, "/metadata/uid");
+        let mut own = Vec::new();
+        for pod in pods.iter().filter(|pod| !pod.maker().is_empty()) {
+            match self.of.get(pod.maker()) {
+                Some(of) if of == uid => own.push(Arc::clone(pod)),
+                Some(_) => {}
+                None => {
+                    let stranger = (pod.maker().to_owned(), uid.to_owned());
+                    self.strangers.contains(&stranger).then_some(())?;
+                }
+            }
+        }
+        Some(own)
+    }
+
+    fn learn(&mut self, sets: &[SetObject], pods: &[Arc<PodObject>], found: &Value) {
+        if self.of.len().saturating_add(self.strangers.len()) > MAX_SETS {
+            *self = Self::default();
+        }
+        for set in sets {
+            let of = set.metadata.controller();
+            self.of.insert(set.metadata.uid.clone(), of.to_owned());
+        }
+        let uid = text(found, "/metadata/uid");
+        // A maker that isn't among them is none of the target's ReplicaSets: each of these was made before its pods.
+        let makers = pods.iter().map(|pod| pod.maker());
+        for maker in makers.filter(|maker| !self.of.contains_key(*maker)) {
+            self.strangers.insert((maker.to_owned(), uid.to_owned()));
+        }
     }
 }
 

@@ -33,6 +33,17 @@ fn remark(writer: &Writer) -> String {
 }
 
 impl KubeCluster {
+    /// An object that a plugin has read is watched from then on; Deployments are already.
+    fn noted(&self, object: &ObjectRef, found: &Value) {
+        let resource = Resource::of(&object.api_version, &object.kind);
+        if let (Ok(resource), Some(namespace)) = (resource, &object.namespace)
+            && resource.plural != "deployments"
+        {
+            let scope = Scope::named(resource, namespace, &object.name);
+            self.views.noted(&self.transport, scope, found);
+        }
+    }
+
     /// Refuses the write of a plugin that was called by an engine which has been overtaken since.
     async fn may_write(&self, writer: &Writer) -> Result<(), ObjectError> {
         let Some((target, stamp)) = &writer.effect else {
@@ -46,19 +57,39 @@ impl KubeCluster {
     }
 }
 
+/// Leaves of an object's managed fields what this manager has applied: nobody else's are a plugin's business.
+fn only_applied(object: &mut Value, manager: &str) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let fields = metadata.remove("managedFields");
+    let Some(Value::Array(mut entries)) = fields else {
+        return;
+    };
+    entries.retain(|entry| {
+        text(entry, "/manager") == manager
+            && text(entry, "/operation") == "Apply"
+            && text(entry, "/subresource").is_empty()
+    });
+    if !entries.is_empty() {
+        metadata.insert("managedFields".to_owned(), entries.into());
+    }
+}
+
 #[async_trait::async_trait]
 impl Objects for KubeCluster {
     async fn get(&self, object: &ObjectRef) -> Result<Value, ObjectError> {
         let call = call(Method::GET, "get", object)?;
         let found = self.transport.one(call).await?;
-        let resource = Resource::of(&object.api_version, &object.kind);
-        // Deployments are watched already.
-        if let (Ok(resource), Some(namespace)) = (resource, &object.namespace)
-            && resource.plural != "deployments"
-        {
-            let scope = Scope::named(resource, namespace, &object.name);
-            self.views.noted(&self.transport, scope, &found);
-        }
+        self.noted(object, &found);
+        Ok(found)
+    }
+
+    async fn get_owned(&self, manager: &str, object: &ObjectRef) -> Result<Value, ObjectError> {
+        let call = call(Method::GET, "get", object)?;
+        let mut found = self.transport.whole(call).await?;
+        only_applied(&mut found, manager);
+        self.noted(object, &found);
         Ok(found)
     }
 

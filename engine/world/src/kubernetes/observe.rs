@@ -22,7 +22,7 @@ impl KubeCluster {
 
     /// What watches tell of the target. They begin with the first look.
     pub(super) async fn glance_at(&self, target: &Target) -> Result<Observation, Failure> {
-        let view = self.watches.then(|| self.views.open(target));
+        let view = self.watches.then(|| self.views.open(target, &self.descent));
         self.look(target, view.as_deref(), false).await
     }
 
@@ -38,14 +38,15 @@ impl KubeCluster {
         let autoscalers = self.autoscalers_in(view, target, reads).await?;
         let pods = self.pods_in(view, &found, target, reads).await?;
         let at = self.transport.clock.now();
-        let mut seen = see(at, target, &found, &pods, &autoscalers)?;
+        let mut seen = self.seen(at, target, &found, &pods, &autoscalers)?;
         if let Some(there) = slot::candidate_of(target) {
             let (found, told) = self.deployment_in(view, &there, reads).await?;
             watched |= told;
             if let Some(found) = found {
                 let pods = self.pods_in(view, &found, &there, reads).await?;
                 let at = self.transport.clock.now();
-                seen.beside = Some(Box::new(see(at, &there, &found, &pods, &autoscalers)?));
+                let beside = self.seen(at, &there, &found, &pods, &autoscalers)?;
+                seen.beside = Some(Box::new(beside));
             }
         }
         seen.watched = watched;
@@ -53,6 +54,19 @@ impl KubeCluster {
             view.shown(before, &seen);
         }
         Ok(seen)
+    }
+
+    fn seen(
+        &self,
+        at: Timestamp,
+        target: &Target,
+        found: &Arc<Value>,
+        pods: &[Arc<PodObject>],
+        autoscalers: &[Arc<Value>],
+    ) -> Result<Observation, Failure> {
+        let see = || see(at, target, found, pods, autoscalers);
+        self.answers
+            .seen(at, target, found, (pods, autoscalers), see)
     }
 }
 

@@ -11,6 +11,7 @@ use phasegate_core::config::ConfigKind;
 use phasegate_core::diagnostic::codes;
 use phasegate_core::failure::{Failure, Kind};
 use phasegate_core::plan::{Action, Plan, Workload};
+use phasegate_core::spec::objects;
 use phasegate_core::strategy::{Placement, Slot};
 use phasegate_core::time::Span;
 use phasegate_runtime::ports::{Capability, Description};
@@ -146,10 +147,30 @@ pub fn needed<'a>(
             changed(&mut needs, workload, &step.action);
         }
         for description in described.clone() {
-            asked(&mut needs, description);
+            let given = given(plan, &description.name);
+            asked(&mut needs, description, given.as_ref());
         }
     }
     rights
+}
+
+/// The kinds that a plugin is given by manifests to apply; none where it is used without.
+fn given<'a>(plan: &'a Plan, plugin: &str) -> Option<BTreeSet<(&'a str, &'a str)>> {
+    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let acts = steps.filter_map(|step| match &step.action {
+        Action::Act {
+            offer, manifests, ..
+        } if offer.plugin == plugin => Some((offer, *manifests)),
+        _ => None,
+    });
+    let acts: Vec<_> = acts.collect();
+    if acts.is_empty() || acts.iter().any(|(_, manifests)| !manifests) {
+        return None;
+    }
+    let given = acts
+        .iter()
+        .flat_map(|(offer, _)| objects::of(&offer.config));
+    Some(given.map(objects::kind_of).collect())
 }
 
 /// Claim and lease.
@@ -238,9 +259,15 @@ fn changed(needs: &mut Needs<'_>, workload: &Workload, action: &Action) {
     }
 }
 
-/// What a plugin asks for. Which objects it means is its own knowledge, so that the right has no name.
-fn asked(needs: &mut Needs<'_>, description: &Description) {
+/// What a plugin asks for. Which objects it means is its own knowledge, so that the right has no name. Of the kinds that
+/// it asks to apply, only those count that it is given, where manifests say which.
+fn asked(needs: &mut Needs<'_>, description: &Description, given: Option<&BTreeSet<(&str, &str)>>) {
     for ask in &description.asks {
+        if let (Some(given), Some(kind)) = (given, ask.applied())
+            && !given.contains(&kind)
+        {
+            continue;
+        }
         let Capability::Kubernetes { group, kind, verbs } = ask else {
             continue;
         };
@@ -494,6 +521,49 @@ mod tests {
         ] {
             assert!(!right.is_in(&[rule]), "{right}");
         }
+    }
+
+    #[test]
+    fn of_the_kinds_that_a_plugin_applies_only_those_count_that_it_is_given() {
+        let asks = |group: &str, kind: &str, verbs: &[&str]| Capability::Kubernetes {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            verbs: verbs.iter().map(ToString::to_string).collect(),
+        };
+        let all = ["get", "apply", "remove"];
+        let apply = Description {
+            name: "mine".to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+            offers: Vec::new(),
+            asks: vec![
+                asks("networking.k8s.io", "NetworkPolicy", &all),
+                asks("batch", "CronJob", &all),
+                asks("", "Event", &["find"]),
+            ],
+        };
+        let act = |manifests: bool| {
+            let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "a"}});
+            json!([{
+                "id": "act", "do": "act", "timeout": "1m", "manifests": manifests,
+                "offer": {"plugin": "mine", "offer": "apply", "config": {"objects": [policy]}},
+            }])
+        };
+        let told = told(&plan(&act(true)), std::slice::from_ref(&apply));
+        for verb in ["get", "create", "patch", "delete"] {
+            let right = format!("{verb} networkpolicies.networking.k8s.io in namespace `shop`");
+            assert!(told.contains(&right), "{right} is not in {told:?}");
+        }
+        let events = "list events in namespace `shop`".to_owned();
+        assert!(told.contains(&events), "{told:?}");
+        assert!(
+            !told.iter().any(|right| right.contains("cronjobs")),
+            "{told:?}"
+        );
+        // One that is given nothing may mean all that it asks for.
+        let rights = needed(&plan(&act(false)), std::slice::from_ref(&apply));
+        let cron = "delete cronjobs.batch in namespace `shop`";
+        assert!(rights.iter().any(|right| right.to_string() == cron));
     }
 
     #[test]

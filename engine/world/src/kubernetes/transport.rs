@@ -80,9 +80,7 @@ pub(super) struct Transport {
 impl Transport {
     /// What the answer's JSON says.
     pub(super) async fn read<T: DeserializeOwned>(&self, call: Call) -> Result<T, Fault> {
-        let bytes = self.bytes(call).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Fault::Lost(format!("the answer is not JSON: {error}")))
+        parsed(&self.bytes(call).await?)
     }
 
     /// The answer as text, for logs.
@@ -91,7 +89,8 @@ impl Transport {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn bytes(&self, call: Call) -> Result<Vec<u8>, Fault> {
+    /// The answer as it came.
+    pub(super) async fn bytes(&self, call: Call) -> Result<Vec<u8>, Fault> {
         let request = self.request(call)?;
         let deadline = self.clock.now().plus(self.timeout);
         tokio::select! {
@@ -155,6 +154,12 @@ impl Transport {
         let response = self.client.send(request).await.map_err(|e| broken(&e))?;
         answered(response).await
     }
+}
+
+/// What JSON says.
+pub(super) fn parsed<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(answer)
+        .map_err(|error| Fault::Lost(format!("the answer is not JSON: {error}")))
 }
 
 /// The whole answer; a refusal is a fault.

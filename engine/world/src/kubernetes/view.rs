@@ -14,7 +14,7 @@ use phasegate_core::time::{Span, Timestamp};
 use phasegate_core::workload::{Observation, Target};
 use serde_json::Value;
 
-use super::family::{MAX_OBJECTS, PodObject, SetObject};
+use super::family::{self, Descent, MAX_OBJECTS, PodObject};
 use super::observe::see;
 use super::path::Resource;
 use super::transport::Transport;
@@ -25,8 +25,6 @@ use super::{KubeCluster, Problem, deployment, slot, text};
 const TOLD: Span = Span::from_secs(30);
 /// How long to wait after a change before the view is looked at: changes come in groups.
 const GROUP: Span = Span::from_millis(50);
-/// Most ReplicaSets whose descent is kept.
-const MAX_SETS: usize = MAX_OBJECTS;
 /// Most Deployments, and most selectors of pods, that are watched for one target: each side has one.
 const MAX_FEEDS: usize = 4;
 /// Most objects of plugins that are watched: a router reads one or two.
@@ -50,7 +48,7 @@ impl Views {
     }
 
     /// The target's view. That of another target ends.
-    pub(super) fn open(&self, target: &Target) -> Arc<View> {
+    pub(super) fn open(&self, target: &Target, descent: &Arc<Mutex<Descent>>) -> Arc<View> {
         if let Some(view) = self.of(target) {
             return view;
         }
@@ -58,6 +56,7 @@ impl Views {
             target: target.clone(),
             ticks: Arc::new(Ticks::new(0)),
             parts: Mutex::default(),
+            descent: Arc::clone(descent),
         });
         *self.lock() = Some(Arc::clone(&view));
         view
@@ -82,6 +81,7 @@ pub(super) struct View {
     target: Target,
     ticks: Arc<Ticks>,
     parts: Mutex<Parts>,
+    descent: Arc<Mutex<Descent>>,
 }
 
 #[derive(Default)]
@@ -93,8 +93,6 @@ struct Parts {
     autoscalers: Option<Feed<Value>>,
     /// What plugins read, with the version that they read last.
     others: BTreeMap<Scope, (Feed<Value>, String)>,
-    /// The Deployments of ReplicaSets, by their uids; empty for one that isn't there or is nobody's.
-    descent: BTreeMap<String, String>,
     /// What was returned last.
     shown: Option<Observation>,
     /// How much had been told when it was last compared with that.
@@ -148,7 +146,9 @@ impl View {
         let Some(shown) = &parts.shown else {
             return false;
         };
-        match parts.told(&self.target, now) {
+        let descent = self.descent.lock();
+        let descent = descent.unwrap_or_else(PoisonError::into_inner);
+        match parts.told(&self.target, &descent, now) {
             Told::Nothing => false,
             Told::More => true,
             Told::All(seen) => timeless(&seen) != timeless(shown),
@@ -194,19 +194,19 @@ impl Parts {
         })
     }
 
-    fn told(&self, target: &Target, now: Timestamp) -> Told {
+    fn told(&self, target: &Target, descent: &Descent, now: Timestamp) -> Told {
         let autoscalers = self.autoscalers.as_ref().and_then(Feed::last);
         let Some(autoscalers) = autoscalers else {
             return Told::Nothing;
         };
-        let stable = match self.side(target, &autoscalers, now) {
+        let stable = match self.side(target, &autoscalers, descent, now) {
             Told::All(stable) => stable,
             other => return other,
         };
         let Some(there) = slot::candidate_of(target) else {
             return Told::All(stable);
         };
-        match self.side(&there, &autoscalers, now) {
+        match self.side(&there, &autoscalers, descent, now) {
             Told::All(candidate) => {
                 let mut stable = stable;
                 stable.beside = Some(candidate);
@@ -222,7 +222,13 @@ impl Parts {
         feed.and_then(Feed::last).is_some_and(|all| !all.is_empty())
     }
 
-    fn side(&self, target: &Target, autoscalers: &[Arc<Value>], now: Timestamp) -> Told {
+    fn side(
+        &self,
+        target: &Target,
+        autoscalers: &[Arc<Value>],
+        descent: &Descent,
+        now: Timestamp,
+    ) -> Told {
         let feed = self.deployments.get(&target.deployment);
         let Some(found) = feed.and_then(Feed::last) else {
             return Told::Nothing;
@@ -236,27 +242,13 @@ impl Parts {
         let Some(pods) = feed.last() else {
             return Told::Nothing;
         };
-        let Some(pods) = self.descended(pods, found) else {
+        let Some(pods) = descent.own(&pods, found) else {
             return Told::More;
         };
         match see(now, target, found, &pods, autoscalers) {
             Ok(seen) => Told::All(Box::new(seen)),
             Err(_) => Told::More,
         }
-    }
-
-    /// Those of the pods that the Deployment made; none where it isn't known of one who made it.
-    fn descended(&self, pods: Vec<Arc<PodObject>>, found: &Value) -> Option<Vec<Arc<PodObject>>> {
-        let uid = text(found, "/metadata/uid");
-        let mut own = Vec::new();
-        for pod in pods {
-            match pod.maker() {
-                "" => {}
-                maker if self.descent.get(maker)? == uid => own.push(pod),
-                _ => {}
-            }
-        }
-        Some(own)
     }
 }
 
@@ -277,13 +269,13 @@ impl KubeCluster {
                 return Ok((told.into_iter().next(), true));
             }
         }
-        let found = self.find_one(&resource, &target.namespace, name).await?;
+        let found = self.find_again(&resource, &target.namespace, name).await?;
         if let Some(view) = view {
             let mut parts = view.lock();
             let now = self.transport.clock.now();
             let feeds = &mut parts.deployments;
             if let Some(feed) = feeds.get(name) {
-                feed.compare(found.as_ref(), now);
+                feed.compare(found.as_deref(), now);
             }
             if feeds
                 .get(name)
@@ -294,7 +286,7 @@ impl KubeCluster {
                 feeds.insert(name.clone(), feed);
             }
         }
-        Ok((found.map(Arc::new), false))
+        Ok((found, false))
     }
 
     /// The autoscalers of the target's namespace.
@@ -314,24 +306,22 @@ impl KubeCluster {
         if let Some(told) = told {
             return Ok(told);
         }
+        let Some(view) = view else {
+            return self.autoscalers_again(target).await;
+        };
         let (found, version) = self.autoscalers_with_version(target).await?;
         let found: Vec<Arc<Value>> = found.into_iter().map(Arc::new).collect();
-        if let Some(view) = view {
-            let mut parts = view.lock();
-            let now = self.transport.clock.now();
-            if parts
-                .autoscalers
-                .as_ref()
-                .is_none_or(|feed| feed.is_over(now))
-            {
-                let scope = Scope {
-                    resource: Resource::autoscalers(),
-                    namespace: target.namespace.clone(),
-                    selector: None,
-                };
-                let from = (found.as_slice(), version.as_str());
-                parts.autoscalers = Some(Feed::of_list(&self.transport, scope, &view.ticks, from));
-            }
+        let mut parts = view.lock();
+        let now = self.transport.clock.now();
+        let known = parts.autoscalers.as_ref();
+        if known.is_none_or(|feed| feed.is_over(now)) {
+            let scope = Scope {
+                resource: Resource::autoscalers(),
+                namespace: target.namespace.clone(),
+                selector: None,
+            };
+            let from = (found.as_slice(), version.as_str());
+            parts.autoscalers = Some(Feed::of_list(&self.transport, scope, &view.ticks, from));
         }
         Ok(found)
     }
@@ -344,11 +334,14 @@ impl KubeCluster {
         target: &Target,
         reads: bool,
     ) -> Result<Vec<Arc<PodObject>>, Problem> {
-        let Some(view) = view else {
-            let family = self.family(found, target).await?;
-            return Ok(family.pods.into_iter().map(Arc::new).collect());
-        };
         let selector = deployment::selector_query(found);
+        let Some(view) = view else {
+            let (resource, query) = (family::resource(), [("labelSelector", selector.as_str())]);
+            let pods = self
+                .list_again(&resource, &target.namespace, &query, |pod: PodObject| pod)
+                .await?;
+            return self.descended(pods, found, target).await;
+        };
         let now = self.transport.clock.now();
         let told = view
             .lock()
@@ -358,13 +351,9 @@ impl KubeCluster {
             .and_then(|feed| feed.fresh(now, SILENCE));
         let pods = match told {
             Some(told) => told,
-            None => self.read_pods(view, selector.clone(), target).await?,
+            None => self.read_pods(view, selector, target).await?,
         };
-        if let Some(own) = view.lock().descended(pods.clone(), found) {
-            return Ok(own);
-        }
-        self.read_descent(view, &selector, &pods, target).await?;
-        Ok(view.lock().descended(pods, found).unwrap_or_default())
+        self.descended(pods, found, target).await
     }
 
     /// Reads the pods that a selector chooses, and watches them from then on.
@@ -374,7 +363,7 @@ impl KubeCluster {
         selector: String,
         target: &Target,
     ) -> Result<Vec<Arc<PodObject>>, Problem> {
-        let resource = Resource::fixed("", "v1", "pods");
+        let resource = family::resource();
         let query = [("labelSelector", selector.as_str())];
         let namespace = Some(target.namespace.as_str());
         let (pods, version) = self
@@ -398,34 +387,5 @@ impl KubeCluster {
             feeds.insert(selector, feed);
         }
         Ok(pods)
-    }
-
-    /// Learns whose ReplicaSets the makers of the pods are. That never changes, so that it is read once for each.
-    async fn read_descent(
-        &self,
-        view: &View,
-        selector: &str,
-        pods: &[Arc<PodObject>],
-        target: &Target,
-    ) -> Result<(), Problem> {
-        let resource = Resource::fixed("apps", "v1", "replicasets");
-        let query = [("labelSelector", selector)];
-        let namespace = Some(target.namespace.as_str());
-        let sets: Vec<SetObject> = self
-            .list_of(&resource, namespace, &query, MAX_OBJECTS)
-            .await?;
-        let mut parts = view.lock();
-        let descent = &mut parts.descent;
-        if descent.len() > MAX_SETS {
-            descent.clear();
-        }
-        for (set, of) in sets.iter().map(SetObject::descent) {
-            descent.insert(set.to_owned(), of.to_owned());
-        }
-        // A maker that isn't among them is none of the target's ReplicaSets: each of these was made before its pods.
-        for maker in pods.iter().map(|pod| pod.maker()) {
-            descent.entry(maker.to_owned()).or_default();
-        }
-        Ok(())
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::managed::{self, Fields};
 use crate::bindings::imports::phasegate::host::kubernetes::{KubernetesError, ObjectRef};
 
 /// API version, kind, namespace and name.
@@ -13,6 +14,8 @@ type Key = (String, String, String, String);
 #[derive(Default)]
 pub struct Cluster {
     objects: BTreeMap<Key, Value>,
+    /// What the plugin has applied of them. What a test puts into `metadata.managedFields` is somebody else's.
+    applied: BTreeMap<Key, Fields>,
     /// Set where every call fails.
     pub(crate) unavailable: Option<String>,
 }
@@ -27,8 +30,11 @@ impl Cluster {
             .map(|(_, object)| object)
     }
 
+    /// Somebody else puts it there as it is.
     pub(crate) fn put(&mut self, object: Value) {
-        self.objects.insert(key(&object), object);
+        let key = key(&object);
+        self.applied.remove(&key);
+        self.objects.insert(key, object);
     }
 
     fn reachable(&self) -> Result<(), KubernetesError> {
@@ -40,8 +46,19 @@ impl Cluster {
 
     pub(crate) fn get(&self, object: &ObjectRef) -> Result<String, KubernetesError> {
         self.reachable()?;
-        let found = self.objects.get(&reference(object));
-        found.map(Value::to_string).ok_or(KubernetesError::NotFound)
+        let key = reference(object);
+        let found = self.objects.get(&key).ok_or(KubernetesError::NotFound)?;
+        let mut found = found.clone();
+        if let Some(metadata) = found.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            // As the engine shows an action its own entry and no other.
+            if let Some(fields) = self.applied.get(&key) {
+                let entry =
+                    json!({"operation": "Apply", "apiVersion": key.0, "fieldsV1": fields.write()});
+                metadata.insert("managedFields".to_owned(), json!([entry]));
+            }
+        }
+        Ok(found.to_string())
     }
 
     pub(crate) fn find(
@@ -64,10 +81,38 @@ impl Cluster {
     pub(crate) fn apply(&mut self, object: &str) -> Result<String, KubernetesError> {
         self.reachable()?;
         let object: Value = parse(object)?;
-        let mut now = self.objects.get(&key(&object)).cloned().unwrap_or_default();
+        let key = key(&object);
+        let live = self.objects.get(&key).cloned().unwrap_or_default();
+        let wanted = Fields::of(&object);
+        let others = managed::others(&live);
+        if let Some((manager, path)) = managed::conflict(&others, &wanted, &live, &object) {
+            return Err(KubernetesError::Conflict(format!(
+                "Apply failed with 1 conflict: conflict with \"{manager}\": {path}"
+            )));
+        }
+        let version = |object: &Value| {
+            let version = object.pointer("/metadata/resourceVersion").cloned();
+            version.filter(|_| !live.is_null())
+        };
+        if version(&object).is_some_and(|asked| Some(asked) != version(&live)) {
+            let message = "Operation cannot be fulfilled: the object has been modified";
+            return Err(KubernetesError::Conflict(message.to_owned()));
+        }
+        let mut now = live.clone();
         merge(&mut now, &object);
+        if let Some(before) = self.applied.get(&key) {
+            let dropped = before.without(&wanted);
+            let dropped = others
+                .iter()
+                .fold(dropped, |left, (_, theirs)| left.without(theirs));
+            dropped.remove_from(&mut now);
+        }
         let text = now.to_string();
-        self.put(now);
+        self.objects.insert(key.clone(), now);
+        match wanted.is_empty() {
+            true => self.applied.remove(&key),
+            false => self.applied.insert(key, wanted),
+        };
         Ok(text)
     }
 
@@ -85,6 +130,7 @@ impl Cluster {
 
     pub(crate) fn remove(&mut self, object: &ObjectRef) -> Result<(), KubernetesError> {
         self.reachable()?;
+        self.applied.remove(&reference(object));
         let removed = self.objects.remove(&reference(object));
         removed.map(drop).ok_or(KubernetesError::NotFound)
     }

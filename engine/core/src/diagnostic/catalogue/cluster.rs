@@ -116,4 +116,10 @@ codes! {
     cause: "A program that isn't installed, a folder or chart with a fault, or one whose parts have to be fetched first.",
     fix: "Give the command of the message yourself and mend what it says; fetch a chart's dependencies before.",
     example: "kustomize build overlays/production";
+    MANIFEST_NOT_APPLIED = 426,
+    title: "Manifest that no action applies",
+    means: "The manifests of an action describe something that it can't apply: an object without kind or name, of another namespace, one that the release itself changes, a Secret, or a kind that the plugin doesn't take.",
+    cause: "A folder that holds more than what is meant, or a chart that is printed whole.",
+    fix: "Give the action the manifests of what it is to apply and no others; what the release deploys is the workload's `manifests`, and Secrets are versioned by `configs`.",
+    example: "steps:\n  - act: {plugin: apply, manifests: {path: policies/}}";
 }

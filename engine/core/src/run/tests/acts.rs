@@ -15,6 +15,7 @@ use crate::verdict::Status;
 fn act() -> Action {
     Action::Act {
         offer: offer("job"),
+        manifests: false,
         timeout: mins(2),
     }
 }
@@ -268,12 +269,7 @@ fn every_answer_may_be_lost_on_either_way() {
                 };
                 let mut sim = Sim::new(acting()).faulty(fault);
                 if aborts {
-                    sim = sim.judged(|world, _, _| {
-                        Ok(match world.acted.contains("after/act") {
-                            true => Status::Fail,
-                            false => Status::Pass,
-                        })
-                    });
+                    sim = fails_after(sim);
                 }
                 sim.rest();
                 let expected = if aborts {
@@ -325,5 +321,75 @@ fn an_undo_that_never_comes_to_its_end_keeps_the_old_version_from_nobody() {
     let step = "after/act".to_owned();
     sim.command("bob", Command::Skip { step }).unwrap();
     sim.rest();
+    sim.check_replay();
+}
+
+/// The first attempt at an action is not answered and arrives so much later; the run turns back once it ran.
+fn late(step: &'static str, by: Span) -> Sim {
+    let attempts = std::cell::Cell::new(0_u32);
+    let sim = Sim::new(acting()).faulty(move |_, effect| {
+        let first = is(effect, "act") && effect.step.as_deref() == Some(step);
+        let first = first && attempts.replace(attempts.get() + u32::from(first)) == 0;
+        first.then_some(Fault::Late(by))
+    });
+    fails_after(sim)
+}
+
+/// The gates fail once both actions ran.
+fn fails_after(sim: Sim) -> Sim {
+    sim.judged(|world, _, _| {
+        Ok(match world.acted.contains("after/act") {
+            true => Status::Fail,
+            false => Status::Pass,
+        })
+    })
+}
+
+#[test]
+fn what_an_action_sent_and_arrives_after_it_was_undone_is_undone_once_more() {
+    for step in ["before/act", "after/act"] {
+        for seconds in (1..60).step_by(7) {
+            let mut sim = late(step, Span::from_secs(seconds));
+            sim.rest();
+            assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+            sim.pass(mins(2));
+            let story = sim.story();
+            assert!(sim.world.acted.is_empty(), "{step} {seconds}\n{story}");
+            sim.check_end();
+            sim.check_replay();
+        }
+    }
+}
+
+#[test]
+fn an_action_that_was_answered_is_undone_once() {
+    let mut sim = fails_after(Sim::new(acting()));
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert!(!sim.said("undo-waits"));
+    let undone = deeds(&sim);
+    let undone = undone.iter().filter(|(deed, _)| deed.starts_with("undo"));
+    assert_eq!(undone.count(), 2);
+}
+
+#[test]
+fn people_who_skip_an_undo_that_comes_late_leave_the_action_as_it_is() {
+    let undos = std::cell::Cell::new(0_u32);
+    let mut sim = late("after/act", Span::from_secs(50));
+    let faults = Rc::clone(&sim.world.faults);
+    sim.world.faults = Rc::new(move |world, effect| {
+        let undoes = is(effect, "undo") && effect.step.as_deref() == Some("after/act");
+        let again = undoes && undos.replace(undos.get() + u32::from(undoes)) > 0;
+        match again {
+            true => Some(Fault::Fails(failure(Kind::Denied))),
+            false => faults(world, effect),
+        }
+    });
+    sim.rest();
+    assert_eq!(sim.run.stuck_now().unwrap().step, "after/act");
+    let step = "after/act".to_owned();
+    sim.command("bob", Command::Skip { step }).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
     sim.check_replay();
 }

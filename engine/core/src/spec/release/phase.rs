@@ -59,6 +59,17 @@ impl Phase {
         }
         named
     }
+
+    /// The action that a step is, by its place in the phase.
+    pub(in crate::spec) fn act_mut(&mut self, step: usize) -> Option<&mut Act> {
+        let Body::Steps(steps) = &mut self.body else {
+            return None;
+        };
+        match &mut steps.get_mut(step)?.action {
+            StepAction::Act(act) => Some(act),
+            _ => None,
+        }
+    }
 }
 
 /// A plugin that plans the steps of a phase.
@@ -175,6 +186,10 @@ pub struct Act {
     /// The action's own config.
     #[serde(default = "super::empty_config")]
     pub config: serde_json::Value,
+    /// Manifests for an action that takes some: whoever plans reads them, and the action gets what they describe as
+    /// `objects` of its config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<super::Manifests>,
     /// How long it may take, from looking to being done.
     #[serde(default = "act_timeout")]
     pub timeout: Span,

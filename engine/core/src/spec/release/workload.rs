@@ -49,8 +49,9 @@ pub struct Workload {
     pub manifests: Option<Manifests>,
 }
 
-/// Manifests with the Deployment whose pod template is what the new version is, but for the released container's image.
-/// Other objects of them are not applied. One of the fields is given; paths are taken from the folder of this file.
+/// Manifests: for a workload, with the Deployment whose pod template is what the new version is, but for the released
+/// container's image (other objects of them are not applied); for an action, what it is to apply. One of the fields is
+/// given; paths are taken from the folder of this file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifests {
@@ -74,7 +75,7 @@ pub struct Helm {
     /// Files of values, the last one first where they differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// The name of Helm's release; the Deployment's if it is left out.
+    /// The name of Helm's release; the Deployment's, or for an action this release's, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
 }

@@ -2,7 +2,8 @@
 
 use crate::diagnostic::codes;
 use crate::spec::check::Checker;
-use crate::spec::release::{Body, Phase, Release, Soak, Step, StepAction, Strategy};
+use crate::spec::objects::OBJECTS;
+use crate::spec::release::{Act, Body, Phase, Release, Soak, Step, StepAction, Strategy};
 use crate::time::Span;
 
 /// Checks all phases of a release.
@@ -173,6 +174,7 @@ fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str
                 super::plugin(c, release, builtin, &format!("{at}/plugin"), &act.plugin);
                 super::config(c, release, &format!("{at}/config"), &act.config);
                 c.duration(&format!("{at}/timeout"), "the timeout", act.timeout);
+                act_manifests(c, &at, act);
             }
             StepAction::Notify(notify) => {
                 let known = release.notifications.iter().map(|n| n.name.as_str());
@@ -184,6 +186,22 @@ fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str
                 );
             }
         }
+    }
+}
+
+/// Manifests of an action, which fill a field of its config.
+fn act_manifests(c: &mut Checker<'_>, pointer: &str, act: &Act) {
+    let Some(manifests) = &act.manifests else {
+        return;
+    };
+    super::workload::manifests_source(c, &format!("{pointer}/manifests"), manifests);
+    if act.config.get(OBJECTS).is_some() {
+        c.fault(
+            codes::CONTRADICTION,
+            &format!("{pointer}/config/{OBJECTS}"),
+            |f| f.expected("no such field beside `manifests`").found("both"),
+            "`objects` is what the manifests describe",
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use crate::diagnostic::codes;
 use crate::spec::Change;
 use crate::spec::check::Checker;
 use crate::spec::name;
-use crate::spec::release::{MAX_WAVE, Release, VERSION_PLACEHOLDER, Workload};
+use crate::spec::release::{MAX_WAVE, Manifests, Release, VERSION_PLACEHOLDER, Workload};
 
 /// Checks everything that a release deploys.
 pub(super) fn check(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
@@ -188,6 +188,31 @@ fn manifests(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
     let Some(manifests) = &workload.manifests else {
         return;
     };
+    manifests_source(c, pointer, manifests);
+    if workload.colours.is_some() {
+        c.fault(
+            codes::CONTRADICTION,
+            pointer,
+            |f| f.expected("no `colours`").found("both"),
+            "a manifest is of one Deployment, and colours are two",
+        );
+    }
+    if workload.deployment.len() > MAX_TEMPLATE_NAME {
+        c.fault(
+            codes::INVALID_VALUE,
+            pointer,
+            |f| {
+                f.expected(format!(
+                    "a Deployment's name of at most {MAX_TEMPLATE_NAME} characters"
+                ))
+            },
+            "the name leaves no room for a copy's",
+        );
+    }
+}
+
+/// Where manifests come from.
+pub(super) fn manifests_source(c: &mut Checker<'_>, pointer: &str, manifests: &Manifests) {
     let given = [
         ("path", manifests.path.is_some()),
         ("kustomize", manifests.kustomize.is_some()),
@@ -210,26 +235,6 @@ fn manifests(c: &mut Checker<'_>, pointer: &str, workload: &Workload) {
                     .found(crate::diagnostic::listed(given))
             },
             "manifests come from one place",
-        );
-    }
-    if workload.colours.is_some() {
-        c.fault(
-            codes::CONTRADICTION,
-            pointer,
-            |f| f.expected("no `colours`").found("both"),
-            "a manifest is of one Deployment, and colours are two",
-        );
-    }
-    if workload.deployment.len() > MAX_TEMPLATE_NAME {
-        c.fault(
-            codes::INVALID_VALUE,
-            pointer,
-            |f| {
-                f.expected(format!(
-                    "a Deployment's name of at most {MAX_TEMPLATE_NAME} characters"
-                ))
-            },
-            "the name leaves no room for a copy's",
         );
     }
     let Some(helm) = &manifests.helm else {

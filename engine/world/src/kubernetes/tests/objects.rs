@@ -190,3 +190,23 @@ async fn an_object_outside_of_its_place_is_never_asked_for() {
     }
     assert!(server.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_plugin_that_asks_is_shown_what_it_has_applied_and_nobody_elses_fields() {
+    let entry = |manager: &str, operation: &str| json!({"manager": manager, "operation": operation, "fieldsV1": {"f:data": {}}});
+    let ours = entry("phasegate-flags", "Apply");
+    let mut object = json!({"metadata": {"name": "flags", "managedFields": [
+        entry("kubectl", "Apply"), entry("phasegate-flags", "Update"), ours,
+    ]}, "data": {"a": "1"}});
+    let server = Server::default().ok("GET", FLAGS, object.clone());
+    let cluster = server.cluster();
+    let found = cluster
+        .get_owned("phasegate-flags", &config_map("flags"))
+        .await
+        .unwrap();
+    object["metadata"]["managedFields"] = json!([ours]);
+    assert_eq!(found, object);
+    let plain = cluster.get(&config_map("flags")).await.unwrap();
+    assert_eq!(text(&plain, "/metadata/managedFields"), "");
+    assert!(plain.pointer("/metadata/managedFields").is_none());
+}
