@@ -214,6 +214,10 @@ impl Action for EventRepair {
             }
             (Held::Free, JobRun::Complete) => Err(Error::Pending(LOOK_AGAIN)),
             (Held::AtZero, JobRun::Absent) if self.job.may_have_gone(token.prepared) => {
+                // One that somebody deleted may have a pod that still works.
+                if works(call, job)? {
+                    return Err(Error::Pending(LOOK_AGAIN));
+                }
                 self.give_back(call, &found, token.before)?;
                 Err(Error::Pending(LOOK_AGAIN))
             }
@@ -247,10 +251,9 @@ impl Action for EventRepair {
         let run = JobRun::look(call, &token.job)?;
         let found = self.look(call)?;
         Ok(match (Held::of(&found, &token.job), run) {
-            (Held::Free, JobRun::Absent) if self.job.may_have_gone(token.prepared) => {
-                Progress::Unknown
+            (Held::Free, JobRun::Absent) if !self.job.may_have_gone(token.prepared) => {
+                Progress::NotDone
             }
-            (Held::Free, JobRun::Absent) => Progress::NotDone,
             (Held::Free, JobRun::Complete) if found.settled() => Progress::Done,
             // Whoever asks `run` again is told how far it is, or why it failed.
             _ => Progress::Running,

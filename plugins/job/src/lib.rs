@@ -61,10 +61,11 @@ impl Action for Job {
     fn probe(&self, call: &Call, given: &Value) -> Result<Progress> {
         let Token { job, prepared } = token(given)?;
         Ok(match JobRun::look(call, &job)? {
-            JobRun::Absent if self.0.may_have_gone(prepared) => Progress::Unknown,
-            JobRun::Absent => Progress::NotDone,
+            JobRun::Absent if !self.0.may_have_gone(prepared) => Progress::NotDone,
             // Whoever asks `run` again is told how it ended.
-            JobRun::Going(_) | JobRun::Stopped | JobRun::Failed(_) => Progress::Running,
+            JobRun::Absent | JobRun::Going(_) | JobRun::Stopped | JobRun::Failed(_) => {
+                Progress::Running
+            }
             JobRun::Complete => Progress::Done,
         })
     }

@@ -120,7 +120,7 @@ fn one_that_may_have_run_and_gone_is_not_made_again() {
     assert_eq!(probed, Progress::NotDone);
     let mut fake = Fake::new().at(begin + 7 * day);
     let probed = fake.run(|| PLUGIN.probe(&act(), &token)).unwrap();
-    assert_eq!(probed, Progress::Unknown);
+    assert_eq!(probed, Progress::Running, "`run` tells what is the matter");
     let told = fake.run(|| PLUGIN.run(&act(), &token)).unwrap_err();
     assert!(
         matches!(&told, Error::Permanent(text) if text.contains("may have run")),

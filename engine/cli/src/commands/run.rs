@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use phasegate_core::diagnostic::{Diagnostic, codes};
+use phasegate_core::event::Command;
 use phasegate_core::plan::{FORMAT, Plan};
 use phasegate_core::run::Run;
 use phasegate_core::time::Span;
@@ -305,12 +306,19 @@ pub(super) async fn resume(args: &args::Resume, folder: &Path, console: &Console
 /// Refuses to go on with a run of a cluster's journal by an account that may not finish it: whoever may is to come by, and
 /// finds it as it is. One that goes back is helped by whatever can be done.
 async fn may_go_on(state: &State, before: &Run) -> Result<(), Fault> {
-    if before.cause().is_some() {
+    if before.cause().is_some() || is_aborted(state, before).await? {
         return Ok(());
     }
     let world = release::world_of(before, &state.folder).await?;
     let parts = release::engine_of(state, before, &world).await?;
     release::may(&parts, &world, before.plan()).await
+}
+
+/// Whether an abort waits in the run's inbox: whoever drives next takes it first.
+async fn is_aborted(state: &State, run: &Run) -> Result<bool, Fault> {
+    let waiting = state.journal.inbox(run.id(), run.inbox()).await?;
+    let mut waiting = waiting.iter();
+    Ok(waiting.any(|asked| matches!(asked.command, Command::Abort { .. })))
 }
 
 /// Who drove a run.

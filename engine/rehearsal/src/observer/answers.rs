@@ -47,6 +47,11 @@ pub(super) fn answers<'a>(
                 effect,
                 outcome: Outcome::Failed { failure },
             } if failure.kind == Kind::Pending => (effect, true),
+            // Whoever says that it failed, or nothing, may have come about with what it was asked for.
+            Event::Finished {
+                effect,
+                outcome: Outcome::Failed { .. } | Outcome::Unknown { .. },
+            } => (effect, false),
             Event::Probed {
                 effect,
                 progress: Progress::Running { .. },

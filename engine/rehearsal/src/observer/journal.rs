@@ -58,12 +58,10 @@ pub fn against_journal(
     let mut faults = Vec::new();
     let answered = answers(records, order);
     let mut seen: BTreeMap<&str, &LoggedRequest> = BTreeMap::new();
-    let mut meddled = 0;
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     for request in all_changes(requests) {
         let last = last.insert(&request.path, request.seq).unwrap_or_default();
         if is_others(request) {
-            meddled = request.seq;
             continue;
         }
         let what = format!("{} {} at {}", request.method, request.path, request.at);
@@ -84,7 +82,7 @@ pub fn against_journal(
                 .iter()
                 .filter(|answer| answer.is_between(before, request));
             faults.extend(
-                again(before, request, meddled.max(last), between)
+                again(before, request, last, between)
                     .map(|why| format!("{what}: {key} changed the world a second time{why}")),
             );
         }
@@ -94,11 +92,12 @@ pub fn against_journal(
 
 /// What is wrong with a change that follows another one of the same key. An action may make one after each answer that
 /// it isn't finished. Where that is a probe's word alone, the change before was never answered for: the same object
-/// again is the same change again, unless it was changed by another key, or somebody else changed something meanwhile.
+/// again is the same change again, unless it was changed by another key or somebody else meanwhile: `last` is the last
+/// change of it before this one.
 fn again<'a>(
     before: &LoggedRequest,
     request: &LoggedRequest,
-    meddled: u64,
+    last: u64,
     between: impl Iterator<Item = &'a Answered>,
 ) -> Option<&'static str> {
     let (mut answered, mut told) = (false, false);
@@ -108,7 +107,7 @@ fn again<'a>(
     }
     if !answered {
         Some("")
-    } else if !told && before.path == request.path && meddled <= before.seq {
+    } else if !told && before.path == request.path && last <= before.seq {
         Some(", the same object, after a first time whose outcome nobody knew")
     } else {
         None

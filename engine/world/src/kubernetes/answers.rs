@@ -67,10 +67,15 @@ fn keep<T>(all: &mut VecDeque<T>, newest: T, most: usize, replaces: impl Fn(&T) 
 }
 
 impl Answers {
-    fn same<T: Clone + 'static>(&self, target: &str, answer: &[u8]) -> Option<T> {
-        let all = locked(&self.kept);
-        let kept = all.iter().find(|kept| kept.target == target)?;
-        if objects(&kept.answer) != objects(answer) {
+    fn same<T: Clone + 'static>(
+        &self,
+        target: &str,
+        answer: &[u8],
+        what_counts: fn(&[u8]) -> &[u8],
+    ) -> Option<T> {
+        let known = locked(&self.kept);
+        let kept = known.iter().find(|kept| kept.target == target)?;
+        if what_counts(&kept.answer) != what_counts(answer) {
             return None;
         }
         kept.read.downcast_ref::<T>().cloned()
@@ -130,7 +135,12 @@ fn all_the_same<T>(some: &[Arc<T>], others: &[Arc<T>]) -> bool {
     some.len() == others.len() && pairs().all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
-/// An answer without what a list says of itself, unless that is that it goes on.
+/// A whole answer.
+fn all(answer: &[u8]) -> &[u8] {
+    answer
+}
+
+/// A list without what it says of itself, unless that is that it goes on.
 fn objects(answer: &[u8]) -> &[u8] {
     let head = answer.get(..MAX_HEAD.min(answer.len())).unwrap_or_default();
     let place = |of: &[u8]| head.windows(of.len()).position(|found| found == of);
@@ -143,17 +153,17 @@ fn objects(answer: &[u8]) -> &[u8] {
 }
 
 impl KubeCluster {
-    /// The answer, read by `read` unless it says what it said the last time. None of what is read may be what a list
-    /// says of itself.
+    /// The answer, read by `read` unless what counts of it is what it was the last time.
     async fn again<T: Clone + Send + Sync + 'static>(
         &self,
         call: Call,
+        what_counts: fn(&[u8]) -> &[u8],
         read: impl FnOnce(&[u8]) -> Result<T, Fault>,
     ) -> Result<T, Problem> {
         let (target, subject) = (call.target.clone(), call.subject.clone());
         let problem = |fault| Problem::new(fault, subject.clone());
         let answer = self.transport.bytes(call).await.map_err(problem)?;
-        if let Some(same) = self.answers.same(&target, &answer) {
+        if let Some(same) = self.answers.same(&target, &answer, what_counts) {
             return Ok(same);
         }
         let read = read(&answer).map_err(problem)?;
@@ -170,7 +180,7 @@ impl KubeCluster {
     ) -> Result<Option<Arc<Value>>, Problem> {
         let call = call(::http::Method::GET, "get", resource, namespace, name)?;
         let read = |answer: &[u8]| parsed(answer).map(|Lean(object)| Arc::new(object));
-        found(self.again(call, read).await)
+        found(self.again(call, all, read).await)
     }
 
     /// As `list_of`, for who looks at them again and again.
@@ -196,7 +206,7 @@ impl KubeCluster {
             let items = page.items.into_iter().flatten();
             Ok(whole.then(|| items.map(|item| Arc::new(make(item))).collect::<Vec<_>>()))
         };
-        match self.again(call, read).await? {
+        match self.again(call, objects, read).await? {
             Some(whole) => Ok(whole),
             None => {
                 let all = self
@@ -221,7 +231,7 @@ mod tests {
     fn a_list_is_the_same_while_its_objects_are() {
         let answers = Answers::default();
         answers.keep("pods".to_owned(), list(1, "", "{\"a\":1}"), &7_u32);
-        let same = |target: &str, answer: &[u8]| answers.same::<u32>(target, answer);
+        let same = |target: &str, answer: &[u8]| answers.same::<u32>(target, answer, objects);
         assert_eq!(same("pods", &list(2, "", "{\"a\":1}")), Some(7));
         assert_eq!(same("pods", &list(1, "", "{\"a\":2}")), None);
         assert_eq!(same("others", &list(1, "", "{\"a\":1}")), None);
@@ -235,11 +245,11 @@ mod tests {
     #[test]
     fn an_object_is_the_same_while_its_bytes_are() {
         let answers = Answers::default();
-        let object = b"{\"metadata\":{\"resourceVersion\":\"1\"}}";
+        let object = b"{\"metadata\":{\"resourceVersion\":\"1\",\"labels\":{\"items\":\"2\"}}}";
         answers.keep("web".to_owned(), object.to_vec(), &1_u32);
-        assert_eq!(answers.same::<u32>("web", object), Some(1));
-        let changed = b"{\"metadata\":{\"resourceVersion\":\"2\"}}";
-        assert_eq!(answers.same::<u32>("web", changed), None);
+        assert_eq!(answers.same::<u32>("web", object, all), Some(1));
+        let changed = b"{\"metadata\":{\"resourceVersion\":\"2\",\"labels\":{\"items\":\"2\"}}}";
+        assert_eq!(answers.same::<u32>("web", changed, all), None);
     }
 
     #[test]
@@ -249,7 +259,7 @@ mod tests {
             answers.keep(format!("{number}"), b"{}".to_vec(), &number);
         }
         assert_eq!(locked(&answers.kept).len(), MAX_ANSWERS);
-        assert_eq!(answers.same::<i32>("49", b"{}"), Some(49));
+        assert_eq!(answers.same::<i32>("49", b"{}", all), Some(49));
         answers.keep("long".to_owned(), vec![b' '; MAX_BYTES + 1], &1);
         assert!(locked(&answers.kept).iter().all(|it| it.target != "long"));
     }

@@ -19,12 +19,13 @@ pub(super) const MAX_OBJECTS: usize = 5000;
 /// Most ReplicaSets whose descent is kept.
 const MAX_SETS: usize = MAX_OBJECTS;
 
-/// Which Deployments' ReplicaSets are, all by their uids. That never changes.
+/// Which Deployments' ReplicaSets are, all by their uids. One that was left behind can become another Deployment's, which
+/// is then asked about anew; nothing takes it from a Deployment that is there.
 #[derive(Default)]
 pub(super) struct Descent {
     /// The Deployments of ReplicaSets; empty for one that is nobody's.
     of: BTreeMap<String, String>,
-    /// ReplicaSets that a Deployment's selector didn't find, and the Deployment.
+    /// ReplicaSets that were found not to be of a Deployment, and the Deployment.
     strangers: BTreeSet<(String, String)>,
 }
 
@@ -199,13 +200,11 @@ impl Descent {
         let uid = text(found, "/metadata/uid");
         let mut own = Vec::new();
         for pod in pods.iter().filter(|pod| !pod.maker().is_empty()) {
-            match self.of.get(pod.maker()) {
-                Some(of) if of == uid => own.push(Arc::clone(pod)),
-                Some(_) => {}
-                None => {
-                    let stranger = (pod.maker().to_owned(), uid.to_owned());
-                    self.strangers.contains(&stranger).then_some(())?;
-                }
+            if self.of.get(pod.maker()).is_some_and(|of| of == uid) {
+                own.push(Arc::clone(pod));
+            } else {
+                let stranger = (pod.maker().to_owned(), uid.to_owned());
+                self.strangers.contains(&stranger).then_some(())?;
             }
         }
         Some(own)
@@ -221,9 +220,10 @@ impl Descent {
         }
         let uid = text(found, "/metadata/uid");
         // A maker that isn't among them is none of the target's ReplicaSets: each of these was made before its pods.
-        let makers = pods.iter().map(|pod| pod.maker());
-        for maker in makers.filter(|maker| !self.of.contains_key(*maker)) {
-            self.strangers.insert((maker.to_owned(), uid.to_owned()));
+        for maker in pods.iter().map(|pod| pod.maker()) {
+            if self.of.get(maker).is_none_or(|of| of != uid) {
+                self.strangers.insert((maker.to_owned(), uid.to_owned()));
+            }
         }
     }
 }
