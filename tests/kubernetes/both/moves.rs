@@ -149,7 +149,7 @@ fn nameless(value: Value) -> Value {
                 .into_iter()
                 .filter(|(name, _)| {
                     let named = ["uid", "version", "startedBy"].contains(&name.as_str());
-                    !named && !(live && name == "digest")
+                    !(named || live && name == "digest")
                 })
                 .map(|(name, field)| (name, nameless(field)))
                 .collect()
