@@ -83,15 +83,22 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Customers whose requests are counted: none of these stories turns one away.
+/// Customers whose requests are counted: none of these stories turns one away. They come by HTTPRoutes and Services: there is
+/// nobody who follows a VirtualService or an Ingress.
 fn has_customers(story: &Story) -> bool {
     let traffic = story.scenario["traffic"].as_array();
+    let elsewhere = ["VirtualService", "Ingress"];
     traffic.is_some_and(|traffic| !traffic.is_empty())
+        && !elsewhere.iter().any(|kind| has(story, kind))
 }
 
 fn routed(story: &Story) -> bool {
+    has(story, "HTTPRoute")
+}
+
+fn has(story: &Story, kind: &str) -> bool {
     let objects = story.scenario["cluster"]["objects"].as_array().unwrap();
-    objects.iter().any(|object| object["kind"] == "HTTPRoute")
+    objects.iter().any(|object| object["kind"] == kind)
 }
 
 /// What is on the cluster now.

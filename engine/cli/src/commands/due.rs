@@ -9,6 +9,7 @@ use phasegate_core::effect;
 use phasegate_core::event::{Command, Event};
 use phasegate_core::failure::Failure;
 use phasegate_core::run::{Obligation, Run};
+use phasegate_core::workload::Target;
 use phasegate_runtime::ports::{Clock, Cluster, Journal};
 use phasegate_world::clock::SystemClock;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::compose::World;
 use crate::console::Console;
 use crate::exit::{Exit, Fault, Outcome};
 use crate::show;
-use crate::state::State;
+use crate::state::{State, finished};
 
 /// Something owed.
 #[derive(Serialize)]
@@ -109,6 +110,10 @@ async fn in_use_again<'a>(
 fn needed_by(runs: &[Run], run: &Run, owed: &Obligation) -> Option<String> {
     let copies = left_by(run, owed)?;
     let others = runs.iter().filter(|other| other.id() != run.id());
+    let mut going = others.clone().filter(|other| !finished(other));
+    if let Some(other) = going.find(|other| names_one_of(other, &copies)) {
+        return Some(format!("run {} is under way and may need it", other.id()));
+    }
     let mut theirs = others.flat_map(|other| {
         let all = other.obligations().iter();
         all.map(move |theirs| (other, theirs))
@@ -124,12 +129,34 @@ fn needed_by(runs: &[Run], run: &Run, owed: &Obligation) -> Option<String> {
     ))
 }
 
+/// Whether a run leads pods to one of these copies, or away from one, whether it holds its targets by now or not.
+fn names_one_of(run: &Run, copies: &BTreeSet<(String, Left)>) -> bool {
+    run.plan().workloads.iter().any(|workload| {
+        let place = place_of(&workload.target);
+        workload.configs.iter().any(|config| {
+            let names = [
+                Some(&config.copy.name),
+                Some(&config.before),
+                config.idle.as_ref(),
+            ];
+            copies.iter().any(|(at, left)| {
+                let named = names.iter().flatten().any(|name| **name == left.name);
+                *at == place && left.kind == config.copy.kind && named
+            })
+        })
+    })
+}
+
+/// Where copies of a target's configurations are.
+fn place_of(target: &Target) -> String {
+    format!("{}/{}", target.cluster, target.namespace)
+}
+
 /// The copies that an obligation is about, if it is one of those.
 fn left_by(run: &Run, owed: &Obligation) -> Option<BTreeSet<(String, Left)>> {
     let place = owed.removes_copies.filter(|_| owed.discharged.is_none())?;
     let workload = run.plan().workload(place)?;
-    let target = &workload.target;
-    let place = format!("{}/{}", target.cluster, target.namespace);
+    let place = place_of(&workload.target);
     let left = config::left(&workload.configs).into_iter();
     Some(left.map(|left| (place.clone(), left)).collect())
 }

@@ -127,6 +127,7 @@ impl Run {
             match &effect.request {
                 Request::Claim { .. } => self.claim_lost(effect.workload),
                 Request::Act { .. } => self.act_lost(&effect),
+                Request::Remove { .. } => self.keep_lost(&effect),
                 _ => {}
             }
         }

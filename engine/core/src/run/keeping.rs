@@ -14,7 +14,7 @@ use crate::config;
 use crate::diagnostic::codes;
 use crate::effect::{Effect, Piece, Request};
 use crate::event::Identity;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::strategy::Slot;
 use crate::workload::Observation;
 
@@ -36,6 +36,7 @@ impl Run {
             deadline: self.now.plus(self.plan.rollback.step_timeout),
             stage: Keep::Claiming { effect },
             removed: false,
+            arrives: None,
         }));
         Ok(())
     }
@@ -177,8 +178,13 @@ impl Run {
             return Ok(());
         };
         let key = format!("due/{}/release/{}", keeping.number, keeping.generation);
+        let arrives = keeping.arrives.filter(|until| *until > self.now);
+        let arrives = arrives.filter(|_| !keeping.removed);
         let effect = self.request(key, None, Request::Release { to: None })?;
         self.release_when_it_can(effect, self.in_hand);
+        if let Some(until) = arrives {
+            self.waits_until(effect, until);
+        }
         self.set_keep(Keep::Releasing { effect });
         Ok(())
     }
@@ -209,7 +215,7 @@ impl Run {
     /// It can't be done now. What holds the target lets go of it.
     pub(super) fn keep_failed(&mut self, reason: &str) -> Result<(), Illegal> {
         self.say("due-failed", Level::Error, reason, Value::Null);
-        // A write of which nobody knows whether it arrives is not waited for: it removes what serves nobody.
+        // A removal of a Deployment of which nobody knows whether it arrives is not waited for: its version fences it.
         self.outstanding
             .retain(|_, outstanding| outstanding.is_notice());
         self.stop_asking();
@@ -220,12 +226,44 @@ impl Run {
         self.keep_release()
     }
 
+    /// A removal was sent and not answered.
+    pub(super) fn keep_lost(&mut self, effect: &Effect) {
+        let until = self.now.plus(limits::ARRIVES);
+        if let Request::Remove {
+            piece: Piece::Left(_),
+            ..
+        } = effect.request
+            && let Mode::Forward(Forward::Keeping(keeping)) = &mut self.mode
+        {
+            keeping.arrives = Some(until);
+        }
+    }
+
+    /// Nothing was removed, and nothing will be: the way back lacks nothing.
+    fn nothing_removed(&mut self, effect: &Effect, failure: &Failure) {
+        let first = matches!(
+            effect.request,
+            Request::Remove {
+                piece: Piece::Left(0),
+                ..
+            }
+        );
+        let sure = self.keeping().is_some_and(|it| it.arrives.is_none());
+        if first && sure && !failure.kind.may_pass() {
+            self.known.removed = false;
+        }
+    }
+
     /// One of its writes failed.
     pub(super) fn keep_write_failed(
         &mut self,
         effect: &Effect,
         failure: &Failure,
     ) -> Result<(), Illegal> {
+        if matches!(failure.kind, Kind::Retryable | Kind::Timeout) {
+            self.keep_lost(effect);
+        }
+        self.nothing_removed(effect, failure);
         let attempts = self.again(effect.id, failure);
         self.say_attempt(
             "change-failed",

@@ -135,6 +135,9 @@ pub(super) struct Keeping {
     pub(super) deadline: Timestamp,
     pub(super) stage: Keep,
     pub(super) removed: bool,
+    /// Until when a removal of a copy that nobody answered may still arrive. A copy is as it was when it is used again, so
+    /// that no version of it would fence that.
+    pub(super) arrives: Option<Timestamp>,
 }
 
 /// How far an obligation is.

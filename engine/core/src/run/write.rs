@@ -111,6 +111,7 @@ impl Run {
             self.known.lost(create.piece, self.now);
         }
         self.act_lost(effect);
+        self.keep_lost(effect);
         self.known.before.take_if(|b| b.effect == effect.id);
     }
 

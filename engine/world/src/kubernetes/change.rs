@@ -15,6 +15,7 @@
 //! is a strategic merge patch in any case: applying the few fields would say that the others are not wanted.
 
 use ::http::Method;
+use phasegate_core::config::{self, ConfigKind, Reference};
 use phasegate_core::diagnostic::codes;
 use phasegate_core::effect::{Change, Fields};
 use phasegate_core::failure::{Failure, Kind};
@@ -22,7 +23,7 @@ use phasegate_core::workload::{Marks, Rollout, Target};
 use phasegate_runtime::ports::{ChangeError, Stamp};
 use serde_json::{Map, Value, json};
 
-use super::fence::{MARKS, attempted, crowded, marks_of, not_marked_later, version};
+use super::fence::{MARKS, attempted, crowded, deleting, marks_of, not_marked_later, version};
 use super::path::{Resource, with_query};
 use super::templates::Template;
 use super::transport::Call;
@@ -41,6 +42,8 @@ impl KubeCluster {
         let target = &slot::at(target, change.slot)?;
         let template = self.template_of(target, &change.fields.configs).await?;
         let template = template.as_ref();
+        self.refers_to_what_is_there(target, &change.fields.configs)
+            .await?;
         let mut newest = None;
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.deployment_with_owners(target).await?;
@@ -62,6 +65,35 @@ impl KubeCluster {
             }
         }
         Err(crowded("Deployment", &target.deployment, newest))
+    }
+
+    /// Refuses to lead pods to a copy that somebody removed: none could start. What can't be looked at is taken to be there.
+    async fn refers_to_what_is_there(
+        &self,
+        target: &Target,
+        configs: &[Reference],
+    ) -> Result<(), Failure> {
+        let copies = configs.iter().filter(|reference| {
+            let copy = config::original(&reference.name) != reference.name;
+            copy && reference.kind != ConfigKind::Template
+        });
+        for Reference { kind, name, .. } in copies {
+            let Ok(found) = self.config(target, *kind, name).await else {
+                continue;
+            };
+            if found.as_ref().is_none_or(deleting) {
+                let (what, at) = (kind.as_str(), &target.namespace);
+                return Err(Failure::new(
+                    Kind::Permanent,
+                    codes::CONFLICT,
+                    format!(
+                        "the {what} `{name}`, to which the pods of `{}` are to be led, is gone from namespace `{at}`; nothing was written: put it back, or have the workload refer to another",
+                        target.deployment
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn apply_change(

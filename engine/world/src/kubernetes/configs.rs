@@ -15,6 +15,7 @@ use phasegate_core::workload::Target;
 use phasegate_runtime::ports::{ChangeError, ConfigAsked, Found, Stamp};
 use serde_json::{Map, Value, json};
 
+use super::fault::{self, Fault};
 use super::fence::{MADE_BY, attempted, crowded, deleting, marks_of, not_marked_later, ours};
 use super::path::{Resource, with_query};
 use super::{
@@ -31,6 +32,18 @@ pub(super) fn resource(kind: ConfigKind) -> Resource {
         ConfigKind::Secret => Resource::fixed("", "v1", "secrets"),
         ConfigKind::Template => templates::resource(),
     }
+}
+
+/// A refusal without the words of whoever refused: a webhook may quote the Secret that it was shown.
+fn unquoted(mut problem: Problem) -> Problem {
+    if let Fault::Refused(refusal) = &mut problem.fault {
+        let words = match refusal.message.contains(fault::STORAGE) {
+            true => fault::STORAGE,
+            false => "",
+        };
+        refusal.message = format!("{words}its words are not kept, as they may quote the Secret");
+    }
+    problem
 }
 
 impl KubeCluster {
@@ -183,7 +196,11 @@ impl KubeCluster {
         )?;
         call.target = with_query(&call.target, &[("fieldManager", FIELD_MANAGER)]);
         let call = call.body(JSON, object).remark(effect(&stamp.key));
-        attempted(self.transport.one(call).await)
+        let made = self.transport.one(call).await;
+        attempted(match copy.kind {
+            ConfigKind::Secret => made.map_err(unquoted),
+            ConfigKind::ConfigMap | ConfigKind::Template => made,
+        })
     }
 
     /// The copy as it is made. What is copied must still be what was planned with.

@@ -69,10 +69,13 @@ impl Refusal {
     /// Whether the server gave up waiting for its own storage, which may have done the work.
     fn is_half_done(&self) -> bool {
         let storage_is_late = matches!(self.reason.as_str(), "Timeout" | "ServerTimeout")
-            || self.message.contains("etcdserver: ");
+            || self.message.contains(STORAGE);
         matches!(self.status, 408 | 502 | 504) || (self.status == 500 && storage_is_late)
     }
 }
+
+/// By what the words of the API server's storage are told.
+pub(super) const STORAGE: &str = "etcdserver: ";
 
 /// Why a request has no answer that can be used.
 #[derive(Clone, Debug)]

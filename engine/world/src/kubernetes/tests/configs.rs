@@ -164,13 +164,9 @@ async fn a_copy_goes_only_once_no_pod_would_be_started_with_it() {
     );
 }
 
-#[tokio::test]
-async fn pods_are_led_to_a_copy_by_a_patch_of_what_differs() {
-    let server =
-        Server::default()
-            .ok("GET", DEPLOYMENT, using("keys"))
-            .ok("PATCH", DEPLOYMENT, json!({}));
-    let change = Change {
+/// Stable's pods are led to the copy.
+fn led_to_the_copy() -> Change {
+    Change {
         slot: Slot::Stable,
         fields: Fields {
             image: Some("web:1.1".to_owned()),
@@ -184,7 +180,27 @@ async fn pods_are_led_to_a_copy_by_a_patch_of_what_differs() {
         uid: "u-1".to_owned(),
         expected_image: Some("web:1.0".to_owned()),
         marked: true,
-    };
+    }
+}
+
+#[tokio::test]
+async fn pods_are_not_led_to_a_copy_that_is_gone() {
+    let server = Server::default().ok("GET", DEPLOYMENT, using("keys"));
+    let cluster = server.cluster();
+    let change = led_to_the_copy();
+    let refused = cluster.change(&target(), &change, &stamp()).await;
+    let refused = format!("{:?}", refused.unwrap_err());
+    assert!(refused.contains("keys-pg0123456789"), "{refused}");
+    assert!(server.writes().is_empty());
+}
+
+#[tokio::test]
+async fn pods_are_led_to_a_copy_by_a_patch_of_what_differs() {
+    let server = Server::default()
+        .ok("GET", DEPLOYMENT, using("keys"))
+        .ok("GET", COPY, made("run-1"))
+        .ok("PATCH", DEPLOYMENT, json!({}));
+    let change = led_to_the_copy();
     let cluster = server.cluster();
     cluster.change(&target(), &change, &stamp()).await.unwrap();
     let (_, equal) = cluster.changed(&target(), &change).await.unwrap();

@@ -1,7 +1,10 @@
 //! Copies that only the old version refers to: kept as long as it can come back, then removed.
 
 use super::*;
+use crate::effect::{Done, Outcome};
+use crate::event::Event;
 use crate::run::Obligation;
+use std::rc::Rc;
 
 fn succeeded(plan: crate::plan::Plan) -> Sim {
     let sim = ended(plan);
@@ -142,6 +145,34 @@ fn whatever_happens_meanwhile_it_is_let_go_of_and_can_be_done_again() {
             sim.check_replay();
         }
     }
+}
+
+#[test]
+fn a_removal_that_nobody_answers_holds_the_target_until_it_can_not_arrive_any_more() {
+    let mut sim = succeeded(released_before(rolling()));
+    let removal = removal(&sim);
+    let answered = Rc::clone(&sim.world.faults);
+    sim.world.faults = Rc::new(|_, effect| {
+        let removes = effect.key.contains("remove-copy-0");
+        removes.then_some(Fault::LostUnapplied)
+    });
+    assert!(come_by(&mut sim, 90, removal.clone()));
+    assert!(sim.said("due-failed"), "{}", sim.story());
+    assert_eq!(sim.world.claim, None, "{}", sim.story());
+    let at = |is: fn(&Outcome) -> bool| {
+        let last =
+            sim.records.iter().rev().find(
+                |record| matches!(&record.event, Event::Finished { outcome, .. } if is(outcome)),
+            );
+        last.unwrap().at
+    };
+    let lost = at(|outcome| matches!(outcome, Outcome::Unknown { .. }));
+    let released = at(|outcome| matches!(outcome, Outcome::Done(Done::Released)));
+    assert!(released.since(lost) >= mins(1), "{}", sim.story());
+    sim.world.faults = answered;
+    assert!(come_by(&mut sim, 1, removal), "{}", sim.story());
+    assert!(owed(&sim).discharged.is_some(), "{}", sim.story());
+    sim.check_replay();
 }
 
 #[test]
