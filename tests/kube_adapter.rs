@@ -390,8 +390,10 @@ async fn plugins_reach_objects_and_meet_the_owners_of_fields() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["data"]["new-checkout"], "on");
     let anybody = writer("plugin-b");
-    Objects::remove(&kube, &anybody, &named).await.unwrap();
-    let again = Objects::remove(&kube, &anybody, &named).await;
+    Objects::remove(&kube, &anybody, &named, None)
+        .await
+        .unwrap();
+    let again = Objects::remove(&kube, &anybody, &named, None).await;
     assert_eq!(again, Err(ObjectError::NotFound));
 }
 

@@ -13,7 +13,7 @@ use phasegate_core::workload::Target;
 use phasegate_host::{Host, HostConfig, HostPorts, PluginSet};
 use phasegate_runtime::plugin_ports::{Grants, LogLine, LogSink};
 use phasegate_runtime::ports::{
-    Call, Clock, Component, ObjectError, ObjectRef, Objects, Plugins, Writer,
+    Call, Clock, Component, ObjectError, ObjectRef, Objects, Plugins, Seen, Writer,
 };
 use phasegate_world::clock::SystemClock;
 use phasegate_world::credentials::{Credential, LocalCredentials, Source};
@@ -204,7 +204,7 @@ impl Objects for Nothing {
         Err(ObjectError::NotFound)
     }
 
-    async fn remove(&self, _: &Writer, _: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(&self, _: &Writer, _: &ObjectRef, _: Option<&Seen>) -> Result<(), ObjectError> {
         Err(ObjectError::NotFound)
     }
 }

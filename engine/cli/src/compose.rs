@@ -37,7 +37,7 @@ use phasegate_runtime::plugin_ports::{
 };
 use phasegate_runtime::ports::{
     Clock, Component, Http, HttpError, HttpRequest, HttpResponse, Journal, LEASE_DURATION,
-    ObjectError, ObjectRef, Objects, Writer,
+    ObjectError, ObjectRef, Objects, Seen, Writer,
 };
 use phasegate_world::clock::{ScaledClock, SystemClock};
 use phasegate_world::connect;
@@ -369,7 +369,7 @@ impl Objects for Nowhere {
         Self::denied()
     }
 
-    async fn remove(&self, _: &Writer, _: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(&self, _: &Writer, _: &ObjectRef, _: Option<&Seen>) -> Result<(), ObjectError> {
         Self::denied()
     }
 }

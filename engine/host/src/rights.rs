@@ -133,7 +133,8 @@ impl Rights {
         namespace: Option<&str>,
     ) -> Result<(), String> {
         self.contract(Service::Kubernetes)?;
-        if group.is_empty() && kind == "Secret" {
+        // A request is made for a kind in lower case, however it is written.
+        if group.is_empty() && kind.eq_ignore_ascii_case("Secret") {
             return Err(
                 "Secrets are never shown to a plugin; name a credential in the request instead"
                     .into(),
@@ -391,16 +392,16 @@ mod tests {
 
     #[test]
     fn secrets_are_out_of_reach_whatever_is_granted() {
-        let secrets = Capability::Kubernetes {
-            group: String::new(),
-            kind: "Secret".into(),
-            verbs: vec!["get".into()],
-        };
-        let rights = rights(vec![secrets], None, Kind::Gate);
-        let refusal = rights
-            .objects("get", "", "Secret", Some("shop"))
-            .unwrap_err();
-        assert!(refusal.contains("credential"), "{refusal}");
+        for kind in ["Secret", "secret", "SECRET"] {
+            let secrets = Capability::Kubernetes {
+                group: String::new(),
+                kind: kind.into(),
+                verbs: vec!["get".into()],
+            };
+            let rights = rights(vec![secrets], None, Kind::Gate);
+            let refusal = rights.objects("get", "", kind, Some("shop")).unwrap_err();
+            assert!(refusal.contains("credential"), "{kind}: {refusal}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What belongs to one call and ends with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use phasegate_core::workload::Target;
 use phasegate_runtime::plugin_ports::{Credentials, LogSink};
-use phasegate_runtime::ports::{Clock, Http, Objects, Stamp};
+use phasegate_runtime::ports::{Clock, Http, ObjectRef, Objects, Seen, Stamp};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -55,6 +56,8 @@ pub(crate) struct State {
     pub(crate) log_lines: u32,
     /// What it logged as an error last: a panic's text, where the language has no standard error.
     pub(crate) last_error: Option<String>,
+    /// The objects that this call has read, and in which version.
+    pub(crate) seen: HashMap<ObjectRef, Seen>,
     denials: Vec<String>,
     surroundings: Surroundings,
     // Most plugins never touch WASI; making this costs more than the rest of a call's set-up.
@@ -82,6 +85,7 @@ impl State {
             stderr: Capture::new(limits.stderr_bytes),
             log_lines: 0,
             last_error: None,
+            seen: HashMap::new(),
             denials: Vec::new(),
             surroundings,
             wasi: None,

@@ -142,7 +142,11 @@ pub async fn validate(plugins: &dyn Plugins, loaded: &Loaded) -> Result<Describe
     }
     for (pointer, act) in actions(&loaded.release) {
         if let Some(fault) = not_taken(&described, act) {
-            let place = loaded.document.place(&format!("{pointer}/manifests"));
+            let field = match &act.manifests {
+                Some(_) => "manifests".to_owned(),
+                None => format!("config/{}", objects::OBJECTS),
+            };
+            let place = loaded.document.place(&format!("{pointer}/{field}"));
             faults.push(fault.at(place));
         }
     }
@@ -150,12 +154,23 @@ pub async fn validate(plugins: &dyn Plugins, loaded: &Loaded) -> Result<Describe
     faults.into_result(described)
 }
 
-/// The first of an action's objects that its plugin doesn't ask to apply, and would be refused.
+/// The first of an action's objects that its plugin doesn't ask to apply, and would be refused; objects that no manifests
+/// describe, which nothing has checked.
 fn not_taken(described: &Described, act: &release::Act) -> Option<Diagnostic> {
-    act.manifests.as_ref()?;
     let (_, description) = described.get(&act.plugin)?;
     let taken = description.asks.iter().filter_map(Capability::applied);
     let taken: Vec<(&str, &str)> = taken.collect();
+    if act.manifests.is_none() {
+        let unchecked = !taken.is_empty() && act.config.get(objects::OBJECTS).is_some();
+        return unchecked.then(|| {
+            Diagnostic::new(
+                codes::MANIFEST_NOT_APPLIED,
+                "objects come from `manifests`, by which they are checked",
+            )
+            .expected("`manifests` beside `config`")
+            .found(format!("`{}` in `config`", objects::OBJECTS))
+        });
+    }
     let objects = objects::of(&act.config).iter().map(objects::kind_of);
     let mut others = objects.filter(|kind| !taken.contains(kind));
     let (group, kind) = others.next()?;
@@ -697,6 +712,14 @@ mod tests {
         assert_eq!(fault.code(), codes::MANIFEST_NOT_APPLIED);
         assert_eq!(fault.expected_text(), Some("Service, DaemonSet"));
         assert_eq!(fault.found_text(), Some("Deployment of apps"));
+        // Without manifests nothing has checked them.
+        let mut unchecked = act("DaemonSet");
+        unchecked.manifests = None;
+        let fault = not_taken(&described, &unchecked).unwrap();
+        assert_eq!(fault.code(), codes::MANIFEST_NOT_APPLIED);
+        assert_eq!(fault.found_text(), Some("`objects` in `config`"));
+        unchecked.config = serde_json::json!({"name": "a"});
+        assert_eq!(not_taken(&described, &unchecked), None);
     }
 
     #[test]

@@ -384,7 +384,7 @@ pub trait Http: Send + Sync {
 }
 
 /// Names a Kubernetes object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectRef {
     /// `apps/v1`, `v1`.
     pub api_version: String,
@@ -426,6 +426,27 @@ pub struct Writer {
     pub effect: Option<(Target, Stamp)>,
 }
 
+/// Which object was read, and in which version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its uid: another one of the same name has another.
+    pub uid: String,
+    /// Its resource version.
+    pub version: String,
+}
+
+impl Seen {
+    /// Of an object as a cluster shows it; none where it says neither.
+    #[must_use]
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        Some(Self {
+            uid: text("/metadata/uid")?.to_owned(),
+            version: text("/metadata/resourceVersion")?.to_owned(),
+        })
+    }
+}
+
 /// Kubernetes objects as the plugins reach them.
 #[async_trait]
 pub trait Objects: Send + Sync {
@@ -453,8 +474,13 @@ pub trait Objects: Send + Sync {
         object: &ObjectRef,
         merge: &Value,
     ) -> Result<Value, ObjectError>;
-    /// Deletes it.
-    async fn remove(&self, writer: &Writer, object: &ObjectRef) -> Result<(), ObjectError>;
+    /// Deletes it; where it was read before, that very object in that version, and else it is a conflict.
+    async fn remove(
+        &self,
+        writer: &Writer,
+        object: &ObjectRef,
+        seen: Option<&Seen>,
+    ) -> Result<(), ObjectError>;
 }
 
 /// Where in the release a plugin is called. See `common.call` of the contracts.

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 mod owned;
 
-/// Says which step applied an object last, and a hash of what: a cluster writes defaults and numbers in its own way.
+/// Says which release and step applied an object last, and a hash of what: a cluster writes defaults and numbers in its own
+/// way.
 const MARK: &str = "phasegate.dev/applied-by";
 /// How soon it is gone on with the next object.
 const NEXT: Duration = Duration::from_millis(200);
@@ -109,17 +110,17 @@ impl<'a> Case<'a> {
         if self.is_done() {
             return Ok(false);
         }
-        let version = match (&self.live, self.before) {
+        let over = match (&self.live, self.before) {
             (None, Before::Absent) => None,
             (None, _) => return Err(self.others("removed")),
             (Some(_), Before::Absent) => return Err(self.others("made")),
             (Some(live), _) if !self.is_as_before(live)? => return Err(self.others("changed")),
             (Some(_), Before::Same) => return Ok(false),
-            (Some(live), Before::Set(_)) => Some(text(live, "/metadata/resourceVersion")),
+            (Some(live), Before::Set(_)) => Some(live),
         };
         let mark = format!("{} {}", self.mark, hash(self.wanted));
         let marked = json!({"metadata": {"annotations": {(MARK): mark}}});
-        write(&laid_over(self.wanted.clone(), &marked), version)?;
+        write(laid_over(self.wanted.clone(), &marked), over)?;
         Ok(true)
     }
 
@@ -153,7 +154,7 @@ impl<'a> Case<'a> {
             )));
         }
         match self.before {
-            Before::Set(config) => write(config, Some(text(live, "/metadata/resourceVersion")))?,
+            Before::Set(config) => write(config.clone(), Some(live))?,
             _ => {
                 let (version, kind, name) = identity(self.wanted);
                 match kubernetes::remove(version, kind, &call.namespace, name) {
@@ -166,10 +167,17 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Applies a configuration, over the version that was read where it was there: a write that is late finds another one.
-fn write(config: &Value, version: Option<&str>) -> Result<()> {
-    let version = version.filter(|version| !version.is_empty());
-    let config = kubernetes::over(config.clone(), version);
+/// Applies a configuration, over what was read where it was there: a write that is late finds another version. The uid is
+/// sent as well, since a version alone doesn't keep an object that was removed meanwhile from being made anew.
+fn write(mut config: Value, over: Option<&Value>) -> Result<()> {
+    let seen = over.and_then(|live| live.get("metadata"));
+    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
+        for name in ["uid", "resourceVersion"] {
+            if let Some(value) = seen.and_then(|seen| seen.get(name)) {
+                metadata.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
     match kubernetes::apply::<Value>(&config) {
         Ok(_) => Ok(()),
         Err(kubernetes::Error::Conflict(text)) if text.contains(OWNED_BY_OTHERS) => {
@@ -208,6 +216,21 @@ fn look(call: &Call, object: &Value) -> Result<Option<Value>> {
     }
 }
 
+/// Refuses an object that another release applies: all of them are one field manager, so that each would silently take off
+/// what the other one sets.
+fn free(wanted: &Value, live: Option<&Value>, release: &str) -> Result<()> {
+    let mark = live.and_then(mark_of).map(|(step, _)| step);
+    let owner = mark.and_then(|step| step.split_once(':'));
+    match owner {
+        Some((other, _)) if other != release => Err(Error::permanent(format!(
+            "{} is applied by release `{other}` already; let one release apply it, or take the annotation {MARK} off it where \
+             that one has given it up",
+            named(wanted)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What an object was before, by what is there now.
 fn before(wanted: &Value, live: Option<&Value>) -> Result<Before> {
     let Some(live) = live else {
@@ -231,7 +254,7 @@ fn is_as_wanted(wanted: &Value, live: &Value, ours: Value) -> bool {
     (applied && owned::lost(wanted, live).is_empty()) || owned::without_mark(ours) == *wanted
 }
 
-/// Step and hash of an object's mark.
+/// Release with step, and hash, of an object's mark.
 fn mark_of(live: &Value) -> Option<(&str, &str)> {
     let annotations = live.pointer("/metadata/annotations")?;
     annotations.get(MARK)?.as_str()?.split_once(' ')
@@ -308,7 +331,9 @@ impl Action for Apply {
     fn prepare(&self, call: &Call) -> Result<Preparation> {
         let mut found = Vec::with_capacity(self.objects.len());
         for object in &self.objects {
-            found.push(before(object, look(call, object)?.as_ref())?);
+            let live = look(call, object)?;
+            free(object, live.as_ref(), &call.release.name)?;
+            found.push(before(object, live.as_ref())?);
         }
         let of = |is: fn(&Before) -> bool| {
             let objects = self.objects.iter().zip(&found);
@@ -325,7 +350,7 @@ impl Action for Apply {
         let summary = format!("will {}", words.join("; "));
         let step = call.key.strip_suffix("/prepare").unwrap_or(&call.key);
         let token = json!(Token {
-            mark: step.to_owned(),
+            mark: format!("{}:{step}", call.release.name),
             before: found,
         });
         let bytes = token.to_string().len();
@@ -406,7 +431,6 @@ phasegate_plugin::export! {
         takes("", "ConfigMap"),
         takes("", "Service"),
         takes("", "ServiceAccount"),
-        takes("", "PersistentVolumeClaim"),
         takes("", "ResourceQuota"),
         takes("", "LimitRange"),
         takes("networking.k8s.io", "NetworkPolicy"),

@@ -101,7 +101,7 @@ fn what_is_made_is_removed_and_one_object_is_changed_by_a_call() {
     assert_eq!(probe(&mut fake, &act, &token), Progress::Done);
     let mark = &of(&fake, "ConfigMap", "settings").unwrap()["metadata"]["annotations"][MARK];
     let mark = mark.as_str().unwrap();
-    assert!(mark.starts_with("run-1/after/act-1 "), "{mark}");
+    assert!(mark.starts_with("shop:run-1/after/act-1 "), "{mark}");
     assert_eq!(run(&mut fake, &act, &token).0, 0, "nothing is left to do");
     let back = fake.run(|| PLUGIN.undo(&act, &token));
     assert!(matches!(back, Err(Error::Pending(_))), "{back:?}");
@@ -163,7 +163,7 @@ fn what_is_as_it_is_to_be_is_not_written() {
     let mark = &of(&fake, "NetworkPolicy", "shop").unwrap()["metadata"]["annotations"][MARK];
     let mark = mark.as_str().unwrap();
     assert!(
-        mark.starts_with("run-1/after/act-1 "),
+        mark.starts_with("shop:run-1/after/act-1 "),
         "the first one's: {mark}"
     );
     // A cluster's own way to write it makes no difference, nor that a default came to it.
@@ -271,6 +271,44 @@ fn an_object_that_is_gone_since_is_for_people() {
 }
 
 #[test]
+fn what_another_release_applies_is_refused_and_that_release_named() {
+    let mut other = act(&[settings(&json!({"mode": "theirs"}))]);
+    other.release.name = "cart".to_owned();
+    let mut fake = Fake::new();
+    let token = prepared(&mut fake, &other).token;
+    run(&mut fake, &other, &token).1.unwrap();
+    let ours = act(&[settings(&json!({"mode": "ours"}))]);
+    let refused = fake.run(|| PLUGIN.prepare(&ours)).unwrap_err();
+    let Error::Permanent(text) = &refused else {
+        panic!("{refused:?}")
+    };
+    for says in ["ConfigMap settings", "release `cart`", MARK] {
+        assert!(text.contains(says), "{text}");
+    }
+    // That release itself goes on with it, in its next run.
+    let mut next = act(&[settings(&json!({"mode": "next"}))]);
+    next.release.name = "cart".to_owned();
+    let preparation = prepared(&mut fake, &next);
+    assert_eq!(preparation.summary, "will change ConfigMap settings");
+}
+
+#[test]
+fn what_is_removed_between_look_and_write_is_not_made_anew() {
+    let mut live = policy(80);
+    live["metadata"]["uid"] = json!("u");
+    live["metadata"]["resourceVersion"] = json!("7");
+    let mut fake = Fake::new();
+    let refused = fake.run(|| super::write(policy(443), Some(&live)));
+    assert!(
+        matches!(refused, Err(Error::Retryable { .. })),
+        "{refused:?}"
+    );
+    assert!(of(&fake, "NetworkPolicy", "shop").is_none());
+    fake.run(|| super::write(policy(443), None)).unwrap();
+    assert!(of(&fake, "NetworkPolicy", "shop").is_some());
+}
+
+#[test]
 fn an_object_without_a_name_is_refused() {
     let nameless = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
     let problems = PLUGIN.validate(
@@ -339,6 +377,16 @@ mod fields {
             owned::lost(&wanted, &live()),
             [".metadata.labels.theirs", ".spec.ports[1]", ".spec.type"]
         );
+    }
+
+    #[test]
+    fn a_list_without_items_is_nobodys() {
+        let wanted = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "api", "namespace": "shop", "labels": {"app": "api"}},
+            "spec": {"selector": {"app": "api"}, "externalIPs": [], "sessionAffinityConfig": {"sets": []}},
+        });
+        assert_eq!(owned::lost(&wanted, &live()), [""; 0]);
     }
 
     #[test]

@@ -28,8 +28,14 @@ const HISTORY: [&str; 9] = [
     "selfLink",
     "uid",
 ];
-/// Kinds that say where requests go.
-const ROUTES: [&str; 3] = ["HTTPRoute", "VirtualService", "Ingress"];
+/// Kinds that say where requests go, in lower case.
+const ROUTES: [&str; 3] = ["httproute", "virtualservice", "ingress"];
+/// The group whose objects say under `secretKey` how a secret is called.
+const EXTERNAL_SECRETS: &str = "external-secrets.io";
+/// Members of an object, and of its metadata, that set nothing where they are empty, and would be taken for all that is
+/// there.
+const MAPS: [&str; 2] = ["data", "binaryData"];
+const METADATA_MAPS: [&str; 2] = ["labels", "annotations"];
 
 /// Gives actions what their manifests describe; `read` reads those of one action.
 ///
@@ -93,7 +99,7 @@ fn ready(loaded: &Loaded, objects: Vec<Value>) -> Result<Vec<Value>, Diagnostic>
         let (group, kind) = kind_of(&object);
         if !seen.insert((
             group.to_owned(),
-            kind.to_owned(),
+            kind.to_ascii_lowercase(),
             text(&object, "/metadata/name").to_owned(),
         )) {
             return Err(unfit(format!("{name} is described twice"))
@@ -133,8 +139,11 @@ fn in_words(object: &Value) -> Result<String, Diagnostic> {
 /// Refuses what isn't the action's: Secrets, other namespaces, and what the release changes by itself.
 fn own(loaded: &Loaded, object: &Value, name: &str) -> Result<(), Diagnostic> {
     let (group, kind) = kind_of(object);
+    // A request is made for a kind in lower case, however it is written.
+    let kind = kind.to_ascii_lowercase();
+    let kind = kind.as_str();
     let named = text(object, "/metadata/name");
-    if group.is_empty() && kind == "Secret" {
+    if group.is_empty() && kind == "secret" {
         return Err(unfit(format!("{name} isn't applied by an action"))
             .expected("no Secret: its content would stand in the plan and in the journal")
             .found("one")
@@ -146,7 +155,7 @@ fn own(loaded: &Loaded, object: &Value, name: &str) -> Result<(), Diagnostic> {
             .expected(format!("`{}`, or none", loaded.namespace))
             .found(format!("`{namespace}`")));
     }
-    if group.is_empty() && kind == "ConfigMap" && named.starts_with(OWN) {
+    if group.is_empty() && kind == "configmap" && named.starts_with(OWN) {
         return Err(unfit(format!("{name} has a name of the engine's own"))
             .expected(format!("one that doesn't begin with `{OWN}`"))
             .found(format!("`{named}`")));
@@ -164,7 +173,7 @@ fn own(loaded: &Loaded, object: &Value, name: &str) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Why an object is one that the release changes for its workload, if it is.
+/// Why an object is one that the release changes for its workload, if it is. The kind is in lower case.
 fn deployed(
     workload: &Workload,
     object: &Value,
@@ -174,8 +183,8 @@ fn deployed(
     let service = workload.service.as_deref();
     let called = workload.called();
     match (group, kind) {
-        ("", "Service") if service == Some(named) => Some(format!("the Service of {called}")),
-        ("", "ConfigMap")
+        ("", "service") if service == Some(named) => Some(format!("the Service of {called}")),
+        ("", "configmap")
             if workload
                 .configs
                 .iter()
@@ -183,8 +192,8 @@ fn deployed(
         {
             Some(format!("a ConfigMap that is versioned with {called}"))
         }
-        ("autoscaling", "HorizontalPodAutoscaler")
-            if text(object, "/spec/scaleTargetRef/name") == workload.deployment =>
+        ("autoscaling", "horizontalpodautoscaler")
+            if scales(workload, text(object, "/spec/scaleTargetRef/name")) =>
         {
             Some(format!("the autoscaler of {called}"))
         }
@@ -196,6 +205,17 @@ fn deployed(
         }
         _ => None,
     }
+}
+
+/// Whether a Deployment of that name is the workload's, or that of one of its colours.
+fn scales(workload: &Workload, scaled: &str) -> bool {
+    let colour = || {
+        let rest = scaled.strip_prefix(&workload.deployment)?;
+        let colours = workload.colours.as_ref()?;
+        let named = rest.strip_prefix('-')?;
+        Some(colours.values.iter().any(|value| value == named))
+    };
+    scaled == workload.deployment || colour() == Some(true)
 }
 
 /// Whether a text in it is the Service's name, or a host that begins with it.
@@ -210,19 +230,41 @@ fn leads_to(value: &Value, service: &str) -> bool {
 
 /// Refuses secrets in other objects than Secrets.
 fn in_plain_sight(object: &Value, name: &str) -> Result<(), Diagnostic> {
-    let found = match object {
+    let data = object.get("data").and_then(Value::as_object);
+    let mut data = data.into_iter().flatten();
+    if let Some((key, _)) = data.find(|(key, value)| names_a_secret(key) && says(value)) {
+        return Err(secret(name, &format!("`{key}`")));
+    }
+    let names: &[&str] = match kind_of(object).0 {
+        EXTERNAL_SECRETS => &["secretKey"],
+        _ => &[],
+    };
+    without_secrets(object, name, names)
+}
+
+/// Refuses secrets in a value; under `names` are no secrets, only how they are called.
+fn without_secrets(value: &Value, name: &str, names: &[&str]) -> Result<(), Diagnostic> {
+    let found = match value {
         Value::Object(fields) => {
+            // As a container's environment has it.
+            if let (Some(Value::String(key)), Some(value)) =
+                (fields.get("name"), fields.get("value"))
+                && names_a_secret(key)
+                && says(value)
+            {
+                return Err(secret(name, &format!("`{key}`")));
+            }
             for (key, value) in fields {
-                if looks_secret(key) && value.as_str().is_some_and(|text| !text.is_empty()) {
+                if looks_secret(key) && !names.contains(&key.as_str()) && says(value) {
                     return Err(secret(name, &format!("`{key}`")));
                 }
-                in_plain_sight(value, name)?;
+                without_secrets(value, name, names)?;
             }
             None
         }
         Value::Array(items) => {
             for item in items {
-                in_plain_sight(item, name)?;
+                without_secrets(item, name, names)?;
             }
             None
         }
@@ -233,6 +275,18 @@ fn in_plain_sight(object: &Value, name: &str) -> Result<(), Diagnostic> {
         Some(found) => Err(secret(name, found)),
         None => Ok(()),
     }
+}
+
+/// Whether a value is a text with something in it.
+fn says(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty())
+}
+
+/// Whether a name that somebody has chosen is a secret's, as a whole or in its last words: `DB_PASSWORD`.
+fn names_a_secret(name: &str) -> bool {
+    let ends = name.match_indices(['_', '-', '.']);
+    let ends = ends.filter_map(|(at, _)| name.get(at + 1..));
+    looks_secret(name) || ends.into_iter().any(looks_secret)
 }
 
 fn secret(name: &str, found: &str) -> Diagnostic {
@@ -246,6 +300,8 @@ fn secret(name: &str, found: &str) -> Diagnostic {
 /// Takes off what is no wish, and says which namespace is meant.
 fn settle(object: &mut Value, namespace: &str) {
     without_nulls(object);
+    without_empty(object, &MAPS);
+    without_empty_metadata(object);
     let Some(fields) = object.as_object_mut() else {
         return;
     };
@@ -265,6 +321,31 @@ fn without_nulls(value: &mut Value) {
             fields.values_mut().for_each(without_nulls);
         }
         Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+fn without_empty(object: &mut Value, names: &[&str]) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|name, field| {
+            let empty = field.as_object().is_some_and(serde_json::Map::is_empty);
+            !(empty && names.contains(&name.as_str()))
+        });
+    }
+}
+
+/// Takes empty labels and annotations off, also in the templates of an object.
+fn without_empty_metadata(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if name == "metadata" {
+                    without_empty(field, &METADATA_MAPS);
+                }
+                without_empty_metadata(field);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_empty_metadata),
         _ => {}
     }
 }

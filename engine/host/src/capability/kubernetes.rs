@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phasegate_runtime::ports::{ObjectError, ObjectRef, Writer};
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Seen, Writer};
 use serde_json::Value;
 
 use crate::bindings::phasegate::host::kubernetes as wit;
@@ -28,6 +28,11 @@ impl wit::Host for State {
             }
             false => objects.objects.get(&object).await,
         };
+        match found.as_ref().ok().and_then(Seen::of) {
+            // As many as a call may make calls of the host.
+            Some(seen) => drop(self.seen.insert(object, seen)),
+            None => drop(self.seen.remove(&object)),
+        }
         self.answer(found)
     }
 
@@ -81,6 +86,7 @@ impl wit::Host for State {
             .objects
             .apply(&writer, &object)
             .await;
+        self.written(&reference(named), &applied);
         self.answer(applied)
     }
 
@@ -94,10 +100,12 @@ impl wit::Host for State {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let writer = self.writer();
+        let object = reference(object);
         let patched = Arc::clone(&self.ports)
             .objects
-            .patch(&writer, &reference(object), &merge)
+            .patch(&writer, &object, &merge)
             .await;
+        self.written(&object, &patched);
         self.answer(patched)
     }
 
@@ -107,9 +115,12 @@ impl wit::Host for State {
             return Ok(Err(refusal));
         }
         let writer = self.writer();
+        let object = reference(object);
+        // What the plugin decided by what it read holds for that only.
+        let seen = self.seen.remove(&object);
         let removed = Arc::clone(&self.ports)
             .objects
-            .remove(&writer, &reference(object))
+            .remove(&writer, &object, seen.as_ref())
             .await;
         Ok(removed.map_err(|error| self.object_error(error)))
     }
@@ -121,6 +132,16 @@ impl State {
         self.rights
             .objects(verb, group(&object.api_version), &object.kind, namespace)
             .map_err(|refusal| wit::KubernetesError::Denied(self.deny(refusal)))
+    }
+
+    /// An object that was read, and that this call has written since, is in another version.
+    fn written(&mut self, object: &ObjectRef, answer: &Result<Value, ObjectError>) {
+        if let Ok(now) = answer
+            && let Some(seen) = self.seen.get_mut(object)
+            && let Some(newer) = Seen::of(now)
+        {
+            *seen = newer;
+        }
     }
 
     fn parsed(&self, text: &str) -> Result<Value, wit::KubernetesError> {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use phasegate_core::effect::{Notice, Severity};
+use phasegate_core::effect::{Deed, Notice, Severity};
 use phasegate_core::failure::Kind;
 use phasegate_core::strategy::{Action, Amount, Placement};
 use phasegate_core::verdict::Status;
 use phasegate_host::{HostConfig, Limits, Workshop};
 use phasegate_runtime::plugin_ports::Grants;
-use phasegate_runtime::ports::{Capability, Component, Plugins};
+use phasegate_runtime::ports::{Capability, Component, Plugins, Seen};
 use serde_json::json;
 
 use crate::support::{
@@ -143,6 +143,35 @@ async fn workload_reads_the_cluster() {
     let gate = using("workload", json!({}));
     let verdict = plugins.evaluate(&gate, &call(), &question()).await.unwrap();
     assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn what_an_action_removes_is_the_object_that_it_has_read() {
+    let world = World::new();
+    let wanted = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "flags", "namespace": "shop"}, "data": {"a": "1"},
+    });
+    let mut live = wanted.clone();
+    let metadata = json!({
+        "name": "flags", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+        "annotations": {"phasegate.dev/applied-by": "shop:r-1/act 0"},
+        "managedFields": [{"apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}}],
+    });
+    live["metadata"] = metadata;
+    let objects = [("ConfigMap".to_owned(), vec![live])];
+    *world.objects.lock().unwrap() = objects.into();
+    let plugins = world.load(built_in("apply"), Limits::default());
+    let action = using("apply", json!({"objects": [wanted]}));
+    let token = json!({"mark": "shop:r-1/act", "before": ["absent"]});
+    // Pending: whether it is gone is looked at by the next call.
+    let undone = plugins.act(&action, &call(), &Deed::Undo { token }).await;
+    let removals = world.removals.lock().unwrap().clone();
+    let read = Seen {
+        uid: "u".into(),
+        version: "7".into(),
+    };
+    assert_eq!(removals, [("flags".to_owned(), Some(read))], "{undone:?}");
 }
 
 /// The same plugin, not taken for one that comes with the engine.

@@ -17,7 +17,7 @@ use phasegate_runtime::plugin_ports::{
 };
 use phasegate_runtime::ports::{
     Call, Clock, Component, Http, HttpError, HttpRequest, HttpResponse, ObjectError, ObjectRef,
-    Objects, Writer,
+    Objects, Seen, Writer,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,6 +34,8 @@ pub(crate) struct World {
     /// None hangs for ever.
     pub(crate) answer: Mutex<Option<Result<HttpResponse, HttpError>>>,
     pub(crate) objects: Mutex<BTreeMap<String, Vec<Value>>>,
+    /// Which objects were removed, and as which they had been read.
+    pub(crate) removals: Mutex<Vec<(String, Option<Seen>)>>,
     pub(crate) lines: Mutex<Vec<LogLine>>,
 }
 
@@ -148,7 +150,14 @@ impl Objects for World {
         self.get(object).await
     }
 
-    async fn remove(&self, _writer: &Writer, _object: &ObjectRef) -> Result<(), ObjectError> {
+    async fn remove(
+        &self,
+        _writer: &Writer,
+        object: &ObjectRef,
+        seen: Option<&Seen>,
+    ) -> Result<(), ObjectError> {
+        let removal = (object.name.clone(), seen.cloned());
+        self.removals.lock().unwrap().push(removal);
         Ok(())
     }
 }

@@ -179,9 +179,7 @@ impl Cluster {
                 if !target.sub.is_empty() {
                     return Err(Failure::not_found(target.info, target.name));
                 }
-                if !text(&config, &["metadata", "resourceVersion"]).is_empty() {
-                    return Err(Failure::modified(target.info, target.name));
-                }
+                // A version alone is no hindrance: an object that is gone is made anew.
                 let uid = text(&config, &["metadata", "uid"]);
                 if !uid.is_empty() {
                     let why = format!(

@@ -2,14 +2,14 @@
 
 use ::http::Method;
 use phasegate_core::failure::{Failure, Kind};
-use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Writer};
-use serde_json::Value;
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Seen, Writer};
+use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::path::{Resource, with_query};
 use super::transport::Call;
 use super::watch::Scope;
-use super::{APPLY, KubeCluster, MERGE, effect, subject, text};
+use super::{APPLY, JSON, KubeCluster, MERGE, effect, subject, text};
 
 fn call(method: Method, verb: &'static str, object: &ObjectRef) -> Result<Call, ObjectError> {
     if object.name.is_empty() {
@@ -88,8 +88,8 @@ impl Objects for KubeCluster {
     async fn get_owned(&self, manager: &str, object: &ObjectRef) -> Result<Value, ObjectError> {
         let call = call(Method::GET, "get", object)?;
         let mut found = self.transport.whole(call).await?;
+        // It isn't watched: it may be one of many, each change of which would wake the run for nothing.
         only_applied(&mut found, manager);
-        self.noted(object, &found);
         Ok(found)
     }
 
@@ -153,8 +153,21 @@ impl Objects for KubeCluster {
         Ok(self.transport.one(call).await?)
     }
 
-    async fn remove(&self, writer: &Writer, object: &ObjectRef) -> Result<(), ObjectError> {
-        let call = call(Method::DELETE, "delete", object)?.remark(remark(writer));
+    async fn remove(
+        &self,
+        writer: &Writer,
+        object: &ObjectRef,
+        seen: Option<&Seen>,
+    ) -> Result<(), ObjectError> {
+        let mut call = call(Method::DELETE, "delete", object)?.remark(remark(writer));
+        if let Some(Seen { uid, version }) = seen {
+            let options = json!({
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": {"uid": uid, "resourceVersion": version},
+            });
+            call = call.body(JSON, options);
+        }
         self.may_write(writer).await?;
         self.transport.one(call).await?;
         Ok(())

@@ -154,8 +154,22 @@ pub fn needed<'a>(
     rights
 }
 
+/// Whether a plugin is used as anything but an action.
+fn is_more_than_action(plan: &Plan, plugin: &str) -> bool {
+    let routers = plan.workloads.iter().filter_map(|w| w.router.as_ref());
+    let strategies = plan.phases.iter().flat_map(|phase| &phase.strategies);
+    let mut offers = (plan.gates.values().map(|gate| &gate.offer))
+        .chain(plan.notifiers.values().map(|notifier| &notifier.offer))
+        .chain(routers.map(|router| &router.offer))
+        .chain(strategies.map(|strategy| &strategy.offer));
+    offers.any(|offer| offer.plugin == plugin)
+}
+
 /// The kinds that a plugin is given by manifests to apply; none where it is used without.
 fn given<'a>(plan: &'a Plan, plugin: &str) -> Option<BTreeSet<(&'a str, &'a str)>> {
+    if is_more_than_action(plan, plugin) {
+        return None;
+    }
     let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
     let acts = steps.filter_map(|step| match &step.action {
         Action::Act {
@@ -563,6 +577,15 @@ mod tests {
         // One that is given nothing may mean all that it asks for.
         let rights = needed(&plan(&act(false)), std::slice::from_ref(&apply));
         let cron = "delete cronjobs.batch in namespace `shop`";
+        assert!(rights.iter().any(|right| right.to_string() == cron));
+        // So may one that is something else besides.
+        let mut routed = plan(&act(true));
+        let offer = json!({
+            "plugin": "mine", "offer": "routes", "config": {},
+            "features": {"weights": true, "headerMatch": false, "mirror": false},
+        });
+        routed.workloads[0].router = Some(serde_json::from_value(offer).unwrap());
+        let rights = needed(&routed, std::slice::from_ref(&apply));
         assert!(rights.iter().any(|right| right.to_string() == cron));
     }
 

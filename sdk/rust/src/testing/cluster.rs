@@ -98,6 +98,11 @@ impl Cluster {
             let message = "Operation cannot be fulfilled: the object has been modified";
             return Err(KubernetesError::Conflict(message.to_owned()));
         }
+        let uid = object.pointer("/metadata/uid");
+        if uid.is_some() && live.is_null() {
+            let message = "uid mismatch: no existing object was found";
+            return Err(KubernetesError::Conflict(message.to_owned()));
+        }
         let mut now = live.clone();
         merge(&mut now, &object);
         if let Some(before) = self.applied.get(&key) {

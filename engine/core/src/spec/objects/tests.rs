@@ -69,6 +69,11 @@ fn an_action_gets_what_its_manifests_describe_without_what_is_history() {
     live["metadata"]["managedFields"] = json!([{}]);
     live["status"] = json!({});
     live["spec"]["egress"] = json!(null);
+    // What is empty would be taken for all that is there; a selector of everything is a wish.
+    live["metadata"]["labels"] = json!({});
+    live["metadata"]["annotations"] = json!({});
+    live["data"] = json!({});
+    live["binaryData"] = json!({});
     let objects = given(vec![live, policy("b")]).unwrap();
     let mut wanted = [policy("a"), policy("b")];
     for one in &mut wanted {
@@ -92,6 +97,8 @@ fn what_is_not_the_actions_is_refused() {
     });
     for (object, says) in [
         (core("Secret", "keys"), "would stand in the plan"),
+        (core("secret", "keys"), "would stand in the plan"),
+        (core("configmap", "settings"), "versioned with shop"),
         (core("Service", "shop"), "the Service of shop"),
         (core("ConfigMap", "settings"), "versioned with shop"),
         (core("ConfigMap", "phasegate-claim-shop"), "engine's own"),
@@ -114,12 +121,73 @@ fn secrets_in_plain_sight_are_refused_wherever_they_stand() {
     for data in [
         json!({"password": "hunter2"}),
         json!({"url": "postgres://shop:hunter2@db/shop"}),
+        json!({"DB_PASSWORD": "hunter2"}),
+        json!({"db.api-key": "hunter2"}),
+        json!({"env": [{"name": "PASSWORD", "value": "hunter2"}]}),
+        json!({"env": [{"name": "SHOP_DB-PASSWORD", "value": "hunter2"}]}),
     ] {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
         let (code, text) = refused(map);
         assert_eq!(code, codes::SECRET_IN_CONFIG);
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn how_a_secret_is_called_is_none() {
+    let external = |key: &str| {
+        json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a"},
+            "spec": {"data": [{(key): "db-password", "remoteRef": {"key": "shop/db"}}]},
+        })
+    };
+    assert!(given(vec![external("secretKey")]).is_ok());
+    assert_eq!(refused(external("password")).0, codes::SECRET_IN_CONFIG);
+    let mut elsewhere = external("secretKey");
+    elsewhere["apiVersion"] = json!("example.com/v1");
+    assert_eq!(refused(elsewhere).0, codes::SECRET_IN_CONFIG);
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "a"},
+        "spec": {"env": [
+            {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+            {"name": "PASSWORD_FILE", "value": "/run/db"},
+        ]},
+    });
+    assert!(given(vec![job]).is_ok());
+}
+
+#[test]
+fn the_autoscalers_of_both_colours_are_the_releases() {
+    let coloured = RELEASE
+        .replace(
+            "  deployment: shop\n",
+            "  deployment: shop\n  colours: {label: colour}\n",
+        )
+        .replace("plugin: canary", "plugin: blue-green");
+    let builtin = ["apply", "blue-green", "gateway-api"];
+    let mut loaded = release::load(
+        "release.yaml",
+        coloured.as_bytes(),
+        &Overrides::default(),
+        &builtin,
+    )
+    .unwrap();
+    let mut faults = |deployment: &str| {
+        let scaler = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "x"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": deployment}},
+        });
+        fill(&mut loaded, |_| Ok(vec![scaler.clone()]))
+    };
+    for deployment in ["shop-blue", "shop-green", "shop"] {
+        let faults = faults(deployment);
+        let text = faults.first().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            text.contains("the autoscaler of shop"),
+            "{deployment}: {text}"
+        );
+    }
+    assert_eq!(faults("shop-worker"), []);
 }
 
 #[test]

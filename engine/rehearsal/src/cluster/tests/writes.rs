@@ -118,6 +118,14 @@ fn stale_writes_conflict() {
     );
     let uid = json!({"preconditions": {"uid": "other"}});
     assert_eq!(hand.ask("DELETE", WEB, &uid).0, 409);
+    // Where there is no object, a uid is a conflict, and a version is none.
+    let other = WEB.replace("/web", "/other");
+    applied["metadata"]["name"] = json!("other");
+    applied["metadata"]["uid"] = old["metadata"]["uid"].clone();
+    let (status, refused) = hand.apply(&other, "engine", &applied);
+    assert_eq!((status, &refused["reason"]), (409, &json!("Conflict")));
+    applied["metadata"].as_object_mut().unwrap().remove("uid");
+    assert_eq!(hand.apply(&other, "engine", &applied).0, 201);
     let (status, exists) = hand.ask("POST", DEPLOYMENTS, &web(1, "web:1"));
     assert_eq!((status, &exists["reason"]), (409, &json!("AlreadyExists")));
 }

@@ -1,4 +1,4 @@
-use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Writer};
+use phasegate_runtime::ports::{ObjectError, ObjectRef, Objects, Seen, Writer};
 use serde_json::json;
 
 use super::super::text;
@@ -50,7 +50,7 @@ async fn a_plugin_patches_and_removes() {
         .await;
     assert_eq!(patched, Ok(json!({"patched": true})));
     cluster
-        .remove(&writer(false), &config_map("flags"))
+        .remove(&writer(false), &config_map("flags"), None)
         .await
         .unwrap();
     let writes = server.writes();
@@ -61,6 +61,33 @@ async fn a_plugin_patches_and_removes() {
         ("DELETE", FLAGS)
     );
     assert_eq!(writes[1].agent, "phasegate/test (plugin phasegate-flags)");
+}
+
+#[tokio::test]
+async fn what_was_read_is_removed_in_that_version_and_no_other() {
+    let server = Server::default().on(
+        "DELETE",
+        FLAGS,
+        vec![
+            Reply::Json(200, json!({})),
+            status(409, "Conflict", "the UID in the precondition"),
+        ],
+    );
+    let cluster = server.cluster();
+    let read = json!({"metadata": {"name": "flags", "uid": "u", "resourceVersion": "7"}});
+    let seen = Seen::of(&read);
+    let flags = config_map("flags");
+    let (writer, seen) = (writer(false), seen.as_ref());
+    cluster.remove(&writer, &flags, seen).await.unwrap();
+    assert_eq!(
+        server.writes()[0].body["preconditions"],
+        json!({"uid": "u", "resourceVersion": "7"})
+    );
+    let refused = cluster.remove(&writer, &flags, seen).await;
+    assert!(
+        matches!(refused, Err(ObjectError::Conflict(_))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -77,7 +104,7 @@ async fn a_plugin_that_is_called_for_an_effect_writes_in_its_name_and_not_after_
     let cluster = driving.cluster();
     cluster.apply(&writer, &object).await.unwrap();
     cluster.patch(&writer, &flags, &json!({})).await.unwrap();
-    cluster.remove(&writer, &flags).await.unwrap();
+    cluster.remove(&writer, &flags, None).await.unwrap();
     let writes = driving.writes();
     assert_eq!(writes.len(), 3);
     for write in &writes {
@@ -97,7 +124,7 @@ async fn a_plugin_that_is_called_for_an_effect_writes_in_its_name_and_not_after_
     let refused = [
         cluster.apply(&writer, &object).await.map(drop),
         cluster.patch(&writer, &flags, &json!({})).await.map(drop),
-        cluster.remove(&writer, &flags).await,
+        cluster.remove(&writer, &flags, None).await,
     ];
     for result in refused {
         assert!(
@@ -108,7 +135,7 @@ async fn a_plugin_that_is_called_for_an_effect_writes_in_its_name_and_not_after_
     assert!(overtaken.writes().is_empty());
 
     let no_lease = Server::default().on("GET", LEASE, vec![status(503, "Unavailable", "no")]);
-    let result = no_lease.cluster().remove(&writer, &flags).await;
+    let result = no_lease.cluster().remove(&writer, &flags, None).await;
     assert!(
         matches!(result, Err(ObjectError::Unavailable(_))),
         "{result:?}"
@@ -209,4 +236,34 @@ async fn a_plugin_that_asks_is_shown_what_it_has_applied_and_nobody_elses_fields
     let plain = cluster.get(&config_map("flags")).await.unwrap();
     assert_eq!(text(&plain, "/metadata/managedFields"), "");
     assert!(plain.pointer("/metadata/managedFields").is_none());
+}
+
+#[tokio::test]
+async fn what_an_action_reads_is_not_watched() {
+    let read = |name: &str| json!({"metadata": {"name": name, "uid": "u", "resourceVersion": "7"}});
+    let server = Server::default()
+        .ok(
+            "GET",
+            "/api/v1/namespaces/shop/configmaps/applied",
+            read("applied"),
+        )
+        .ok("GET", FLAGS, read("flags"));
+    let cluster = server.cluster();
+    let _view = cluster.views.open(&target(), &cluster.descent);
+    let applied = config_map("applied");
+    cluster.get_owned("phasegate-x", &applied).await.unwrap();
+    cluster.get(&config_map("flags")).await.unwrap();
+    let watches = || {
+        let seen = server.seen().into_iter().map(|seen| seen.target);
+        seen.filter(|target| target.starts_with(CONFIG_MAPS) && target.contains("metadata.name"))
+            .collect::<Vec<_>>()
+    };
+    while watches().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let watches = watches();
+    assert!(
+        watches.iter().all(|target| target.contains("flags")),
+        "{watches:?}"
+    );
 }
