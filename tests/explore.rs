@@ -9,6 +9,8 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "the suite reads the example")]
 
+#[path = "shared/fixture.rs"]
+mod fixture;
 #[path = "explore/mutants.rs"]
 mod mutants;
 #[path = "explore/repeats.rs"]

@@ -25,14 +25,18 @@ use phasegate_host::{Host, HostConfig, HostPorts, PluginSet};
 use phasegate_rehearsal::rehearse::Rehearsal;
 use phasegate_rehearsal::scenario::{self, HttpRule, Scenario};
 use phasegate_runtime::plugin_ports::Grants;
-use phasegate_runtime::ports::{Call, Clock, Component, Plugins};
+use phasegate_runtime::ports::{Call, Clock, Plugins};
 use phasegate_store::MemoryJournal;
 use phasegate_world::clock::SystemClock;
 use phasegate_world::http::LiveHttp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use fixture::fixture;
+
+#[path = "shared/fixture.rs"]
+mod fixture;
 
 const NAME: &str = "wasi-http";
 /// How long a call may take.
@@ -89,22 +93,6 @@ fn read(file: &Path) -> Vec<u8> {
     })
 }
 
-/// The fixture, as if it came with the engine: what it asks for is granted.
-fn fixture() -> Component {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../fixtures");
-    let bytes = read(&folder.join(format!("{NAME}.wasm")));
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Component {
-        name: NAME.into(),
-        source: format!("builtin:{NAME}"),
-        digest: format!("sha256:{digest}"),
-        bytes: bytes.into(),
-    }
-}
-
 /// The world of the scenarios, with these rules for HTTP.
 fn scenario(rules: Vec<HttpRule>) -> Scenario {
     let file = scenarios().join("world.yaml");
@@ -120,7 +108,7 @@ fn rehearse(scenario: &Scenario) -> Rehearsal {
     let file = scenarios().join("release.yaml");
     let common = release::load("release.yaml", &read(&file), &overrides, &names).unwrap();
     let mut components = plugins::of_release(&common, &scenarios()).unwrap();
-    components.push(fixture());
+    components.push(fixture(NAME, read));
     rehearsal::play(Inputs {
         loaded: &loaded,
         policy: &Policy::default(),
@@ -240,7 +228,12 @@ fn waits_take_virtual_time_and_no_longer_than_they_may() {
         let world = &simulation.world;
         let journal = Arc::new(MemoryJournal::new("wasi-http"));
         let parts = world
-            .engine(config, Arc::new(Invented), vec![fixture()], journal)
+            .engine(
+                config,
+                Arc::new(Invented),
+                vec![fixture(NAME, read)],
+                journal,
+            )
             .unwrap();
         parts.prepare().await.unwrap();
         for (path, timeout, expected, took) in [
@@ -333,7 +326,7 @@ async fn a_server_that_means_harm_ends_in_a_failure_and_the_next_one_is_asked() 
         credentials: Arc::new(Invented),
     };
     let host = Host::new(HostConfig::default(), ports).unwrap();
-    let plugins = host.load(vec![fixture()], Grants::default());
+    let plugins = host.load(vec![fixture(NAME, read)], Grants::default());
     let asking = async |path: &str| {
         // Only what never ends is given up.
         let timeout = (path == "/trickle").then_some(500);

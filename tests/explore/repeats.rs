@@ -2,10 +2,9 @@
 
 use phasegate_core::spec::policy::Policy;
 use phasegate_rehearsal::scenario::Scenario;
-use phasegate_runtime::ports::Component;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
+use super::fixture::fixture;
 use super::*;
 
 const NAME: &str = "repeats";
@@ -51,22 +50,6 @@ fn world() -> Scenario {
     world
 }
 
-/// The fixture, as if it came with the engine.
-fn fixture() -> Component {
-    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../fixtures");
-    let bytes = read(&built.join(format!("{NAME}.wasm")));
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Component {
-        name: NAME.to_owned(),
-        source: format!("builtin:{NAME}"),
-        digest: format!("sha256:{digest}"),
-        bytes: bytes.into(),
-    }
-}
-
 #[test]
 fn a_write_that_an_action_repeats_after_a_death_is_found() {
     let overrides = Overrides::default();
@@ -78,7 +61,7 @@ fn a_write_that_an_action_repeats_after_a_death_is_found() {
         loaded: &good(loaded),
         policy: &Policy::default(),
         scenario: &world(),
-        components: vec![fixture(), rolling],
+        components: vec![fixture(NAME, read), rolling],
         credentials: Arc::new(compose::Invented),
         cache: None,
         seed: 1,

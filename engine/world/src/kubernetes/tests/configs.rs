@@ -124,6 +124,19 @@ async fn a_copy_is_made_immutable_of_the_version_that_was_planned_with() {
 }
 
 #[tokio::test]
+async fn words_about_a_secret_that_the_cluster_refuses_are_not_kept() {
+    let quoting = json!({
+        "kind": "Status", "reason": "Forbidden", "message": "denied: {\"key\": \"bmV3\"}",
+    });
+    let server = Server::default()
+        .ok("GET", KEYS, secret("keys", "8", "bmV3"))
+        .on("POST", SECRETS, vec![Reply::Json(403, quoting)]);
+    let failure = failed(server.cluster().copy(&target(), &copy(), &stamp()).await);
+    assert!(!format!("{failure:?}").contains("bmV3"), "{failure:?}");
+    assert!(failure.message.contains("Secret"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_copy_of_this_run_is_not_made_twice_and_one_of_another_is_a_conflict() {
     let server = Server::default().ok("GET", COPY, made(&stamp().run));
     let cluster = server.cluster();
