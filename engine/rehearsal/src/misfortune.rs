@@ -23,7 +23,7 @@ use phasegate_runtime::ports::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::observer::Order;
+use crate::observer::{Order, changes, effect_key};
 use crate::scenario::acts::{DeathPoint, Misdeed, PluginFault, Way};
 use crate::server::SharedCluster;
 
@@ -35,8 +35,9 @@ const PENDING: Span = Span::from_secs(5);
 pub const MAX_RECORDS: u64 = 60_000;
 
 /// When the engine is to die, and whether it has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fate {
+    watched: SharedCluster,
     state: Mutex<FateState>,
     died: Notify,
 }
@@ -46,6 +47,8 @@ struct FateState {
     point: Option<DeathPoint>,
     dead: bool,
     records: u64,
+    /// The number of the last request of the cluster's log that was looked at for writes.
+    seen: u64,
     forward: u32,
     back: u32,
 }
@@ -56,6 +59,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fate {
+    /// That of an engine whose writes the log of a cluster tells.
+    #[must_use]
+    pub fn new(watched: SharedCluster) -> Self {
+        Self {
+            watched,
+            state: Mutex::default(),
+            died: Notify::new(),
+        }
+    }
+
     /// The next death, and a new life.
     pub fn set(&self, point: Option<DeathPoint>) {
         let mut state = lock(&self.state);
@@ -98,22 +111,34 @@ impl Fate {
         lock(&self.state).records >= MAX_RECORDS
     }
 
-    fn after_write(&self, key: &str) -> bool {
+    /// Whether the engine has just made the write that it dies after. A write is a request for an effect that has changed
+    /// an object: one that is refused, or leads to what is there already, is none.
+    fn after_write(&self) -> bool {
         let mut state = lock(&self.state);
-        let back = key.contains("/rollback/");
-        let count = if back {
-            &mut state.back
-        } else {
-            &mut state.forward
-        };
-        *count = count.saturating_add(1);
-        let now = *count;
-        match &state.point {
-            Some(DeathPoint::AfterWrite { direction, nth }) => {
-                *nth == now && (*direction == Way::Back) == back
-            }
-            _ => false,
+        let before = state.seen;
+        let (seen, ways) = self.watched.with(|cluster| {
+            let all = cluster.requests();
+            let last = all.last().map_or(before, |request| request.seq);
+            let new = all.get(all.partition_point(|request| request.seq <= before)..);
+            let written = changes(new.unwrap_or_default());
+            let keys = written.filter_map(effect_key);
+            let ways = keys.map(|key| key.contains("/rollback/"));
+            (last, ways.collect::<Vec<_>>())
+        });
+        state.seen = seen;
+        let mut dies = false;
+        for back in ways {
+            let count = if back {
+                &mut state.back
+            } else {
+                &mut state.forward
+            };
+            *count = count.saturating_add(1);
+            let now = *count;
+            dies |= matches!(&state.point, Some(DeathPoint::AfterWrite { direction, nth })
+                if *nth == now && (*direction == Way::Back) == back);
         }
+        dies
     }
 }
 
@@ -228,8 +253,8 @@ impl FatedCluster {
         Self { inner, fate }
     }
 
-    async fn survive<T>(&self, stamp: &Stamp, answer: T) -> T {
-        if self.fate.after_write(&stamp.key) {
+    async fn survive<T>(&self, answer: T) -> T {
+        if self.fate.after_write() {
             self.fate.end().await;
         }
         answer
@@ -258,7 +283,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.create(target, create, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn remove(
@@ -269,7 +294,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.remove(target, slot, piece, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn bound(
@@ -280,7 +305,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.bound(target, slot, minimum, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn found(
@@ -315,7 +340,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.copy(target, copy, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn remove_copy(
@@ -325,7 +350,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.remove_copy(target, copy, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn remove_left(
@@ -335,7 +360,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.remove_left(target, left, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn copied(&self, target: &Target, copy: &ConfigCopy) -> Result<Option<Found>, Failure> {
@@ -353,7 +378,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.change(target, change, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn changed(&self, target: &Target, change: &Change) -> Result<(Marks, bool), Failure> {
@@ -371,7 +396,7 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.claim(target, claim, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn claimed(&self, target: &Target) -> Result<Option<ClaimRecord>, Failure> {
@@ -385,12 +410,12 @@ impl Cluster for FatedCluster {
         stamp: &Stamp,
     ) -> Result<(), ChangeError> {
         let answer = self.inner.hand_over(target, to, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 
     async fn release(&self, target: &Target, stamp: &Stamp) -> Result<(), ChangeError> {
         let answer = self.inner.release(target, stamp).await;
-        self.survive(stamp, answer).await
+        self.survive(answer).await
     }
 }
 
@@ -398,17 +423,26 @@ impl Cluster for FatedCluster {
 pub struct FaultyPlugins {
     inner: Arc<dyn Plugins>,
     faults: Mutex<Vec<(PluginFault, u32)>>,
-    fate: Arc<Fate>,
+    fate: Option<Arc<Fate>>,
 }
 
 impl FaultyPlugins {
-    /// Over other plugins. The engine may die between a router's write and its answer.
+    /// Over other plugins.
     #[must_use]
-    pub fn new(inner: Arc<dyn Plugins>, faults: &[PluginFault], fate: Arc<Fate>) -> Self {
+    pub fn new(inner: Arc<dyn Plugins>, faults: &[PluginFault]) -> Self {
         Self {
             inner,
-            fate,
+            fate: None,
             faults: Mutex::new(faults.iter().map(|fault| (fault.clone(), 0)).collect()),
+        }
+    }
+
+    /// Those of an engine that may die between a plugin's write and its answer.
+    #[must_use]
+    pub fn fated(self, fate: Arc<Fate>) -> Self {
+        Self {
+            fate: Some(fate),
+            ..self
         }
     }
 
@@ -425,9 +459,9 @@ impl FaultyPlugins {
         None
     }
 
-    async fn survive<T>(&self, call: &Call, answer: T) -> T {
-        if self.fate.after_write(&call.key) {
-            self.fate.end().await;
+    async fn survive<T>(&self, answer: T) -> T {
+        if let Some(fate) = self.fate.as_ref().filter(|fate| fate.after_write()) {
+            fate.end().await;
         }
         answer
     }
@@ -514,7 +548,7 @@ impl Plugins for FaultyPlugins {
     async fn route(&self, router: &Use, call: &Call, split: &Split) -> Result<(), Failure> {
         self.behave(&router.plugin).await?;
         let answer = self.inner.route(router, call, split).await;
-        self.survive(call, answer).await
+        self.survive(answer).await
     }
 
     async fn reading(&self, router: &Use, call: &Call) -> Result<Reading, Failure> {
@@ -525,16 +559,13 @@ impl Plugins for FaultyPlugins {
     async fn unroute(&self, router: &Use, call: &Call, snapshot: &Value) -> Result<(), Failure> {
         self.behave(&router.plugin).await?;
         let answer = self.inner.unroute(router, call, snapshot).await;
-        self.survive(call, answer).await
+        self.survive(answer).await
     }
 
     async fn act(&self, action: &Use, call: &Call, deed: &Deed) -> Result<Done, Failure> {
         self.behave(&action.plugin).await?;
         let answer = self.inner.act(action, call, deed).await;
-        match deed {
-            Deed::Prepare => answer,
-            _ => self.survive(call, answer).await,
-        }
+        self.survive(answer).await
     }
 
     async fn progress(

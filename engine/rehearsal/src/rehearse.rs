@@ -228,7 +228,7 @@ enum Came {
 
 impl<'a> Player<'a> {
     fn new(stage: Stage<'a>, desk: SharedDesk) -> Self {
-        let fate = Arc::new(Fate::default());
+        let fate = Arc::new(Fate::new(stage.cluster.clone()));
         let world = &stage.engine.world;
         let journal = stage.engine.journal.clone();
         let journal = FatedJournal::new(journal, fate.clone(), stage.cluster.clone());
@@ -236,11 +236,10 @@ impl<'a> Player<'a> {
         let engine = Engine {
             world: World {
                 cluster: Arc::new(FatedCluster::new(world.cluster.clone(), fate.clone())),
-                plugins: Arc::new(FaultyPlugins::new(
-                    world.plugins.clone(),
-                    &stage.scenario.plugins,
-                    fate.clone(),
-                )),
+                plugins: Arc::new(
+                    FaultyPlugins::new(world.plugins.clone(), &stage.scenario.plugins)
+                        .fated(fate.clone()),
+                ),
                 clock: world.clock.clone(),
             },
             journal: Arc::new(journal),

@@ -186,7 +186,7 @@ pub enum DeathPoint {
     AfterRecord(u64),
     /// So long after the beginning.
     At(Span),
-    /// Between a write to the cluster and its outcome: the nth of that direction, from 1.
+    /// Between a write to the cluster and its outcome: the nth of that direction, from 1. One that changes no object is none.
     AfterWrite {
         /// The way that the run goes.
         #[serde(default)]
