@@ -180,3 +180,84 @@ fn a_copy_that_another_run_may_go_back_to_is_not_removed() {
     assert!(!met.stdout.contains(run), "{}", met.stdout);
     assert!(copies().contains(&first[0]));
 }
+
+const ROTATION: &str = include_str!("../../../../tests/scenarios/59-rotation/release.yaml");
+const ROTATION_WORLD: &str = include_str!("../../../../tests/scenarios/59-rotation/scenario.yaml");
+const POLICY: &str = "\
+apiVersion: phasegate.dev/v1alpha1
+kind: Policy
+roles: {lead: [nobody]}
+approvals:
+  - {roles: [lead]}
+";
+
+/// A run that leads pods away from a rotated Secret's copy waits for people; its claim is broken, and another run rotates on.
+#[test]
+fn a_copy_of_a_secret_is_not_removed_while_a_run_that_names_it_is_under_way() {
+    let desk = Desk::quick();
+    let world = ROTATION_WORLD.split("expect:").next().unwrap();
+    desk.write("scenario.yaml", world);
+    let credentials = ROTATION.split("credentials:").nth(1).unwrap();
+    let credentials = credentials.split("gates:").next().unwrap();
+    let release = ROTATION
+        .replace(&format!("credentials:{credentials}"), "")
+        .replace("{credential: new-db-password}", "{random: {length: 20}}")
+        .replace(
+            "simulated: {}",
+            "simulated: {scenario: scenario.yaml, scale: 240}",
+        )
+        .replace("for: 5m", "for: 1m");
+    desk.write(
+        "release.yaml",
+        &format!("{release}rollback: {{keep: 1s}}\n"),
+    );
+    desk.write("policy.yaml", POLICY);
+    let copies = || -> Vec<String> {
+        let path = "/api/v1/namespaces/shop/secrets";
+        let list = desk.ask("GET", path, "application/json", "");
+        let items = list["items"].as_array().unwrap().iter();
+        let names = items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.contains("-pg")).collect()
+    };
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let old = copies().pop().unwrap();
+    let waits = [
+        "run",
+        "release.yaml",
+        "--policy",
+        "policy.yaml",
+        "--no-wait",
+    ];
+    desk.run(&waits).expect(5);
+    let going = desk.json(&["status"])[0]["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    desk.run(&[
+        "lock",
+        "break",
+        "simulated/shop/shop",
+        "--reason",
+        "it waits for nobody",
+    ])
+    .expect(0);
+    desk.run(&["run", "release.yaml"]).expect(0);
+    let owed = desk.json(&["due"]);
+    let (run, number) = (
+        owed[0]["run"].as_str().unwrap(),
+        owed[0]["number"].to_string(),
+    );
+    assert!(owed[0]["task"].as_str().unwrap().contains(&old), "{owed}");
+    let why = owed[0]["notToBeDone"].as_str().unwrap_or_default();
+    assert_eq!(why, format!("run {going} is under way and may need it"));
+    let done = ["due", "done", run, &number];
+    let refused = desk.run(&done).refused(3, "PG0601");
+    assert!(refused.stderr.contains(&going), "{}", refused.stderr);
+    let met = desk.run(&["due", "meet"]);
+    assert!(!met.stdout.contains(run), "{}", met.stdout);
+    assert!(copies().contains(&old));
+    // Nothing needs it once that run has ended.
+    desk.run(&["abort", &going]).expect(3);
+    desk.run(&done).expect(0);
+    assert!(!copies().contains(&old));
+}

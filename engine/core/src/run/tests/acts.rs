@@ -325,7 +325,7 @@ fn an_undo_that_never_comes_to_its_end_keeps_the_old_version_from_nobody() {
 }
 
 /// The first attempt at an action is not answered and arrives so much later; the run turns back once it ran.
-fn late(step: &'static str, by: Span) -> Sim {
+pub(super) fn late(step: &'static str, by: Span) -> Sim {
     let attempts = std::cell::Cell::new(0_u32);
     let sim = Sim::new(acting()).faulty(move |_, effect| {
         let first = is(effect, "act") && effect.step.as_deref() == Some(step);

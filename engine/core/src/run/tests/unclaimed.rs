@@ -1,5 +1,6 @@
 //! Somebody breaks the claim of a run that nobody drives, and perhaps releases meanwhile.
 
+use super::acts::late;
 use super::plans::*;
 use super::sim::*;
 use crate::event::{Command, Event};
@@ -84,4 +85,28 @@ fn a_run_that_has_changed_nothing_ends() {
     sim.rest();
     assert_eq!(sim.end(), End::Refused, "{}", sim.story());
     assert_eq!(sim.world.settings.image, OLD);
+}
+
+/// It waits until nothing can arrive any more, to undo an action once more: meanwhile its claim is broken.
+#[test]
+fn an_undo_that_waits_is_not_made_on_a_target_that_is_not_held_and_is_made_once_it_is() {
+    let mut sim = late("after/act", secs(50));
+    sim.until_said("undo-waits");
+    sim.world.claim = None;
+    sim.record(Event::Unclaimed {
+        workload: 0,
+        by: None,
+    });
+    let before = sim.world.deeds.len();
+    sim.pass(mins(60));
+    let stuck = sim.run.stuck_now().unwrap();
+    assert!(stuck.decision && stuck.step == "claim", "{stuck:?}");
+    assert_eq!(sim.world.deeds.len(), before, "{}", sim.story());
+    sim.check_replay();
+    sim.command("bob", Command::Retry).unwrap();
+    sim.rest();
+    assert_eq!(sim.end(), End::RolledBack, "{}", sim.story());
+    assert!(sim.world.acted.is_empty(), "{}", sim.story());
+    sim.check_end();
+    sim.check_replay();
 }

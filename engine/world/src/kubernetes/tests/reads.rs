@@ -323,6 +323,26 @@ async fn an_observation_counts_own_pods_and_believes_a_deadline_only_when_it_is_
     );
 }
 
+/// A Deployment is deleted without what it made, and made anew: the new one adopts the ReplicaSet, and its pods are its own.
+#[tokio::test]
+async fn pods_of_a_replica_set_that_is_adopted_are_counted() {
+    let list = |item: Value| json!({"items": [item]});
+    let set = |owner: &str| list(owned("ReplicaSet", "web-1", "rs-1", owner));
+    let mut anew = deployment();
+    anew["metadata"]["uid"] = "u-9".into();
+    let states =
+        |first: Value, second: Value| vec![Reply::Json(200, first), Reply::Json(200, second)];
+    let server = Server::default()
+        .on("GET", DEPLOYMENT, states(deployment(), anew))
+        .on("GET", REPLICA_SETS, states(set("u-1"), set("u-9")))
+        .ok("GET", PODS, list(pod("web-1-a", "rs-1", "True", json!({}))));
+    let cluster = server.cluster();
+    for _ in 0..2 {
+        let seen = cluster.observe(&target()).await.unwrap();
+        assert_eq!(seen.pods.len(), 1, "{:?}", server.seen());
+    }
+}
+
 #[tokio::test]
 async fn a_diagnosis_has_events_in_order_and_the_last_words_of_failing_pods() {
     let event = |kind: &str, name: &str, reason: &str, at: &str, count: u64| {
