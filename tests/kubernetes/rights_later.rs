@@ -2,12 +2,13 @@
 //! its rights that is refused or fails with a code, and nothing is lost by it: with all of them it goes through after that.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::desk::{Desk, Ended};
+use crate::desk::{Desk, Ended, Started};
 use crate::rights::{granted, take, verb_and_resource};
 use crate::rights_away::{bind, publish};
 use crate::space::Space;
@@ -111,6 +112,20 @@ impl Places {
         used
     }
 
+    /// The run whose engine dies here, and is known to be dead.
+    fn left_by(&self, desk: &Desk, engine: Started) -> String {
+        drop(engine);
+        let json = |arguments: &[&str]| -> Value {
+            let told = self.run(desk, &[&["--output", "json"], arguments].concat());
+            serde_json::from_str(&told.expect(0).stdout).unwrap()
+        };
+        let id = json(&["history"])[0]["run"].as_str().unwrap().to_owned();
+        self.space.until("its engine is held for dead", || {
+            (json(&["status", &id])["driven"] == false).then_some(())
+        });
+        id
+    }
+
     fn audited(&self) -> [usize; 2] {
         [&self.space, &self.journal].map(|place| place.audited().len())
     }
@@ -162,16 +177,7 @@ fn nobody_goes_on_with_a_run_without_any_one_of_the_rights_that_it_takes() {
     let run = ["--state", &state, "run", "release.yaml", "--output", "json"];
     let run = admin.start(&run);
     run.until("soak for 5m under");
-    // Its engine dies, and is known to be dead.
-    drop(run);
-    let json = |arguments: &[&str]| -> Value {
-        let told = places.run(&admin, &[&["--output", "json"], arguments].concat());
-        serde_json::from_str(&told.expect(0).stdout).unwrap()
-    };
-    let id = json(&["history"])[0]["run"].as_str().unwrap().to_owned();
-    space.until("its engine is held for dead", || {
-        (json(&["status", &id])["driven"] == false).then_some(())
-    });
+    let id = places.left_by(&admin, run);
     let records = || places.run(&admin, &["history", &id]).expect(0).stdout;
     let before = records();
     let resume = ["resume", &id];
@@ -186,6 +192,41 @@ fn nobody_goes_on_with_a_run_without_any_one_of_the_rights_that_it_takes() {
     // And with all of them it goes on, and back.
     let abort = ["abort", &id, "--reason", "it doesn't look right"];
     places.run(&places.desk, &abort).expect(1);
+    assert_eq!(space.image("shop"), "registry.test/shop:1");
+    space.only(&["shop"]);
+}
+
+/// A run's end is told by a webhook whose key is in a file.
+const TOLD: &str = "\
+credentials:
+  hook: {file: hook, hosts: ['hooks.test:443'], header: 'authorization: Bearer {secret}'}
+notifications:
+  - {name: people, plugin: webhook, config: {url: 'https://hooks.test/', credential: hook}, on: [succeeded]}
+";
+
+/// Whoever drives next takes the abort first, and helps by whatever can be done: no right is asked for that only the way
+/// forward takes.
+#[test]
+fn an_abort_in_the_inbox_lets_go_on_whoever_lacks_a_right() {
+    let places = Places::new("rights-aborted", None, &["in-place"]);
+    let (space, state) = (&places.space, places.state());
+    let admin = Desk::admin(space);
+    admin.write("hook", "a-key");
+    write(&admin, space, &format!("{ROLLING}{TOLD}"), "5m");
+    let run = ["--state", &state, "run", "release.yaml", "--output", "json"];
+    let run = admin.start(&run);
+    run.until("soak for 5m under");
+    let id = places.left_by(&admin, run);
+    let hook = admin.kubeconfig().with_file_name("hook");
+    fs::remove_file(&hook).unwrap();
+    let resume = ["resume", &id];
+    // Where the key is missing nobody becomes the engine, and the abort waits.
+    let left = places.run(&admin, &["abort", &id]).expect(3).stderr;
+    assert!(left.contains("is in its inbox"), "{left}");
+    fs::write(&hook, "a-key").unwrap();
+    // Only on the way forward is a claim made.
+    places.without(space, "create configmaps.");
+    places.run(&places.desk, &resume).expect(1);
     assert_eq!(space.image("shop"), "registry.test/shop:1");
     space.only(&["shop"]);
 }

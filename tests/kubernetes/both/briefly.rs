@@ -27,6 +27,8 @@ pub(super) struct Story {
     pub(super) release: Value,
     pub(super) scenario: Value,
     pub(super) policy: Value,
+    /// On the real cluster it is played by an engine within this process.
+    pub(super) within: bool,
 }
 
 fn scenarios() -> PathBuf {
@@ -111,6 +113,7 @@ impl Story {
             release,
             scenario,
             policy,
+            within: false,
         }
     }
 

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::header::USER_AGENT;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use phasegate_rehearsal::cluster::{Effect, Fault};
+use phasegate_rehearsal::cluster::{Effect, Fault, KINDS};
 use phasegate_rehearsal::scenario::acts::{Death, DeathPoint, Way};
 use serde_json::{Value, json};
 use tower::util::BoxCloneService;
@@ -90,7 +92,6 @@ impl Mishaps {
     ) -> Result<Response<Body>, BoxError> {
         self.alive().await?;
         let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let struck = self.strike(&parts.method, parts.uri.path());
         match struck {
@@ -98,17 +99,19 @@ impl Mishaps {
             Some(Effect::RequestLost) => return Err("the request is lost".into()),
             _ => {}
         }
-        let request = Request::from_parts(parts, Body::from(body.to_vec()));
-        let answer = upstream.oneshot(request).await;
-        // One that is refused, as another was quicker, is no write.
-        let written = answer.as_ref().is_ok_and(|it| it.status().is_success());
-        if written {
+        let write = Write::of(&parts, upstream.clone()).await?;
+        let mut answer = upstream.oneshot(Request::from_parts(parts, body)).await;
+        if answer.as_ref().is_ok_and(|it| it.status().is_success()) {
             self.went_by(&method, &path);
-        }
-        if written && self.is_last(&method, &path, &body) {
-            self.dead.store(true, Ordering::SeqCst);
-            self.dying.store(true, Ordering::SeqCst);
-            self.alive().await?;
+            if let Some(write) = write {
+                let (changed, same) = write.has_changed(answer?).await?;
+                answer = Ok(same);
+                if changed && self.is_last(&write) {
+                    self.dead.store(true, Ordering::SeqCst);
+                    self.dying.store(true, Ordering::SeqCst);
+                    self.alive().await?;
+                }
+            }
         }
         match struck {
             Some(Effect::AnswerHeld) => std::future::pending().await,
@@ -147,15 +150,10 @@ impl Mishaps {
         }
     }
 
-    /// Whether this is the write after which the engine dies. Leases aren't counted.
-    fn is_last(&self, method: &Method, path: &str, body: &[u8]) -> bool {
-        if *method == Method::GET || kind(path).is_none() {
-            return false;
-        }
-        let text = String::from_utf8_lossy(body);
+    /// Whether this is the write after which the engine dies.
+    fn is_last(&self, write: &Write) -> bool {
         let mut writes = self.writes.lock().unwrap();
-        let back = text.contains("rollback/") || writes.back > 0;
-        let (way, count) = match back {
+        let (way, count) = match write.back {
             true => (Way::Back, &mut writes.back),
             false => (Way::Forward, &mut writes.forward),
         };
@@ -169,6 +167,60 @@ impl Mishaps {
     }
 }
 
+/// A request for an effect that may change an object, and the object's version before it.
+struct Write {
+    back: bool,
+    before: Option<String>,
+}
+
+impl Write {
+    /// The write that a request is, if it is one. As in the simulated world the effect stands in its User-Agent.
+    async fn of(parts: &Parts, upstream: Upstream) -> Result<Option<Self>, BoxError> {
+        let agent = parts.headers.get(USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        let key = agent.and_then(|agent| agent.split_once("(effect "));
+        let dry = parts.uri.query().is_some_and(|it| it.contains("dryRun"));
+        let Some((_, key)) = key.filter(|_| parts.method != Method::GET && !dry) else {
+            return Ok(None);
+        };
+        let before = match parts.method {
+            Method::PUT | Method::PATCH => {
+                let read = Request::get(parts.uri.path()).body(Body::empty())?;
+                let (_, found) = version(upstream.oneshot(read).await?).await?;
+                found
+            }
+            // What is made or removed is another object in any case.
+            _ => None,
+        };
+        Ok(Some(Self {
+            back: key.contains("/rollback/"),
+            before,
+        }))
+    }
+
+    /// Whether the object is another one by its answer, which is handed on.
+    async fn has_changed(
+        &self,
+        answer: Response<Body>,
+    ) -> Result<(bool, Response<Body>), BoxError> {
+        let (answer, after) = version(answer).await?;
+        Ok((self.before.is_none() || self.before != after, answer))
+    }
+}
+
+/// The version of the object in an answer, if it has one, and the answer.
+async fn version(answer: Response<Body>) -> Result<(Response<Body>, Option<String>), BoxError> {
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let object: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let version = object["metadata"]["resourceVersion"].as_str();
+    let version = version.map(str::to_owned);
+    Ok((
+        Response::from_parts(parts, Body::from(body.to_vec())),
+        version,
+    ))
+}
+
 fn fits(fault: &Fault, method: &Method, path: &str) -> bool {
     assert!(fault.path.is_none(), "no path can be told here");
     let is = |wanted: &Option<String>, is: Option<&str>| {
@@ -177,18 +229,13 @@ fn fits(fault: &Fault, method: &Method, path: &str) -> bool {
     is(&fault.method, Some(method.as_str())) && is(&fault.kind, kind(path))
 }
 
-/// The kind of what is at a path, of those that faults name.
+/// The kind of what is at a path.
 fn kind(path: &str) -> Option<&'static str> {
-    let kinds = [
-        ("deployments", "Deployment"),
-        ("configmaps", "ConfigMap"),
-        ("networkpolicies", "NetworkPolicy"),
-        ("poddisruptionbudgets", "PodDisruptionBudget"),
-    ];
-    let kinds = kinds
-        .iter()
-        .find(|(plural, _)| path.split('/').any(|part| part == *plural));
-    kinds.map(|(_, kind)| *kind)
+    let mut kinds = KINDS.iter();
+    let is_it = |plural: &str| path.split('/').any(|part| part == plural);
+    kinds
+        .find(|kind| kind.name != "Namespace" && is_it(kind.plural))
+        .map(|kind| kind.name)
 }
 
 fn refusal(code: u16) -> Result<Response<Body>, BoxError> {

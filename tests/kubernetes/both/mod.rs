@@ -4,7 +4,9 @@
 //! Each folder of `tests/scenarios` is either played here or listed with the reason why it isn't.
 
 mod accounts;
+mod autoscaler;
 mod briefly;
+mod edits;
 mod fates;
 mod mishaps;
 mod moves;
@@ -14,6 +16,7 @@ mod remains;
 mod simulated;
 mod stage;
 mod town;
+mod within;
 
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ use phasegate_core::event::Record;
 use serde_json::{Value, json};
 
 use briefly::{NAMESPACE, Story};
+use edits::*;
 use moves::Moves;
 use remains::Remains;
 
@@ -72,144 +76,6 @@ fn same(name: &str, edit: impl FnOnce(&mut Story)) {
     assert_eq!(real.remains.objects, simulated.remains.objects, "{told}");
 }
 
-/// The acts of a story, where those of its folder are told by a time that is too rough for a real cluster.
-fn acts(acts: Value) -> impl FnOnce(&mut Story) {
-    move |story| story.scenario["acts"] = acts
-}
-
-/// Linus does this so long after a step has begun.
-fn after_start(step: &str, after: &str, deed: &Value) -> Value {
-    json!({"when": {"line": "step-started", "step": step}, "after": after, "by": "linus", "do": deed})
-}
-
-fn aborted_in(step: &str, after: &str) -> impl FnOnce(&mut Story) + use<> {
-    acts(json!([after_start(
-        step,
-        after,
-        &json!({"abort": "wrong version"})
-    )]))
-}
-
-/// Somebody sets another image in the soak; a while later it is decided what becomes of it.
-fn drift(decided: &Value) -> impl FnOnce(&mut Story) + use<> {
-    let containers = json!([{"name": "app", "image": "registry.example/shop:1.0.9"}]);
-    let merge = json!({"spec": {"template": {"spec": {"containers": containers}}}});
-    let patch = json!({"patch": {"kind": "Deployment", "name": "shop", "merge": merge}});
-    let mut all = vec![after_start("verify/soak-1", "1s", &patch)];
-    if !decided.is_null() {
-        all.push(json!({"when": {"line": "drift"}, "after": "2s", "by": "grace", "do": decided}));
-    }
-    acts(all.into())
-}
-
-/// Somebody else releases after the run, and then it is to be taken back.
-fn released_since(story: &mut Story) {
-    let all = story.scenario["acts"].as_array_mut().unwrap();
-    all[0]["after"] = "1s".into();
-    all[1]["after"] = "8s".into();
-}
-
-/// The soak goes on until pods have become unready.
-fn a_longer_soak(story: &mut Story) {
-    for step in story.release["phases"][1]["steps"].as_array_mut().unwrap() {
-        if step["soak"].is_object() {
-            step["soak"]["for"] = "15s".into();
-        }
-    }
-}
-
-/// All pods of the new version become unready, well after somebody has vouched.
-fn all_fail_past_the_point(story: &mut Story) {
-    story.scenario["acts"] = json!([attested()]);
-    let pods = story.scenario["cluster"]["pods"].as_array_mut().unwrap();
-    pods[0].as_object_mut().unwrap().remove("times");
-    pods[0]["unreadyAfter"] = "25s".into();
-    story.release["phases"][2]["steps"][0]["soak"]["for"] = "40s".into();
-}
-
-fn attested() -> Value {
-    let deed = json!({"attest": {"name": "columns-dropped", "text": "dropped by migration 42"}});
-    json!({"when": {"line": "awaiting", "step": "drop"}, "after": "4s", "by": "ada", "do": deed})
-}
-
-/// Paused in the soak, whose gate fails or is passed meanwhile.
-fn paused(failing: bool) -> impl FnOnce(&mut Story) {
-    move |story| {
-        let mut all = vec![after_start(
-            "verify/soak-1",
-            "1s",
-            &json!({"pause": "lunch"}),
-        )];
-        if failing {
-            story.scenario["series"]["errors"]["points"][1][0] = "40s".into();
-        } else {
-            all.push(json!({"when": {"line": "paused"}, "after": "25s", "by": "linus", "do": {"continue": null}}));
-        }
-        story.scenario["acts"] = all.into();
-    }
-}
-
-/// Aborted in the soak; the way back gets stuck, and a while later somebody does this.
-fn stuck(deed: &Value) -> impl FnOnce(&mut Story) {
-    acts(json!([
-        after_start("verify/soak-1", "1s", &json!({"abort": "wrong version"})),
-        {"when": {"line": "stuck"}, "after": "2s", "by": "grace", "do": deed},
-    ]))
-}
-
-/// The way back waits for pods that never come up, not for long, until somebody takes over.
-fn stable_never_ready(story: &mut Story) {
-    story.release["rollback"] = json!({"stepTimeout": "20s"});
-    stuck(&json!({"handOver": "I do it with kubectl"}))(story);
-}
-
-/// Aborted while what became of the claim isn't known.
-fn aborted_in_the_claim(story: &mut Story) {
-    let abort = json!({"abort": "wrong day"});
-    story.scenario["acts"] =
-        json!([{"when": {"line": "intent"}, "after": "2s", "by": "linus", "do": abort}]);
-}
-
-/// The workload is looked at within the soak, so that what others changed is seen in it.
-fn looked_at_often(story: &mut Story) {
-    story.release["phases"][0]["strategy"]["config"]["every"] = "1s".into();
-}
-
-/// Reads fail once there is a run, and not for as long: there are more of them before, and its steps have less time.
-fn reads_fail_later(story: &mut Story) {
-    story.scenario["faults"][1]["skip"] = 18.into();
-    story.scenario["faults"][1]["count"] = 4.into();
-}
-
-/// The Job of a repair takes its time, and somebody does this meanwhile.
-fn while_the_job_runs(deed: &Value) -> impl FnOnce(&mut Story) {
-    let act = json!({
-        "when": {"line": "prepared", "step": "after/act-1"}, "after": "7s", "by": "grace", "do": deed,
-    });
-    move |story| {
-        story.scenario["cluster"]["pods"][0]["crash"]["after"] = "25s".into();
-        story.scenario["acts"] = json!([act]);
-    }
-}
-
-/// A newer run takes this one's place. That it is alone with that, and what becomes of it, is the command line's affair.
-fn superseded_in(step: &str) -> impl FnOnce(&mut Story) + use<> {
-    acts(json!([after_start(
-        step,
-        "1s",
-        &json!({"supersede": "shop-successor"})
-    )]))
-}
-
-/// Pods stop slowly enough for a data plane to follow, on a machine that is busy too.
-fn under_traffic(story: &mut Story) {
-    for rule in story.scenario["cluster"]["pods"].as_array_mut().unwrap() {
-        rule["termination"] = "5s".into();
-    }
-}
-
-fn as_it_is(_: &mut Story) {}
-
 macro_rules! stories {
     ($($test:ident: $folder:literal, $edit:expr;)*) => {
         const PLAYED: &[&str] = &[$($folder),*];
@@ -222,6 +88,14 @@ macro_rules! stories {
 
 stories! {
     s06_missing: "06-settings-missing", as_it_is;
+    s08_holiday: "08-day-before-a-holiday", played_within;
+    s08_friday: "08-friday-afternoon", played_within;
+    s08_gate_friday: "08-gate-on-a-friday-afternoon", played_within;
+    s08_gate_holiday: "08-gate-on-the-day-before-a-holiday", played_within;
+    s09_closes: "09-the-window-closes", the_window_closes;
+    s09_summer: "09-first-tuesday-of-summer-time", played_within;
+    s09_tuesday: "09-tuesday-at-eleven", played_within;
+    s09_winter: "09-first-tuesday-of-winter-time", played_within;
     s10_approved: "10-minor-release", as_it_is;
     s10_not_approved: "10-minor-release-by-a-team-lead-only", as_it_is;
     s11_configuration: "11-configuration", as_it_is;
@@ -297,6 +171,7 @@ stories! {
     s63_hotfix: "63-hotfix", as_it_is;
     s66_event_repair: "66-event-repair", as_it_is;
     s66_aborted: "66-event-repair-aborted", while_the_job_runs(&json!({"abort": null}));
+    s66_dies: "66-event-repair-engine-dies", the_last_is_away_for_long;
     s66_job_fails: "66-event-repair-job-fails", as_it_is;
     s66_scaled_up: "66-event-repair-scaled-up", while_the_job_runs(&json!({
         "patch": {"kind": "Deployment", "name": "worker", "merge": {"spec": {"replicas": 2}}},
@@ -306,6 +181,8 @@ stories! {
     s69_rollback: "69-rollback-is-told", as_it_is;
     s70_after_success: "70-rollback-after-success", as_it_is;
     s70_released_since: "70-rollback-after-somebody-else-released", released_since;
+    s71_hangs: "71-gate-hangs", played_within;
+    s71_traps: "71-gate-traps", played_within;
     s72_errors: "72-api-errors", reads_fail_later;
     s72_conflicts: "72-conflict-storm", as_it_is;
     s73_back: "73-answer-lost-on-the-way-back", aborted_in("verify/soak-1", "1s");
@@ -325,6 +202,8 @@ stories! {
     s76_continued: "76-paused-and-continued", paused(false);
     s76_paused: "76-paused-for-too-long", as_it_is;
     s77_pods_fail_later: "77-pods-fail-later", a_longer_soak;
+    s78_claim: "78-the-claim-is-somebody-elses", between_attempts;
+    s79_autoscaled: "79-autoscaled", autoscaled;
     s79_behind: "79-behind-a-route", under_traffic;
     s79_rollback: "79-requests-during-a-rollback", |story| {
         under_traffic(story);
@@ -332,6 +211,7 @@ stories! {
     };
     s79_rollout: "79-requests-during-a-rollout", under_traffic;
     s80_canary: "80-superseded-canary", superseded_in("deploy/soak-25");
+    s80_dies: "80-superseded-and-the-engine-dies", superseded_in("verify/soak-1");
     s80_soak: "80-superseded-in-a-soak", superseded_in("verify/soak-1");
     s81_fails: "81-a-gate-fails-past-the-point-of-no-return", all_fail_past_the_point;
     s81_abort: "81-abort-past-the-point-of-no-return", acts(json!([
@@ -356,22 +236,8 @@ const NOT_PLAYED: &[(&str, &[&str])] = &[
         &["37-", "38-", "39-", "40-", "41-", "42-", "43-"],
     ),
     (
-        "it is of a day in the calendar, and the real clock has one day only",
-        &["08-", "09-"],
-    ),
-    ("its gate misbehaves by script", &["71-"]),
-    ("it hangs on who comes first within half a second", &["78-"]),
-    (
-        "an autoscaler follows a load, and kwok's pods have none",
-        &["79-autoscaled"],
-    ),
-    (
-        "it dies after a call that the simulated world counts as a write, and the real one doesn't",
-        &["66-event-repair-engine-dies"],
-    ),
-    (
-        "where the engine has died, whoever takes the run's place drives it back here, and in the simulated world nobody does",
-        &["80-superseded-and-the-engine-dies"],
+        "its run waits for a night, and here time goes by as it does",
+        &["09-across-a-clock-change"],
     ),
 ];
 

@@ -7,6 +7,7 @@ use phasegate_core::time::Span;
 use serde_json::Value;
 
 use super::accounts;
+use super::autoscaler;
 use super::briefly::Story;
 use super::mishaps::Mishaps;
 use super::town::Town;
@@ -74,7 +75,7 @@ impl<'a> People<'a> {
             starter: accounts::of(&story.scenario["startedBy"]),
             begin: Instant::now(),
             due: Vec::new(),
-            waiting: list("acts"),
+            waiting: [list("acts"), autoscaler::deeds(&story.scenario)].concat(),
             deaths: list("deaths"),
             successor: None,
             dry: story.scenario["dryRun"] == true,
@@ -192,9 +193,11 @@ impl<'a> People<'a> {
             .extend(fitting.map(|act| Due::new(now + span(&act["after"]), act)));
     }
 
-    /// Kills the engine, and starts another one after the time that the story says.
+    /// Kills the engine, and starts another one after the time that the story says. Who waits to take the run's place sits at
+    /// the same machine, and goes first: no run takes it in the simulated world either.
     fn dies(&mut self, run: Started) -> Started {
         let death = self.deaths.remove(0);
+        let waited = self.successor.take().is_some();
         drop(run);
         let back = Instant::now() + span(&death["resumeAfter"]);
         while let Some(at) = self
@@ -209,8 +212,10 @@ impl<'a> People<'a> {
         }
         std::thread::sleep(back.saturating_duration_since(Instant::now()));
         self.awaits_death();
-        self.desk
-            .start_as(self.starter, &["resume", "--output", "json"])
+        // By its name, where another run waits to begin.
+        let run = if waited { &["shop-"][..] } else { &[] };
+        let resume = [&["resume", "--output", "json"], run].concat();
+        self.desk.start_as(self.starter, &resume)
     }
 
     /// Does what is due first.
@@ -241,6 +246,16 @@ impl<'a> People<'a> {
             "dueDone" => vec!["due", "done", "shop-", &number],
             "secondRun" => return self.second_run(),
             "supersede" => return self.supersede(by),
+            "autoscale" => {
+                let wants = deed.1["wants"].as_i64().unwrap();
+                return autoscaler::looks(self.space, part("hpa"), wants);
+            }
+            "create" => {
+                self.space
+                    .run(&["create", "-f", "-"], Some(&deed.1))
+                    .unwrap();
+                return;
+            }
             "patch" => {
                 let kind = deed.1["kind"].as_str().unwrap();
                 let name = deed.1["name"].as_str().unwrap();

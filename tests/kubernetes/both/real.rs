@@ -18,6 +18,7 @@ use super::people::People;
 use super::remains::{KINDS, Remains};
 use super::stage;
 use super::town::Town;
+use super::within;
 use crate::desk::Desk;
 use crate::plane::{Door, Plane};
 use crate::proxy::Proxy;
@@ -60,6 +61,11 @@ fn through(space: &Space, story: &Story) -> (Desk, String) {
         (false, false) => None,
     };
     let plane = door.map(|door| Plane::new(desk.kubeconfig(), &space.name, door));
+    if story.within {
+        assert!(plane.is_none(), "there are no customers here");
+        let told = within::play(&desk, &town, &release, story);
+        return (desk, told);
+    }
     let mishaps = Mishaps::of(&story.scenario);
     let proxy = mishaps.clone().map(|mishaps| {
         let between = Arc::clone(&mishaps);
