@@ -20,6 +20,8 @@
 mod acts;
 #[path = "kubernetes/agree/mod.rs"]
 mod agree;
+#[path = "kubernetes/applying.rs"]
+mod applying;
 #[path = "kubernetes/away.rs"]
 mod away;
 #[path = "kubernetes/both/mod.rs"]

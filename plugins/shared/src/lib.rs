@@ -11,7 +11,7 @@ pub mod share;
 pub mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod timestamp;
+pub mod timestamp;
 mod token;
 pub mod traffic;
 

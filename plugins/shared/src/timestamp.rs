@@ -4,7 +4,8 @@ const MS_PER_SECOND: u64 = 1000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Milliseconds since the Unix epoch of `2026-01-31T12:00:00Z`; none where it isn't such a time.
-pub(crate) fn ms(text: &str) -> Option<u64> {
+#[must_use]
+pub fn ms(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let [year, month, day] = numbers(date, '-')?;
     let [hours, minutes, seconds] = numbers(time, ':')?;

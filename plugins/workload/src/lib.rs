@@ -4,7 +4,8 @@
 mod objects;
 
 use phasegate_plugin::{
-    Ask, Gate, Measurement, Problem, Question, Result, Status, Verdict, WorkloadNames, kubernetes,
+    Ask, Duration, Gate, Measurement, Problem, Question, Result, Status, Verdict, WorkloadNames,
+    clock, kubernetes,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use objects::{Deployment, Pod};
 
 /// What is demanded of the pods.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
     /// How often the containers of a pod may have restarted, all of them together.
@@ -23,6 +24,14 @@ pub struct Workload {
     #[serde(default)]
     #[schemars(range(min = 1))]
     min_ready: Option<u32>,
+    /// How long a pod may take to be ready for the first time. Until then nobody can tell, as when an autoscaler has just
+    /// added it.
+    #[serde(default = "startup")]
+    startup: Duration,
+}
+
+const fn startup() -> Duration {
+    Duration::from_secs(120)
 }
 
 /// What the pods add up to.
@@ -89,8 +98,9 @@ impl Workload {
             updated: pods.iter().filter(updated).count(),
             restarts: pods.iter().map(Pod::restarts).max().unwrap_or_default(),
         };
-        let verdict = match self.fault(names, desired, pods, &count) {
-            Some(reason) => Verdict::fail(reason),
+        let fault = self.fault(names, pods).map(Verdict::fail);
+        let verdict = match fault.or_else(|| self.lack(desired, pods, &count)) {
+            Some(verdict) => verdict,
             None => Verdict::pass(format!(
                 "{} of {desired} pods of {} are ready on {}",
                 count.ready, names.deployment, names.image
@@ -99,14 +109,8 @@ impl Workload {
         self.measure(verdict, desired, &count)
     }
 
-    /// The first thing that is wrong, the most telling ones first.
-    fn fault(
-        &self,
-        names: &WorkloadNames,
-        desired: u32,
-        pods: &[Pod],
-        count: &Count,
-    ) -> Option<String> {
+    /// The first thing that is wrong with a pod that may be ready, the most telling ones first.
+    fn fault(&self, names: &WorkloadNames, pods: &[Pod]) -> Option<String> {
         let of_pods = pods.iter().find_map(|pod| {
             let stuck = pod.stuck()?;
             Some(format!("pod {} can't run: {stuck}", pod.name()))
@@ -136,26 +140,52 @@ impl Workload {
                 )
             })
         });
-        let of_readiness = || match self.min_ready {
-            Some(needed) => (count.ready < whole(needed))
-                .then(|| format!("{} pods are ready, {needed} needed", count.ready)),
-            None => {
-                let unready = pods.iter().find(|pod| !pod.is_ready());
-                unready
-                    .map(|pod| format!("pod {} is not ready{}", pod.name(), pod.why_unready()))
-                    .or_else(|| {
-                        (count.pods < whole(desired))
-                            .then(|| format!("{} of {desired} pods are there", count.pods))
-                    })
-            }
+        of_pods.or(of_images).or(of_restarts)
+    }
+
+    /// What is to be said where pods aren't ready, or aren't there.
+    fn lack(&self, desired: u32, pods: &[Pod], count: &Count) -> Option<Verdict> {
+        let now = clock::now_ms();
+        let starts = |pod: &&Pod| {
+            let starting = pod.starting_for(now);
+            starting.is_some_and(|ms| ms < u64::from(self.startup.as_millis()))
         };
-        of_pods.or(of_images).or(of_restarts).or_else(of_readiness)
+        let starting: Vec<&Pod> = pods.iter().filter(starts).collect();
+        let may_come = count.ready + starting.len();
+        if let Some(needed) = self.min_ready {
+            if count.ready >= whole(needed) {
+                return None;
+            }
+            if may_come < whole(needed) {
+                let reason = format!("{} pods are ready, {needed} needed", count.ready);
+                return Some(Verdict::fail(reason));
+            }
+        } else {
+            let unready = |pod: &&Pod| !pod.is_ready() && !starts(pod);
+            if let Some(pod) = pods.iter().find(unready) {
+                let reason = format!("pod {} is not ready{}", pod.name(), pod.why_unready());
+                return Some(Verdict::fail(reason));
+            }
+            if count.pods < whole(desired) {
+                let reason = format!("{} of {desired} pods are there", count.pods);
+                return Some(Verdict::fail(reason));
+            }
+        }
+        let first = starting.first()?.name();
+        let reason = match starting.len() {
+            1 => format!("pod {first} is starting"),
+            several => format!("{several} pods are starting, {first} among them"),
+        };
+        Some(Verdict::inconclusive(reason))
     }
 
     fn measure(&self, verdict: Verdict, desired: u32, count: &Count) -> Verdict {
         let needed = self.min_ready.unwrap_or(desired);
         let all_ready = self.min_ready.is_some() || count.ready == count.pods;
-        let ready = status(count.ready >= whole(needed) && all_ready);
+        let ready = match verdict.status {
+            Status::Inconclusive => Status::Inconclusive,
+            _ => status(count.ready >= whole(needed) && all_ready),
+        };
         let updated = status(count.updated == count.pods);
         let restarts = status(count.restarts <= self.max_restarts);
         verdict

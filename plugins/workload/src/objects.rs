@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use phasegate_plugins_shared::timestamp;
 use serde::Deserialize;
+
+/// The time between a node's taking a pod and its first word about whether that is ready, in ms. Times have whole seconds.
+const FIRST_WORD_MS: u64 = 2000;
 
 /// Reasons for which a container waits that time alone doesn't cure.
 const STUCK: [&str; 8] = [
@@ -31,6 +35,7 @@ pub(crate) struct Deployment {
 struct Metadata {
     name: String,
     generation: u64,
+    creation_timestamp: Option<String>,
     deletion_timestamp: Option<String>,
 }
 
@@ -123,16 +128,19 @@ struct Container {
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
     phase: String,
+    start_time: Option<String>,
     conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
+    last_transition_time: Option<String>,
     reason: Option<String>,
     message: Option<String>,
 }
@@ -186,6 +194,23 @@ impl Pod {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.ready().is_some_and(|ready| ready.status == "True")
+    }
+
+    /// How long there has been this pod, in ms, if it has never been ready and has not restarted. Its node says from the
+    /// beginning that it isn't ready; where that was said later it was ready before.
+    pub(crate) fn starting_for(&self, now_ms: u64) -> Option<u64> {
+        let ms = |time: &Option<String>| timestamp::ms(time.as_deref()?);
+        if self.is_ready() || self.restarts() > 0 {
+            return None;
+        }
+        if let Some(ready) = self.ready() {
+            let taken = ms(&self.status.start_time)?;
+            let said = ms(&ready.last_transition_time)?;
+            if said > taken.saturating_add(FIRST_WORD_MS) {
+                return None;
+            }
+        }
+        Some(now_ms.saturating_sub(ms(&self.metadata.creation_timestamp)?))
     }
 
     /// What the pod says of why it isn't ready, to be added to a sentence.

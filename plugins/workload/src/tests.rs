@@ -99,6 +99,95 @@ fn an_unready_pod_fails_and_says_why() {
     );
 }
 
+/// 2026-01-01T00:00:00Z.
+const NEW_YEAR: u64 = 1_767_225_600_000;
+
+/// A pod that was made at New Year, was taken by a node 3 s later, and says since the given second that it isn't ready.
+fn starting(name: &str, unready_since: u32) -> Value {
+    let mut pod = pod(name, NEW, false);
+    pod["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    pod["status"]["startTime"] = json!("2026-01-01T00:00:03Z");
+    let since = format!("2026-01-01T00:00:{unready_since:02}Z");
+    pod["status"]["conditions"][0]["lastTransitionTime"] = json!(since);
+    pod
+}
+
+/// The verdict so many seconds after New Year.
+fn after(
+    seconds: u64,
+    config: Value,
+    objects: impl IntoIterator<Item = Value>,
+) -> (Status, String) {
+    let world = Fake::new().at(NEW_YEAR + seconds * 1000);
+    let mut world = objects.into_iter().fold(world, Fake::kubernetes);
+    let verdict = world.run(|| PLUGIN.evaluate(&question("workload", config)));
+    let verdict = verdict.unwrap();
+    assert_eq!(verdict.measurements[0].status, verdict.status);
+    (verdict.status, verdict.reason)
+}
+
+#[test]
+fn of_a_pod_that_is_starting_nobody_can_tell_until_its_time_is_over() {
+    let objects = || [deployment(2), pod("a", NEW, true), starting("b", 4)];
+    let unknown = (Status::Inconclusive, "pod b is starting".to_owned());
+    assert_eq!(after(119, json!({}), objects()), unknown);
+    assert_eq!(
+        after(120, json!({}), objects()),
+        failed("pod b is not ready")
+    );
+    let longer = || json!({ "startup": "5m" });
+    assert_eq!(after(299, longer(), objects()), unknown);
+    assert_eq!(
+        after(300, longer(), objects()),
+        failed("pod b is not ready")
+    );
+    // No node has room for it yet.
+    let mut waits = starting("b", 4);
+    waits["status"] = json!({ "phase": "Pending" });
+    let objects = [deployment(2), pod("a", NEW, true), waits];
+    assert_eq!(after(60, json!({}), objects), unknown);
+    let objects = [deployment(2), starting("a", 3), starting("b", 5)];
+    let several = "2 pods are starting, a among them".to_owned();
+    assert_eq!(
+        after(60, json!({}), objects),
+        (Status::Inconclusive, several)
+    );
+}
+
+#[test]
+fn a_pod_that_was_ready_or_has_restarted_is_not_starting() {
+    let objects = [deployment(2), pod("a", NEW, true), starting("b", 6)];
+    assert_eq!(after(10, json!({}), objects), failed("pod b is not ready"));
+    let restarted = with(
+        starting("b", 4),
+        "/status/containerStatuses/0/restartCount",
+        json!(1),
+    );
+    let objects = [deployment(2), pod("a", NEW, true), restarted];
+    let tolerant = json!({ "maxRestarts": 1 });
+    assert_eq!(after(10, tolerant, objects), failed("pod b is not ready"));
+    // Beside one that is starting, another's fault is a fault.
+    let objects = [deployment(2), starting("a", 4), pod("b", NEW, false)];
+    assert_eq!(after(10, json!({}), objects), failed("pod b is not ready"));
+    let objects = [deployment(3), starting("a", 4), pod("b", NEW, true)];
+    assert_eq!(
+        after(10, json!({}), objects),
+        failed("2 of 3 pods are there")
+    );
+}
+
+#[test]
+fn with_min_ready_only_pods_that_are_needed_are_waited_for() {
+    let objects = || [deployment(2), pod("a", NEW, true), starting("b", 4)];
+    let of = |needed: u32| after(10, json!({ "minReady": needed }), objects());
+    assert_eq!(of(1).0, Status::Pass);
+    assert_eq!(
+        of(2),
+        (Status::Inconclusive, "pod b is starting".to_owned())
+    );
+    assert_eq!(of(3), failed("1 pods are ready, 3 needed"));
+}
+
 #[test]
 fn a_missing_pod_fails() {
     let objects = [deployment(2), pod("a", NEW, true)];
