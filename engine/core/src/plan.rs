@@ -194,6 +194,9 @@ pub enum Action {
     },
     /// Have a plugin do something beside the workloads.
     Act {
+        /// The name that the release gives it, where a strategy uses it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
         /// Which.
         offer: Use,
         /// Whether `objects` of its config are what manifests of the release describe.
@@ -309,6 +312,9 @@ pub struct Phase {
     /// The gates that a strategy's step without names means.
     #[serde(default)]
     pub gates: Vec<String>,
+    /// The actions of the release that a strategy's step may name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
     /// How long the phase may take, people's waiting included.
     #[serde(default)]
     pub timeout: Option<Span>,
@@ -476,6 +482,26 @@ impl Plan {
         let mut places = (0..self.workloads.len()).collect::<Vec<_>>();
         places.sort_by_key(|place| self.workloads.get(*place).map(|workload| &workload.target));
         places
+    }
+
+    /// Every use of a plugin but for those of steps.
+    pub fn offers(&self) -> impl Iterator<Item = &Use> {
+        let routers = self.workloads.iter().filter_map(|w| w.router.as_ref());
+        let strategies = self.phases.iter().flat_map(|phase| &phase.strategies);
+        (self.gates.values().map(|gate| &gate.offer))
+            .chain(self.notifiers.values().map(|notifier| &notifier.offer))
+            .chain(routers.map(|router| &router.offer))
+            .chain(strategies.map(|strategy| &strategy.offer))
+    }
+
+    /// The actions that its steps are, and whether they are given manifests.
+    pub fn acts(&self) -> impl Iterator<Item = (&Use, bool)> {
+        self.steps().filter_map(|(_, step)| match &step.action {
+            Action::Act {
+                offer, manifests, ..
+            } => Some((offer, *manifests)),
+            _ => None,
+        })
     }
 
     /// The approvals that it asks for, before phases and as steps.

@@ -21,6 +21,7 @@ use crate::strategy::{self, RouterFeatures, Situation};
 use crate::time::Span;
 use crate::workload::{Baseline, Target};
 
+mod acts;
 mod revise;
 mod steps;
 
@@ -54,6 +55,7 @@ pub fn situation(
     baseline: &Baseline,
     router: Option<RouterFeatures>,
     gates: &[String],
+    actions: &[String],
 ) -> Situation {
     Situation {
         workload: target.workload.clone(),
@@ -65,7 +67,7 @@ pub fn situation(
             .and_then(|beside| beside.live.clone()),
         router,
         gates: gates.to_vec(),
-        actions: Vec::new(),
+        actions: actions.to_vec(),
     }
 }
 
@@ -114,11 +116,11 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
         return Err(faults);
     }
     let rollback = &release.rollback;
-    let plan = Plan {
+    let mut plan = Plan {
         format: plan::FORMAT,
         subject: subject(inputs.loaded, &previous_version(&inputs.workloads)),
         workloads: inputs.workloads.clone(),
-        plugins: inputs.pins.clone(),
+        plugins: BTreeMap::new(),
         gates,
         notifiers,
         phases,
@@ -134,6 +136,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Plan, Diagnostics> {
         people_timeout: release.people_timeout,
         minimum_soak: inputs.effective.minimum_soak,
     };
+    plan.plugins = acts::pins_of(&plan, &inputs.pins);
     checked(plan)
 }
 
@@ -368,12 +371,14 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
         name: phase.name.clone(),
         steps: Vec::new(),
         gates: Vec::new(),
+        actions: Vec::new(),
         timeout: phase.timeout,
         strategies: Vec::new(),
     };
     match &phase.body {
         Body::Strategy(strategy) => {
             out.gates.clone_from(&strategy.gates);
+            out.actions.clone_from(&strategy.actions);
             let offer = offer(
                 inputs,
                 "strategy",
@@ -388,7 +393,8 @@ fn phase_of(inputs: &Inputs<'_>, phase: &release::Phase) -> Result<Phase, Diagno
                     steps: steps.clone(),
                 });
             }
-            steps::fill(&mut out, &inputs.workloads, inputs.policy)?;
+            let actions = acts::of_strategy(inputs, strategy)?;
+            steps::fill(&mut out, &inputs.workloads, inputs.policy, &actions)?;
         }
         Body::Steps(steps) => {
             for ((id, action), step) in phase.steps().into_iter().zip(steps) {
@@ -435,16 +441,9 @@ fn step_of(inputs: &Inputs<'_>, id: &str, action: &StepAction) -> Result<Action,
             title: notify.title.clone(),
             text: notify.text.clone(),
         },
-        StepAction::Act(act) => Action::Act {
-            offer: offer(
-                inputs,
-                "action",
-                &act.plugin,
-                act.offer.as_deref(),
-                &act.config,
-            )?,
-            manifests: act.manifests.is_some(),
-            timeout: act.timeout,
-        },
+        StepAction::Act(act) => acts::planned(inputs, None, act)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,8 +229,9 @@ pub async fn perform(world: &World, context: &Context, effect: &Effect) -> Outco
             };
             let call = context.call(workload, &effect.key, &*world.clock, STRATEGY_TIMEOUT);
             let features = workload.router.as_ref().map(|router| router.features);
-            let mut situation =
-                planning::situation(target, &workload.baseline, features, &phase.gates);
+            let baseline = &workload.baseline;
+            let (gates, actions) = (&phase.gates, &phase.actions);
+            let mut situation = planning::situation(target, baseline, features, gates, actions);
             situation.replicas = *replicas;
             let answer = world
                 .plugins

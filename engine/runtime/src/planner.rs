@@ -10,7 +10,7 @@ use phasegate_core::plan::{Pin, Plan, Router, Use, Workload};
 use phasegate_core::planning::{self, Inputs};
 use phasegate_core::spec::objects;
 use phasegate_core::spec::policy::Policy;
-use phasegate_core::spec::release::{self, Loaded, Release, StepAction};
+use phasegate_core::spec::release::{self, Loaded, Release};
 use phasegate_core::spec::tighten::{self, Effective};
 use phasegate_core::strategy::{Action, Placement, Slot, Step};
 use phasegate_core::workload::{Baseline, Colours, Target};
@@ -62,7 +62,7 @@ pub fn plugins_of(release: &Release) -> BTreeSet<String> {
         .iter()
         .filter_map(|(_, workload)| workload.router.as_ref())
         .map(|router| &router.plugin);
-    let actions = actions(release).into_iter().map(|(_, act)| &act.plugin);
+    let actions = release.acts().into_iter().map(|(_, act)| &act.plugin);
     strategies
         .chain(actions)
         .chain(gates)
@@ -70,19 +70,6 @@ pub fn plugins_of(release: &Release) -> BTreeSet<String> {
         .chain(routers)
         .cloned()
         .collect()
-}
-
-/// The actions of a release with where they stand in the file.
-fn actions(release: &Release) -> Vec<(String, &release::Act)> {
-    let mut found = Vec::new();
-    for (index, phase) in release.phases.iter().enumerate() {
-        for (step, (_, action)) in phase.steps().into_iter().enumerate() {
-            if let StepAction::Act(act) = action {
-                found.push((format!("/phases/{index}/steps/{step}/act"), act));
-            }
-        }
-    }
-    found
 }
 
 /// What is wrong with a release as far as its plugins can tell: offers that are not there, and configs
@@ -140,7 +127,7 @@ pub async fn validate(plugins: &dyn Plugins, loaded: &Loaded) -> Result<Describe
             ),
         }
     }
-    for (pointer, act) in actions(&loaded.release) {
+    for (pointer, act) in loaded.release.acts() {
         if let Some(fault) = not_taken(&described, act) {
             let field = match &act.manifests {
                 Some(_) => "manifests".to_owned(),
@@ -218,7 +205,7 @@ fn used(release: &Release) -> Vec<Used<'_>> {
             ));
         }
     }
-    for (pointer, act) in actions(release) {
+    for (pointer, act) in release.acts() {
         uses.push((
             "action",
             pointer,
@@ -581,6 +568,7 @@ impl Asking<'_> {
             &workload.baseline,
             features,
             &strategy.gates,
+            &strategy.actions,
         );
         let call = self.call(phase, workload);
         let steps = self.world.plugins.plan(&offer, &call, &situation).await;

@@ -3,8 +3,8 @@
 
 use phasegate_plugin::strategy::{Action, Amount, Check, Promote, Retire, Slot};
 use phasegate_plugin::{Duration, Problem, Result, Situation, Step, Strategy};
-use phasegate_plugins_shared::gates;
 use phasegate_plugins_shared::traffic::{self, Approve};
+use phasegate_plugins_shared::{actions, gates};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,6 +33,12 @@ pub struct BlueGreen {
     /// People look at the preview before the switch: the question, or `prompt` and `count`.
     #[serde(default)]
     approve: Option<Approve>,
+    /// An action of the phase that is performed before the switch, once the preview was found fit.
+    #[serde(default)]
+    before_switch: Option<String>,
+    /// An action of the phase that is performed right after the switch.
+    #[serde(default)]
+    after_switch: Option<String>,
     /// How long to wait once the data plane has followed the switch.
     #[serde(default = "traffic::default_settle")]
     settle: Duration,
@@ -116,6 +122,7 @@ impl Strategy for BlueGreen {
             "switch",
             traffic::route(traffic::everything(), self.settle),
         ));
+        steps.extend(act("after-switch", self.after_switch.as_ref()));
         steps.push(Step::new(
             "soak",
             traffic::soak(self.stable_for, self.every, &self.gates),
@@ -145,6 +152,11 @@ impl Strategy for BlueGreen {
 /// rewritten.
 const SWAP: &str = r#"{"swap":true}"#;
 
+/// The step that an action is.
+fn act(id: &str, action: Option<&String>) -> Option<Step> {
+    action.map(|action| Step::new(id, Action::Act(action.clone())))
+}
+
 impl BlueGreen {
     /// Why it can't be done here.
     fn unfit(&self, situation: &Situation) -> Vec<Problem> {
@@ -157,6 +169,13 @@ impl BlueGreen {
         let preview = self.preview_gates.as_deref().unwrap_or_default();
         problems.extend(gates::unknown(situation, "/previewGates", preview));
         problems.extend(gates::unknown(situation, "/gates", &self.gates));
+        let acts = [
+            ("/beforeSwitch", &self.before_switch),
+            ("/afterSwitch", &self.after_switch),
+        ];
+        let acts = acts.into_iter();
+        let named = acts.filter_map(|(pointer, name)| Some((pointer, name.as_deref()?)));
+        problems.extend(actions::problems(situation, named));
         problems
     }
 
@@ -188,6 +207,7 @@ impl BlueGreen {
             );
             steps.push(Step::new("approve", approve.action(prompt)));
         }
+        steps.extend(act("before-switch", self.before_switch.as_ref()));
         // Stable may have grown while the new version was looked at.
         if count.is_some() || steps.len() > 1 {
             let scale = traffic::scale(Slot::Candidate, Amount::ALL, self.timeout);

@@ -144,6 +144,43 @@ fn settings_reach_the_steps() {
 }
 
 #[test]
+fn actions_are_performed_before_the_switch_and_after_it() {
+    let config = json!({
+        "previewGates": [], "approve": "Seen it?", "beforeSwitch": "expand", "afterSwitch": "warm",
+    });
+    let mut situation = switching(config);
+    situation.actions = vec!["expand".to_owned(), "warm".to_owned()];
+    let steps = plan_in(&situation).unwrap();
+    let expected = [
+        "deploy",
+        "approve",
+        "before-switch",
+        "scale",
+        "switch",
+        "after-switch",
+        "soak",
+        "promote",
+        "retire",
+    ];
+    assert_eq!(ids(&steps), expected);
+    assert_eq!(steps[2].action, Action::Act("expand".to_owned()));
+    assert_eq!(steps[5].action, Action::Act("warm".to_owned()));
+}
+
+#[test]
+fn actions_that_are_not_there_or_never_performed_are_refused() {
+    let config = json!({ "beforeSwitch": "expand", "afterSwitch": "worm" });
+    let mut situation = switching(config);
+    situation.actions = ["expand", "warm"].map(str::to_owned).to_vec();
+    let problems = refused(plan_in(&situation));
+    assert_eq!(problems[0].pointer, "/afterSwitch");
+    assert!(problems[0].message.contains("it has: expand, warm"));
+    assert_eq!(problems[1].pointer, "");
+    assert!(problems[1].message.contains("the action `warm`"));
+    assert_eq!(problems.len(), 2);
+}
+
+#[test]
 fn without_a_router_it_is_refused_as_a_whole() {
     let mut bare = switching(json!({}));
     bare.router = None;
@@ -302,7 +339,9 @@ fn it_asks_for_nothing_and_its_schema_names_every_setting() {
     let schema: Value = serde_json::from_str(&description.offers[0].config_schema).unwrap();
     let settings: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     let expected = [
+        "afterSwitch",
         "approve",
+        "beforeSwitch",
         "every",
         "gates",
         "keep",
@@ -326,7 +365,7 @@ fn no_prefix_of_any_plan_takes_capacity_away() {
     let mut plans = 0;
     for replicas in 1..=50 {
         for preview in [None, Some(1), Some(replicas), Some(replicas + 1)] {
-            for bits in 0..32_u32 {
+            for bits in 0..64_u32 {
                 let mut config = json!({});
                 if let Some(preview) = preview {
                     config["previewReplicas"] = json!(preview);
@@ -341,10 +380,17 @@ fn no_prefix_of_any_plan_takes_capacity_away() {
                 if on(2) && !on(0) {
                     config["previewGates"] = json!([]);
                 }
+                if on(5) {
+                    config["beforeSwitch"] = json!("warm");
+                    config["afterSwitch"] = json!("warm");
+                }
                 let mut situation = switching(config);
                 situation.workload.replicas = replicas;
                 if on(3) {
                     situation.gates.clear();
+                }
+                if on(5) {
+                    situation.actions = vec!["warm".to_owned()];
                 }
                 if on(4) {
                     situation.workload.autoscaler = Some(Autoscaler {
@@ -363,7 +409,7 @@ fn no_prefix_of_any_plan_takes_capacity_away() {
             }
         }
     }
-    assert_eq!(plans, 50 * 4 * 32);
+    assert_eq!(plans, 50 * 4 * 64);
 }
 
 /// The model that the property is checked with does notice what it is there for.

@@ -25,8 +25,10 @@ pub(crate) fn problems(canary: &Canary, situation: &Situation, moves: &[Move]) -
     if canary.canary_scale.is_some() {
         problems.push(Problem::new("/canaryScale", BOUND_TO_PODS));
     }
+    // An action needs no candidate.
     let first = moves
-        .first()
+        .iter()
+        .find(|one| !matches!(one.what, What::Act(_)))
         .filter(|one| !matches!(one.what, What::Weight(_)));
     if let Some(Move { at, .. }) = first {
         let message = "without a router the candidate is not there before the first weight; begin with `setWeight`";
@@ -93,6 +95,7 @@ impl Counted<'_> {
                 self.push("approve", label, people.action(question));
             }
             What::Check(gates) => self.push("check", label, Action::Check(Check { gates })),
+            What::Act(action) => self.push("act", label, Action::Act(action)),
             // Refused before there is a plan.
             What::Scale(_) | What::Headers(_) | What::Mirror(_) => {}
         }

@@ -94,6 +94,7 @@ impl Strategy for Canary {
         problems.extend(traffic::asleep(situation));
         problems.extend(gates::unknown(situation, "/gates", &self.gates));
         problems.extend(weighted::check_problems(situation, &moves));
+        problems.extend(moves::action_problems(situation, &moves));
         match &situation.router {
             Some(router) => {
                 problems.extend(weighted::problems(situation, router, &moves));

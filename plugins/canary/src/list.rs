@@ -26,6 +26,8 @@ pub(crate) enum Entry {
     Mirror(Percent),
     /// Asks gates once, by name; all of the phase where none is named.
     Check(Vec<String>),
+    /// Performs this action of the phase, and waits until it is done.
+    Act(String),
 }
 
 /// A time of holding, or a question to people.
@@ -170,7 +172,7 @@ pub(crate) fn problems(entries: &[Entry], every: Option<Duration>) -> Vec<Proble
                 }
                 route = Some(header).filter(|header| !header.matches.is_empty());
             }
-            Entry::SetWeight(_) | Entry::Mirror(_) | Entry::Check(_) => {}
+            Entry::SetWeight(_) | Entry::Mirror(_) | Entry::Check(_) | Entry::Act(_) => {}
         }
     }
     problems

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use phasegate_plugin::{Duration, Pair, Problem};
+use phasegate_plugin::{Duration, Pair, Problem, Situation};
+use phasegate_plugins_shared::actions;
 use phasegate_plugins_shared::traffic::People;
 
 use crate::arithmetic::Percent;
@@ -23,6 +24,7 @@ pub(crate) enum What {
     Hold(Duration),
     Ask(People),
     Check(Vec<String>),
+    Act(String),
     Scale(CanaryScale),
     Headers(Vec<Pair>),
     Mirror(Percent),
@@ -65,6 +67,7 @@ pub(crate) fn of_list(entries: &[Entry]) -> Vec<Move> {
             What::Hold(_) => "hold",
             What::Ask(_) => "ask",
             What::Check(_) => "check",
+            What::Act(_) => "act",
             _ => return found,
         };
         let times: &mut u32 = names
@@ -91,6 +94,7 @@ fn of_entry(index: usize, entry: &Entry) -> Move {
         Entry::SetHeaderRoute(route) => ("setHeaderRoute", What::Headers(route.headers())),
         Entry::Mirror(share) => ("mirror", What::Mirror(*share)),
         Entry::Check(gates) => ("check", What::Check(gates.clone())),
+        Entry::Act(action) => ("act", What::Act(action.clone())),
     };
     let label = match &what {
         What::Weight(weight) => weight.number().to_string(),
@@ -119,11 +123,20 @@ pub(crate) fn problems(moves: &[Move]) -> Vec<Problem> {
                 .then(|| "at weight 100 every request goes to the candidate already".to_owned()),
             What::Mirror(share) => (last == Some(Percent::ALL) && *share > Percent::NONE)
                 .then(|| "at weight 100 the candidate has every request already".to_owned()),
-            What::Hold(_) | What::Ask(_) | What::Check(_) | What::Scale(_) => None,
+            What::Hold(_) | What::Ask(_) | What::Check(_) | What::Act(_) | What::Scale(_) => None,
         };
         problems.extend(fault.map(|message| Problem::new(at.clone(), message)));
     }
     problems
+}
+
+/// Faults of the actions that they name.
+pub(crate) fn action_problems(situation: &Situation, moves: &[Move]) -> Vec<Problem> {
+    let named = moves.iter().filter_map(|one| match &one.what {
+        What::Act(action) => Some((one.at.as_str(), action.as_str())),
+        _ => None,
+    });
+    actions::problems(situation, named)
 }
 
 fn growth_fault(last: Percent, weight: Percent) -> Option<String> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::PLUGIN;
 
+mod acting;
 mod config;
 mod laws;
 mod replicas;
@@ -86,6 +87,7 @@ fn note(step: &Step) -> String {
         ),
         Action::Approve(approve) => format!("{} ({})", approve.prompt, approve.count),
         Action::Promote(_) => "promote".to_owned(),
+        Action::Act(action) => format!("act {action}"),
         other => panic!("{other:?}"),
     };
     format!("{}: {what}", step.id)

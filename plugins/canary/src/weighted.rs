@@ -138,6 +138,8 @@ impl Weighted<'_> {
                 self.resize(label);
                 self.push("check", label, Action::Check(Check { gates }));
             }
+            // What comes before the candidate is done before it is brought up.
+            What::Act(action) => self.push("act", label, Action::Act(action)),
         }
     }
 

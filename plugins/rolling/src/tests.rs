@@ -66,6 +66,16 @@ fn settings_reach_the_steps() {
 }
 
 #[test]
+fn an_action_is_refused_rather_than_left_out() {
+    let mut acting = situation("rolling", json!({}));
+    acting.actions = vec!["warm".to_owned()];
+    let Err(Error::Misconfigured(problems)) = plan_in(&acting) else {
+        panic!("an action was left out");
+    };
+    assert!(problems[0].message.contains("make `warm` a step"));
+}
+
+#[test]
 fn a_phase_without_gates_has_nothing_to_check() {
     let mut bare = situation("rolling", json!({}));
     bare.gates.clear();

@@ -1,5 +1,6 @@
 //! What several of the shipped plugins have in common. This crate is no plugin.
 
+pub mod actions;
 mod autoscaler;
 mod deployment;
 pub mod gates;

@@ -51,8 +51,12 @@ pub fn problems(timeout: Duration, soak: Option<&Soak>) -> Vec<Problem> {
 ///
 /// # Errors
 ///
-/// [`Error::Misconfigured`] where a gate is named that the phase doesn't have.
+/// [`Error::Misconfigured`] where a gate is named that the phase doesn't have, and where the phase has actions.
 pub fn steps(situation: &Situation, gates: &[String], soak: Option<&Soak>) -> Result<Vec<Step>> {
+    let problems = crate::actions::none(situation);
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
     known(situation, "/gates", gates)?;
     let mut steps = Vec::new();
     if !situation.gates.is_empty() {

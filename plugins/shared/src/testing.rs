@@ -51,6 +51,7 @@ pub fn follow(situation: &Situation, steps: &[Step]) -> Result<Vec<State>, Strin
             return Err(at("two steps have this id".to_owned()));
         }
         gates(situation, step).map_err(at)?;
+        actions(situation, step).map_err(at)?;
         let before = states.last().cloned().unwrap_or_default();
         for after in stages(situation, &before, step).map_err(at)? {
             let last = states.last().cloned().unwrap_or_default();
@@ -81,6 +82,16 @@ fn gates(situation: &Situation, step: &Step) -> Result<(), String> {
     }
 }
 
+/// Every action that a step names is one of the phase.
+fn actions(situation: &Situation, step: &Step) -> Result<(), String> {
+    match &step.action {
+        Action::Act(action) if !situation.actions.contains(action) => {
+            Err(format!("the phase has no action {action}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn stages(situation: &Situation, before: &State, step: &Step) -> Result<Vec<State>, String> {
     let replicas = situation.workload.replicas;
     let mut after = before.clone();
@@ -108,8 +119,8 @@ fn stages(situation: &Situation, before: &State, step: &Step) -> Result<Vec<Stat
             }
             after.stable = 0;
         }
-        Action::Check(_) | Action::Soak(_) | Action::Approve(_) => {}
-        Action::Act(_) | Action::Other(_) => return Err("a step of another kind".to_owned()),
+        Action::Check(_) | Action::Soak(_) | Action::Approve(_) | Action::Act(_) => {}
+        Action::Other(_) => return Err("a step of another kind".to_owned()),
     }
     Ok(vec![after])
 }

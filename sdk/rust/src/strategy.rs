@@ -23,7 +23,8 @@ pub trait Strategy: Config {
         Vec::new()
     }
 
-    /// The steps, in order.
+    /// The steps, in order. [`Action::Act`] performs one of [`Situation::actions`], as often as it is planned, for this
+    /// workload; an action that is never planned is never performed.
     ///
     /// # Errors
     ///
@@ -31,7 +32,8 @@ pub trait Strategy: Config {
     fn plan(&self, situation: &Situation) -> Result<Vec<Step>>;
 
     /// After a soak: other remaining steps, or none to keep them. The engine refuses a revision
-    /// that drops a gate or an approval, or shortens a soak below its minimum.
+    /// that drops a gate or an approval, shortens a soak below its minimum, or has an action where the
+    /// plan had none. A step that is kept has the same id.
     ///
     /// # Errors
     ///

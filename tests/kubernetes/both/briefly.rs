@@ -131,6 +131,12 @@ impl Story {
             if let Some(soak) = phase.pointer_mut("/strategy/config/soak") {
                 lengthen(soak);
             }
+            let listed = phase.pointer_mut("/strategy/config/steps");
+            for step in listed.and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(pause) = step.pointer_mut("/pause/duration") {
+                    lengthen(pause);
+                }
+            }
             for step in phase["steps"].as_array_mut().into_iter().flatten() {
                 if let Some(soak) = step.pointer_mut("/soak/for") {
                     lengthen(soak);

@@ -221,6 +221,12 @@ stories! {
     act_fails: "act-fails", as_it_is;
     acts_around: "acts-around-a-release", as_it_is;
     acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
+    canary_acts: "canary-acts", as_it_is;
+    canary_acts_dies: "canary-acts-engine-dies", as_it_is;
+    canary_acts_fail: "canary-acts-fail", as_it_is;
+    canary_acts_revised: "canary-acts-revised", looked_at_often;
+    canary_acts_undone: "canary-acts-undone", aborted_in("deploy/soak-50", "1s");
+    blue_green_acts: "blue-green-acts-in-waves", aborted_in("deploy/web/soak", "1s");
     apply: "apply", as_it_is;
     apply_conflict: "apply-conflict", as_it_is;
     apply_dies: "apply-engine-dies", as_it_is;

@@ -123,6 +123,9 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
     let mut release = story.release.clone();
     let rules = story.scenario["cluster"]["pods"].as_array().unwrap();
     behave_by_tags(&mut release["phases"], rules);
+    if let Some(actions) = release.get_mut("actions") {
+        behave_by_tags(actions, rules);
+    }
     let configs = release.pointer_mut("/workload/configs");
     let configs = configs.and_then(Value::as_array_mut);
     for from in configs
@@ -141,6 +144,9 @@ pub(super) fn release(space: &Space, story: &Story, town: &str) -> String {
     }
     let mut places = vec!["/workload/manifests/path".to_owned()];
     places.extend((0..2).map(|phase| format!("/phases/{phase}/steps/0/act/manifests/path")));
+    let actions = release.get("actions").and_then(Value::as_object);
+    let actions = actions.into_iter().flat_map(serde_json::Map::keys);
+    places.extend(actions.map(|name| format!("/actions/{name}/manifests/path")));
     for place in places {
         if let Some(path) = release.pointer_mut(&place) {
             let whole = story.folder.join(path.as_str().unwrap());

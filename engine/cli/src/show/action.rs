@@ -91,18 +91,20 @@ pub(super) fn action(action: &Action) -> String {
         } => format!("wait for {}: {prompt}", requirement(asked)),
         Action::Attest { name, prompt } => format!("wait for attestation {name}: {prompt}"),
         Action::Act {
+            name,
             offer,
-            manifests: true,
+            manifests,
             timeout,
-        } => format!(
-            "have `{}` act within {timeout}, on {}; undone on the way back, if it can be",
-            offer.plugin,
-            objects::named(&offer.config)
-        ),
-        Action::Act { offer, timeout, .. } => format!(
-            "have `{}` act: {} {}, within {timeout}; undone on the way back, if it can be",
-            offer.plugin, offer.offer, offer.config
-        ),
+        } => {
+            let named = name.as_ref().map(|name| format!("{name}: "));
+            let named = named.unwrap_or_default();
+            let plugin = &offer.plugin;
+            let what = match manifests {
+                true => format!(" within {timeout}, on {}", objects::named(&offer.config)),
+                false => format!(": {} {}, within {timeout}", offer.offer, offer.config),
+            };
+            format!("{named}have `{plugin}` act{what}; undone on the way back, if it can be")
+        }
         Action::Notify {
             notifier, title, ..
         } => format!("tell {notifier}: {title}"),

@@ -222,6 +222,17 @@ fn phase(text: &mut String, plan: &Plan, phase: &Phase) {
         let gates = phase.gates.join(", ");
         let _ = writeln!(text, "    gates where a step names none: {gates}");
     }
+    let is_step = |name: &&String| {
+        let mut steps = phase.steps.iter();
+        steps.any(
+            |step| matches!(&step.action, Action::Act { name: Some(used), .. } if used == *name),
+        )
+    };
+    let (_, idle): (Vec<_>, Vec<_>) = phase.actions.iter().partition(is_step);
+    if !idle.is_empty() {
+        let idle = idle.into_iter().cloned().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "    actions that the strategy doesn't use: {idle}");
+    }
 }
 
 fn gates(text: &mut String, plan: &Plan) {

@@ -87,3 +87,80 @@ fn an_environment_that_nobody_knows_is_refused_where_rules_are_about_environment
     }
     assert!(plan("production").expect(0).stdout.contains("alice"));
 }
+
+/// A release whose canary uses one action of two, where `STEPS` are its steps and `GIVEN` is what its phase has.
+const ACTING: &str = "\
+apiVersion: phasegate.dev/v1alpha1
+kind: Release
+metadata: {name: hello}
+version: \"1.1.0\"
+change: minor
+target: {simulated: {scenario: scenario.yaml}}
+namespace: hello
+workload: {deployment: hello, container: app, image: \"registry.example/hello:{version}\", service: hello}
+actions:
+  warm: {plugin: job, config: {command: [shop, warm-up]}, timeout: 3m}
+  policies: {plugin: apply, manifests: {path: policies.yaml}}
+phases:
+  - name: deploy
+    strategy:
+      plugin: canary
+      actions: [GIVEN]
+      config: {steps: [{setWeight: 50}, STEPS, {pause: {duration: 1m}}]}
+";
+
+fn acting(given: &str, steps: &str) -> Desk {
+    let desk = Desk::quick();
+    let release = ACTING.replace("GIVEN", given).replace("STEPS", steps);
+    desk.write("release.yaml", &release);
+    desk.write(
+        "policies.yaml",
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: hello}, spec: {podSelector: {}}}",
+    );
+    desk
+}
+
+#[test]
+fn actions_that_a_strategy_places_are_told_with_all_that_they_do() {
+    let desk = acting("warm, policies", "{act: warm}, {act: policies}");
+    let text = desk.run(&["plan", "release.yaml"]).expect(0).stdout;
+    let warm = line(&text, "deploy/act-50 ");
+    for words in ["warm: have `job` act", "warm-up", "within 3m", "undone"] {
+        assert!(warm.contains(words), "{words}: {warm}");
+    }
+    let policies = line(&text, "deploy/act-50-2");
+    for words in ["policies: have `apply` act", "on NetworkPolicy hello"] {
+        assert!(policies.contains(words), "{words}: {policies}");
+    }
+    let json = desk.run(&["plan", "release.yaml", "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.expect(0).stdout).unwrap();
+    let text = json.to_string();
+    for words in [
+        r#""name":"policies""#,
+        r#""kind":"NetworkPolicy""#,
+        r#""builtin:apply""#,
+        r#""actions":["warm","policies"]"#,
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn actions_that_can_not_be_meant_are_refused_where_they_stand() {
+    let refused = |given: &str, steps: &str, code: &str, words: &str| {
+        let desk = acting(given, steps);
+        let said = desk.run(&["plan", "release.yaml"]).refused(2, code).stderr;
+        assert!(said.contains(words), "{words}: {said}");
+    };
+    refused("warn", "{act: warm}", "PG0120", "did you mean `warm`?");
+    refused("warm, warm", "{act: warm}", "PG0121", "`warm` here");
+    refused("warm", "{act: worm}", "PG0307", "no action `worm`");
+    refused("warm", "{pause: {}}", "PG0307", "nothing here says when");
+    // The plugin looks at the config of one that no strategy is given, too.
+    let desk = acting("", "{pause: {duration: 1m}}");
+    let release = ACTING.replace("command: [shop, warm-up]", "comand: [shop]");
+    let release = release.replace("GIVEN", "").replace("STEPS, ", "");
+    desk.write("release.yaml", &release);
+    let said = desk.run(&["validate", "release.yaml"]).refused(2, "PG0307");
+    assert!(said.stderr.contains("release.yaml:10"), "{}", said.stderr);
+}

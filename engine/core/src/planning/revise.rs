@@ -9,7 +9,8 @@ use crate::strategy;
 use crate::time::Span;
 
 /// Puts a strategy's other remaining steps for the workload of `step` in the place of those after it, if the
-/// rules allow it: no gate and no approval is dropped, no soak falls below its minimum, and the invariants hold.
+/// rules allow it: no gate and no approval is dropped, no soak falls below its minimum, no action comes that wasn't
+/// planned, and the invariants hold.
 ///
 /// # Errors
 /// Why the revision is refused; `phases` is as it was.
@@ -35,7 +36,7 @@ pub fn revise(
         place,
         workload,
         alone: plan.workloads.len() == 1,
-        policy: None,
+        allowed: None,
     };
     let new = context.steps(steps).map_err(|fault| fault.to_string())?;
     let keep = step.saturating_add(1).min(revised.steps.len());

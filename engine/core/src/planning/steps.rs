@@ -1,8 +1,10 @@
 //! A strategy's steps as the plan has them: put under the phase's name, promotions spelled out, and what
 //! is taken out of service last.
 
+use std::collections::BTreeMap;
+
 use crate::approval;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, codes, listed};
 use crate::plan::{Action, Phase, Step, Workload};
 use crate::spec::policy::Policy;
 use crate::strategy::{self, Amount, Placement, Slot, Split};
@@ -20,6 +22,7 @@ pub(super) fn fill(
     phase: &mut Phase,
     workloads: &[Workload],
     policy: &Policy,
+    actions: &BTreeMap<String, Action>,
 ) -> Result<(), Diagnostic> {
     let mut steps = Vec::new();
     for (place, (planned, workload)) in phase.strategies.iter().zip(workloads).enumerate() {
@@ -28,7 +31,7 @@ pub(super) fn fill(
             place,
             workload,
             alone: workloads.len() == 1,
-            policy: Some(policy),
+            allowed: Some(Allowed { policy, actions }),
         };
         steps.extend(context.steps(&planned.steps)?);
     }
@@ -59,8 +62,17 @@ pub(super) struct Context<'a> {
     pub(super) workload: &'a Workload,
     /// Whether the release has no other workload, so that ids need not name it.
     pub(super) alone: bool,
-    /// Who may agree; none in a revision, which can't ask for anybody new.
-    pub(super) policy: Option<&'a Policy>,
+    /// None in a revision, which can't ask for anybody or anything new.
+    pub(super) allowed: Option<Allowed<'a>>,
+}
+
+/// What a plan may ask for.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed<'a> {
+    /// Who may agree.
+    policy: &'a Policy,
+    /// The actions of the phase, by name.
+    actions: &'a BTreeMap<String, Action>,
 }
 
 impl Context<'_> {
@@ -157,7 +169,7 @@ impl Context<'_> {
                 remove: *remove,
                 timeout: RETIRE_TIMEOUT,
             },
-            strategy::Action::Act { .. } => return Err(unsupported(step, "an action")),
+            strategy::Action::Act { action } => self.act(step, action)?,
             strategy::Action::Other { name, .. } => return Err(unsupported(step, name)),
         };
         Ok(vec![("", action)])
@@ -207,12 +219,11 @@ impl Context<'_> {
         count: u32,
     ) -> Result<Action, Diagnostic> {
         let id = self.id(&step.id);
-        let Some(policy) = self.policy else {
-            // It is one that the plan had before, or the revision is refused.
-            let steps = self.phase.steps.iter().find(|before| before.id == id);
-            return steps
-                .map(|before| before.action.clone())
-                .ok_or_else(|| unsupported(step, "an approval that the plan did not have"));
+        let Some(Allowed { policy, .. }) = self.allowed else {
+            let same = |before: &Action| matches!(before, Action::Approve { .. });
+            return self
+                .before(&id, same)
+                .ok_or_else(|| brought(step, "an approval"));
         };
         let roles = policy.roles.keys().cloned().collect::<Vec<_>>();
         let requirement = approval::requirement(policy, &id, &roles, count, None);
@@ -232,6 +243,33 @@ impl Context<'_> {
             prompt: prompt.to_owned(),
             requirement,
         })
+    }
+
+    /// The action of that name. In a revision it is the one of that step, since the rights for others were never asked for.
+    fn act(&self, step: &strategy::Step, action: &str) -> Result<Action, Diagnostic> {
+        let Some(Allowed { actions, .. }) = self.allowed else {
+            let id = self.id(&step.id);
+            let same = |before: &Action| matches!(before, Action::Act { name: Some(name), .. } if name == action);
+            return self
+                .before(&id, same)
+                .ok_or_else(|| brought(step, "an action"));
+        };
+        let has = || actions.keys().map(String::as_str);
+        actions.get(action).cloned().ok_or_else(|| {
+            let message = format!(
+                "the strategy's step `{}` names the action `{action}`, which its phase does not have",
+                step.id
+            );
+            Diagnostic::new(codes::DANGLING_NAME, message)
+                .expected(listed(has()))
+                .hint("name it under `actions` of the phase's `strategy`")
+        })
+    }
+
+    /// What the plan has for a step that a revision keeps, if it is the same.
+    fn before(&self, id: &str, same: impl Fn(&Action) -> bool) -> Option<Action> {
+        let before = self.phase.steps.iter().find(|before| before.id == id)?;
+        same(&before.action).then(|| before.action.clone())
     }
 
     /// A route of a gateway leads to the workload's Service by name: after a swap it would still have to lead
@@ -322,6 +360,17 @@ fn extra(step: &strategy::Step, name: &str) -> bool {
     value.unwrap_or(false)
 }
 
+/// The fault of a revision that wants what nobody was asked about before the run.
+fn brought(step: &strategy::Step, what: &str) -> Diagnostic {
+    Diagnostic::new(
+        codes::PLAN_REFUSED,
+        format!(
+            "the strategy's step `{}` is {what} that the plan did not have there",
+            step.id
+        ),
+    )
+}
+
 fn unsupported(step: &strategy::Step, what: &str) -> Diagnostic {
     Diagnostic::new(
         codes::STEP_UNSUPPORTED,
@@ -330,5 +379,5 @@ fn unsupported(step: &strategy::Step, what: &str) -> Diagnostic {
             step.id
         ),
     )
-    .expected("deploy, scale, route, check, soak, approve, promote or retire")
+    .expected("deploy, scale, route, check, soak, approve, promote, retire or act")
 }

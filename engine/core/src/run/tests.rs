@@ -3,6 +3,7 @@
 pub(super) mod plans;
 
 mod acts;
+mod acts_between;
 mod answers;
 mod beside;
 mod commands;

@@ -55,6 +55,12 @@ pub fn in_words(action: &Action) -> String {
         } => format!("soak for {duration} under {}", gates.join(", ")),
         Action::Approve { prompt, .. } => format!("approval: {prompt}"),
         Action::Attest { name, prompt } => format!("attestation {name}: {prompt}"),
+        Action::Act {
+            name: Some(name),
+            offer,
+            timeout,
+            ..
+        } => format!("act {name} ({}), within {timeout}", offer.offer),
         Action::Act { offer, timeout, .. } => format!("act {}, within {timeout}", offer.offer),
         Action::Notify {
             notifier, title, ..

@@ -1,11 +1,11 @@
 //! What manifests of an action describe: checked, and made ready to be applied. Their text stands in the plan and is
 //! pinned by its digest, so that whoever drives the run later needs no file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::release::{Loaded, StepAction, Workload};
+use super::release::{Loaded, Workload};
 use crate::diagnostic::{Diagnostic, codes, looks_secret, secret_value};
 
 /// The field of an action's config that takes what manifests describe.
@@ -46,28 +46,25 @@ pub fn fill(
     mut read: impl FnMut(&super::release::Manifests) -> Result<Vec<Value>, Diagnostic>,
 ) -> Vec<Diagnostic> {
     let mut faults = Vec::new();
-    let mut filled = Vec::new();
-    for (phase, body) in loaded.release.phases.iter().enumerate() {
-        for (step, (_, action)) in body.steps().into_iter().enumerate() {
-            let StepAction::Act(act) = action else {
-                continue;
-            };
-            let Some(manifests) = &act.manifests else {
-                continue;
-            };
-            match read(manifests).and_then(|objects| ready(loaded, objects)) {
-                Ok(objects) => filled.push((phase, step, objects)),
-                Err(fault) => {
-                    let pointer = format!("/phases/{phase}/steps/{step}/act/manifests");
-                    faults.push(fault.at(loaded.document.place(&pointer)));
-                }
+    let mut filled = BTreeMap::new();
+    for (pointer, act) in loaded.release.acts() {
+        let Some(manifests) = &act.manifests else {
+            continue;
+        };
+        match read(manifests).and_then(|objects| ready(loaded, objects)) {
+            Ok(objects) => {
+                filled.insert(pointer, objects);
+            }
+            Err(fault) => {
+                let place = loaded.document.place(&format!("{pointer}/manifests"));
+                faults.push(fault.at(place));
             }
         }
     }
-    for (phase, step, objects) in filled {
-        let act = loaded.release.phases.get_mut(phase);
-        let act = act.and_then(|phase| phase.act_mut(step));
-        if let Some(config) = act.and_then(|act| act.config.as_object_mut()) {
+    for (pointer, act) in loaded.release.acts_mut() {
+        if let Some(objects) = filled.remove(&pointer)
+            && let Some(config) = act.config.as_object_mut()
+        {
             config.insert(OBJECTS.to_owned(), Value::Array(objects));
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::validate::MAX_RETRIES;
 use super::{ApiVersion, Change};
 use crate::time::Span;
+use crate::yaml::escape;
 
 mod gate;
 mod load;
@@ -71,6 +72,9 @@ pub struct Release {
     /// Questions to the outside world, by name, with what their answers lead to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, Gate>,
+    /// What a strategy may have done beside the workloads, by name: it says when, its phase names it under `actions`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub actions: BTreeMap<String, Act>,
     /// What is done, in order. Exactly one phase has a strategy.
     pub phases: Vec<Phase>,
     /// Approvals that a phase waits for, besides those that the policy asks for.
@@ -107,6 +111,38 @@ impl Release {
         all.sort_by_key(|(_, workload)| workload.wave);
         all
     }
+
+    /// Every action, those that strategies may use and those of steps, each with its JSON pointer in the file.
+    #[must_use]
+    pub fn acts(&self) -> Vec<(String, &Act)> {
+        let named = self.actions.iter();
+        let named = named.map(|(name, act)| (named_act(name), act));
+        let steps = self.phases.iter().enumerate().flat_map(|(phase, body)| {
+            let acts = body.acts();
+            acts.map(move |(step, act)| (step_act(phase, step), act))
+        });
+        named.chain(steps).collect()
+    }
+
+    /// The same, to be filled in.
+    pub(in crate::spec) fn acts_mut(&mut self) -> Vec<(String, &mut Act)> {
+        let named = self.actions.iter_mut();
+        let named = named.map(|(name, act)| (named_act(name), act));
+        let phases = self.phases.iter_mut().enumerate();
+        let steps = phases.flat_map(|(phase, body)| {
+            let acts = body.acts_mut();
+            acts.map(move |(step, act)| (step_act(phase, step), act))
+        });
+        named.chain(steps).collect()
+    }
+}
+
+fn named_act(name: &str) -> String {
+    format!("/actions/{}", escape(name))
+}
+
+fn step_act(phase: usize, step: usize) -> String {
+    format!("/phases/{phase}/steps/{step}/act")
 }
 
 /// `kind` of a release.

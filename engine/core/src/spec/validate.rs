@@ -39,6 +39,7 @@ pub(super) fn release(
     workload::check(c, release, builtin);
     sources(c, release);
     gates(c, release, builtin);
+    actions(c, release, builtin);
     phases::check(c, release, builtin);
     notifications(c, release, builtin);
     ends(c, release);
@@ -62,6 +63,7 @@ fn sizes(c: &mut Checker<'_>, release: &Release) {
         ("/plugins", "plugins", release.plugins.len()),
         ("/credentials", "credentials", release.credentials.len()),
         ("/gates", "gates", release.gates.len()),
+        ("/actions", "actions", release.actions.len()),
         ("/phases", "phases", release.phases.len()),
         ("/approvals", "approvals", release.approvals.len()),
         (
@@ -310,6 +312,14 @@ fn gates(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
         );
         config(c, release, &format!("{pointer}/config"), &gate.config);
         gate::policy(c, &format!("{pointer}/policy"), &gate.policy);
+    }
+}
+
+fn actions(c: &mut Checker<'_>, release: &Release, builtin: &[&str]) {
+    for (name, act) in &release.actions {
+        let pointer = format!("/actions/{}", escape(name));
+        c.label(&pointer, "action", name);
+        phases::act(c, release, builtin, &pointer, act);
     }
 }
 

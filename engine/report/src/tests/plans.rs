@@ -47,6 +47,7 @@ fn phase(name: &str, steps: Vec<Step>) -> Phase {
         name: name.to_owned(),
         steps,
         gates: Vec::new(),
+        actions: Vec::new(),
         timeout: None,
         strategies: Vec::new(),
     }

@@ -144,6 +144,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             name: "deploy".to_owned(),
             steps,
             gates: vec!["health".to_owned()],
+            actions: Vec::new(),
             timeout: None,
             strategies: Vec::new(),
         }],

@@ -154,29 +154,13 @@ pub fn needed<'a>(
     rights
 }
 
-/// Whether a plugin is used as anything but an action.
-fn is_more_than_action(plan: &Plan, plugin: &str) -> bool {
-    let routers = plan.workloads.iter().filter_map(|w| w.router.as_ref());
-    let strategies = plan.phases.iter().flat_map(|phase| &phase.strategies);
-    let mut offers = (plan.gates.values().map(|gate| &gate.offer))
-        .chain(plan.notifiers.values().map(|notifier| &notifier.offer))
-        .chain(routers.map(|router| &router.offer))
-        .chain(strategies.map(|strategy| &strategy.offer));
-    offers.any(|offer| offer.plugin == plugin)
-}
-
 /// The kinds that a plugin is given by manifests to apply; none where it is used without.
 fn given<'a>(plan: &'a Plan, plugin: &str) -> Option<BTreeSet<(&'a str, &'a str)>> {
-    if is_more_than_action(plan, plugin) {
+    // It may be more than an action.
+    if plan.offers().any(|offer| offer.plugin == plugin) {
         return None;
     }
-    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
-    let acts = steps.filter_map(|step| match &step.action {
-        Action::Act {
-            offer, manifests, ..
-        } if offer.plugin == plugin => Some((offer, *manifests)),
-        _ => None,
-    });
+    let acts = plan.acts().filter(|(offer, _)| offer.plugin == plugin);
     let acts: Vec<_> = acts.collect();
     if acts.is_empty() || acts.iter().any(|(_, manifests)| !manifests) {
         return None;

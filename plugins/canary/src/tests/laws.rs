@@ -113,7 +113,7 @@ fn by_replicas_a_greater_weight_never_means_fewer_of_the_candidate_or_more_of_st
 
 /// Every list of up to four of these, where it is a plan at all.
 #[test]
-fn no_list_of_steps_takes_capacity_away_or_asks_a_gate_that_is_not_there() {
+fn no_list_of_steps_takes_capacity_away_or_names_what_is_not_there() {
     let header = |name: &str| {
         json!({ "setHeaderRoute": { "match": [
             { "headerName": name, "headerValue": { "exact": "1" } },
@@ -134,6 +134,7 @@ fn no_list_of_steps_takes_capacity_away_or_asks_a_gate_that_is_not_there() {
         json!({ "mirror": 50 }),
         json!({ "mirror": 0 }),
         json!({ "check": ["health"] }),
+        json!({ "act": "warm" }),
     ];
     let (mut plans, mut by_replicas) = (0, 0);
     let base = entries.len();
@@ -149,6 +150,9 @@ fn no_list_of_steps_takes_capacity_away_or_asks_a_gate_that_is_not_there() {
                 (bare(config.clone()), &mut by_replicas),
             ] {
                 situation.workload.replicas = replicas;
+                if list.contains(&&json!({ "act": "warm" })) {
+                    situation.actions = vec!["warm".to_owned()];
+                }
                 if let Ok(steps) = plan(&situation) {
                     states(&situation, &steps);
                     *plans += 1;

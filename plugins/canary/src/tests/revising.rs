@@ -95,12 +95,13 @@ fn what_can_no_longer_be_planned_is_finished_as_it_was_planned() {
 }
 
 /// Whatever the replicas were and are by now: what is left asks for no less than before, anywhere, and
-/// keeps every gate, every approval, every share of traffic and their order.
+/// keeps every gate, every approval, every action, every share of traffic and their order.
 #[test]
 fn a_revision_never_shrinks_and_drops_nothing() {
     let config = json!({ "steps": [
         { "setWeight": 10 },
         { "pause": { "duration": "1m" } },
+        { "act": "warm" },
         { "setWeight": 35 },
         { "pause": {} },
         { "check": ["health"] },
@@ -119,6 +120,7 @@ fn a_revision_never_shrinks_and_drops_nothing() {
             let mut situation = situation.clone();
             situation.call.config = config.to_string();
             situation.workload.replicas = before;
+            situation.actions = vec!["warm".to_owned()];
             let planned = plan(&situation).unwrap();
             let rest = |steps: Vec<Step>| -> Vec<Step> {
                 let soak = steps.iter().position(|step| step.id == "soak-10");

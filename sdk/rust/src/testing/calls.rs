@@ -73,7 +73,7 @@ pub fn question(offer: &str, config: Value) -> Question {
 }
 
 /// A situation for a strategy: four replicas, no autoscaler, no router, gates `health` and
-/// `latency`.
+/// `latency`, no actions.
 #[must_use]
 pub fn situation(offer: &str, config: Value) -> Situation {
     Situation {

@@ -111,7 +111,7 @@ codes! {
     example: "wrong: interval: 30\nright: interval: 30s";
     DANGLING_NAME = 120,
     title: "Name that refers to nothing",
-    means: "The file refers to a gate, plugin, credential, phase or notification by a name that is not defined.",
+    means: "The file refers to a gate, action, plugin, credential, phase or notification by a name that is not defined.",
     cause: "A typing error, or a definition that was renamed or removed.",
     fix: "Use one of the names listed, or define the missing one.",
     example: "gates: {errors: {…}}\nphases: [{name: deploy, strategy: {gates: [errors]}}]";

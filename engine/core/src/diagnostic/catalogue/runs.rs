@@ -21,8 +21,8 @@ codes! {
     example: "phasegate plan release.yaml --save plan.json";
     STEP_UNSUPPORTED = 604,
     title: "Step not supported",
-    means: "The plan holds a step of a kind that this engine can't perform.",
-    cause: "A strategy made for a newer engine, or one that needs a router that the release does not have.",
+    means: "The strategy plans a step that can't be performed, here or by this engine at all.",
+    cause: "A step that needs a router, or one that can do more than the release's; a strategy made for a newer engine.",
     fix: "Use a strategy that fits, or update the engine.",
     example: "rolling and recreate need no router";
     APPROVER_NOT_ALLOWED = 605,

@@ -12,8 +12,9 @@ use crate::run::{End, State};
 use crate::time::Span;
 use crate::verdict::Status;
 
-fn act() -> Action {
+pub(super) fn act() -> Action {
     Action::Act {
+        name: None,
         offer: offer("job"),
         manifests: false,
         timeout: mins(2),
@@ -33,7 +34,7 @@ fn acting() -> Plan {
     plan
 }
 
-fn is(effect: &Effect, kind: &str) -> bool {
+pub(super) fn is(effect: &Effect, kind: &str) -> bool {
     matches!(&effect.request, Request::Act { deed } if deed.kind() == kind)
 }
 

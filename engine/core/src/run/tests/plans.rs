@@ -85,6 +85,7 @@ pub(in crate::run) fn phase(name: &str, steps: Vec<Step>) -> Phase {
         name: name.to_owned(),
         steps,
         gates: vec!["health".to_owned(), "errors".to_owned()],
+        actions: Vec::new(),
         timeout: None,
         strategies: Vec::new(),
     }

@@ -44,8 +44,32 @@ fn given(objects: Vec<Value>) -> Result<Vec<Value>, Vec<Diagnostic>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    let phase = loaded.release.phases.first_mut().unwrap();
-    Ok(of(&phase.act_mut(0).unwrap().config).to_vec())
+    let acts = loaded.release.acts();
+    Ok(of(&acts.first().unwrap().1.config).to_vec())
+}
+
+#[test]
+fn an_action_that_a_strategy_may_use_gets_its_own_too() {
+    let text = RELEASE.replacen(
+        "phases:",
+        "actions:\n  allow: {plugin: apply, manifests: {path: more}}\nphases:",
+        1,
+    );
+    let builtin = ["apply", "canary", "gateway-api"];
+    let overrides = Overrides::default();
+    let loaded = || release::load("release.yaml", text.as_bytes(), &overrides, &builtin).unwrap();
+    let mut filled = loaded();
+    let faults = fill(&mut filled, |manifests| {
+        Ok(vec![policy(manifests.path.as_deref().unwrap())])
+    });
+    assert!(faults.is_empty(), "{faults:?}");
+    let acts = filled.release.acts();
+    let names: Vec<_> = acts.iter().map(|(_, act)| named(&act.config)).collect();
+    assert_eq!(names, ["NetworkPolicy more", "NetworkPolicy policies"]);
+
+    let faults = fill(&mut loaded(), |_| Ok(Vec::new()));
+    let lines: Vec<_> = faults.iter().map(|f| f.place().unwrap().line).collect();
+    assert_eq!(lines, [Some(16), Some(20)]);
 }
 
 fn policy(name: &str) -> Value {

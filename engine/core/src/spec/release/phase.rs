@@ -60,15 +60,30 @@ impl Phase {
         named
     }
 
-    /// The action that a step is, by its place in the phase.
-    pub(in crate::spec) fn act_mut(&mut self, step: usize) -> Option<&mut Act> {
-        let Body::Steps(steps) = &mut self.body else {
-            return None;
+    /// The steps that are actions, by their places.
+    pub(super) fn acts(&self) -> impl Iterator<Item = (usize, &Act)> {
+        let steps: &[Step] = match &self.body {
+            Body::Steps(steps) => steps,
+            Body::Strategy(_) => &[],
         };
-        match &mut steps.get_mut(step)?.action {
-            StepAction::Act(act) => Some(act),
+        let steps = steps.iter().enumerate();
+        steps.filter_map(|(place, step)| match &step.action {
+            StepAction::Act(act) => Some((place, act)),
             _ => None,
-        }
+        })
+    }
+
+    /// The same, to be filled in.
+    pub(super) fn acts_mut(&mut self) -> impl Iterator<Item = (usize, &mut Act)> {
+        let steps: &mut [Step] = match &mut self.body {
+            Body::Steps(steps) => steps,
+            Body::Strategy(_) => &mut [],
+        };
+        let steps = steps.iter_mut().enumerate();
+        steps.filter_map(|(place, step)| match &mut step.action {
+            StepAction::Act(act) => Some((place, act)),
+            _ => None,
+        })
     }
 }
 
@@ -87,6 +102,9 @@ pub struct Strategy {
     /// The gates that the strategy's checks and soaks ask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<String>,
+    /// The actions of the release that the strategy may use, by name. For each workload it says when, if at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
 }
 
 /// The smallest thing that a phase contains.

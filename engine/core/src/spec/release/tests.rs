@@ -1,6 +1,8 @@
 use super::*;
 use crate::diagnostic::{Code, Diagnostics, codes};
 
+mod acting;
+
 const HELLO: &str = include_str!("../../../../../examples/hello/release.yaml");
 const BUILTIN: [&str; 5] = ["rolling", "recreate", "workload", "http", "webhook"];
 

@@ -141,6 +141,9 @@ fn strategy(
     );
     super::config(c, release, &format!("{pointer}/config"), &strategy.config);
     gates(c, release, &format!("{pointer}/gates"), &strategy.gates);
+    let known = || release.actions.keys().map(String::as_str);
+    let actions = format!("{pointer}/actions");
+    named(c, &actions, "action", &strategy.actions, known);
 }
 
 fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str, steps: &[Step]) {
@@ -169,13 +172,7 @@ fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str
             StepAction::Attest(attest) => {
                 c.label(&format!("{at}/attest/name"), "attestation", &attest.name)
             }
-            StepAction::Act(act) => {
-                let at = format!("{at}/act");
-                super::plugin(c, release, builtin, &format!("{at}/plugin"), &act.plugin);
-                super::config(c, release, &format!("{at}/config"), &act.config);
-                c.duration(&format!("{at}/timeout"), "the timeout", act.timeout);
-                act_manifests(c, &at, act);
-            }
+            StepAction::Act(act) => self::act(c, release, builtin, &format!("{at}/act"), act),
             StepAction::Notify(notify) => {
                 let known = release.notifications.iter().map(|n| n.name.as_str());
                 c.refers(
@@ -187,6 +184,14 @@ fn steps(c: &mut Checker<'_>, release: &Release, builtin: &[&str], pointer: &str
             }
         }
     }
+}
+
+/// Checks an action, wherever it stands.
+pub(super) fn act(c: &mut Checker<'_>, release: &Release, builtin: &[&str], at: &str, act: &Act) {
+    super::plugin(c, release, builtin, &format!("{at}/plugin"), &act.plugin);
+    super::config(c, release, &format!("{at}/config"), &act.config);
+    c.duration(&format!("{at}/timeout"), "the timeout", act.timeout);
+    act_manifests(c, at, act);
 }
 
 /// Manifests of an action, which fill a field of its config.
@@ -206,16 +211,23 @@ fn act_manifests(c: &mut Checker<'_>, pointer: &str, act: &Act) {
 }
 
 fn gates(c: &mut Checker<'_>, release: &Release, pointer: &str, names: &[String]) {
+    let known = || release.gates.keys().map(String::as_str);
+    named(c, pointer, "gate", names, known);
+}
+
+/// A list of names of things of the release, each once.
+fn named<'n, I: Iterator<Item = &'n str>>(
+    c: &mut Checker<'_>,
+    pointer: &str,
+    what: &str,
+    names: &[String],
+    known: impl Fn() -> I,
+) {
     for (index, name) in names.iter().enumerate() {
-        c.refers(
-            &format!("{pointer}/{index}"),
-            "gate",
-            name,
-            release.gates.keys().map(String::as_str),
-        );
+        c.refers(&format!("{pointer}/{index}"), what, name, known());
     }
     c.distinct(
-        "gates of this list",
+        &format!("{what}s of this list"),
         names
             .iter()
             .enumerate()
