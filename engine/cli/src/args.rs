@@ -326,7 +326,7 @@ pub struct Approve {
     /// Agree to this requirement only, not to all that you may.
     #[arg(long, value_name = "NAME")]
     pub requirement: Option<String>,
-    /// The plan that you have read, by its digest or the beginning of it; refused if the run's is another.
+    /// The plan that you have read, by its digest or at least as much of its beginning as `plan` shows; refused if the run's is another.
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
 }

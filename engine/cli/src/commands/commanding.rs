@@ -15,6 +15,7 @@ use crate::args::{self, Driving};
 use crate::console::Console;
 use crate::drive;
 use crate::exit::{Exit, Fault, Outcome};
+use crate::show::short;
 use crate::state::State;
 
 /// How long an answer of the engine that drives is waited for, in real time.
@@ -23,6 +24,8 @@ const ANSWER_TIMEOUT: Span = Span::from_secs(60);
 const ANSWER_POLL: Span = Span::from_millis(100);
 /// After how many looks it is asked whether the engine still lives.
 const LOOKS: u32 = 10;
+/// What a digest begins with.
+const DIGEST_KIND: &str = "sha256:";
 /// How often a run may change hands before a command gives up.
 const HANDS: u32 = 20;
 
@@ -53,12 +56,20 @@ pub(super) async fn approve(args: &args::Approve, folder: &Path, console: &Conso
     give(&state, console, &id, command, args.run.driving).await
 }
 
+/// Whoever approves has read this plan. Less of its digest than `plan` shows would be that of many others.
 fn same_plan(run: &Run, read: &str) -> Result<(), Diagnostic> {
     let digest = run.digest();
-    let bare = digest.trim_start_matches("sha256:");
-    let begins = !read.is_empty() && (digest.starts_with(read) || bare.starts_with(read));
-    if begins {
+    let bare = read.strip_prefix(DIGEST_KIND).unwrap_or(read);
+    let read = format!("{DIGEST_KIND}{bare}");
+    if digest.starts_with(&read) && read.len() >= short(digest).len() {
         return Ok(());
+    }
+    if digest.starts_with(&read) {
+        let message = "so little of a digest is that of many plans";
+        return Err(Diagnostic::new(codes::PLAN_DRIFTED, message)
+            .expected("as much of it as `phasegate plan` shows, or more")
+            .found(read)
+            .hint("read the run's plan with `phasegate status`, and give the digest from there"));
     }
     Err(Diagnostic::new(
         codes::PLAN_DRIFTED,
