@@ -107,6 +107,18 @@ pub(super) fn looked_at_often(story: &mut Story) {
     story.release["phases"][0]["strategy"]["config"]["every"] = "1s".into();
 }
 
+/// Also the promotion replaces its pods one by one, which takes longer than most steps have.
+pub(super) fn looked_at_often_and_promoted_slowly(story: &mut Story) {
+    looked_at_often(story);
+    story.release["phases"][0]["strategy"]["config"]["timeout"] = "2m".into();
+}
+
+/// Somebody aborts in the soak of the second wave. No gate is asked while actions take their second.
+pub(super) fn aborted_in_the_second_wave(story: &mut Story) {
+    aborted_in("deploy/web/soak", "1s")(story);
+    story.release["gates"]["pods"]["policy"]["interval"] = "5s".into();
+}
+
 /// Reads fail once there is a run, and not for as long: there are more of them before, and its steps have less time.
 pub(super) fn reads_fail_later(story: &mut Story) {
     story.scenario["faults"][1]["skip"] = 18.into();

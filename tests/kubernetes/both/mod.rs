@@ -224,9 +224,9 @@ stories! {
     canary_acts: "canary-acts", as_it_is;
     canary_acts_dies: "canary-acts-engine-dies", as_it_is;
     canary_acts_fail: "canary-acts-fail", as_it_is;
-    canary_acts_revised: "canary-acts-revised", looked_at_often;
+    canary_acts_revised: "canary-acts-revised", looked_at_often_and_promoted_slowly;
     canary_acts_undone: "canary-acts-undone", aborted_in("deploy/soak-50", "1s");
-    blue_green_acts: "blue-green-acts-in-waves", aborted_in("deploy/web/soak", "1s");
+    blue_green_acts: "blue-green-acts-in-waves", aborted_in_the_second_wave;
     apply: "apply", as_it_is;
     apply_conflict: "apply-conflict", as_it_is;
     apply_dies: "apply-engine-dies", as_it_is;
