@@ -9,7 +9,7 @@ use crate::strategy;
 use crate::time::Span;
 
 /// Puts a strategy's other remaining steps for the workload of `step` in the place of those after it, if the
-/// rules allow it: no gate and no approval is dropped, no soak falls below its minimum, no action comes that wasn't
+/// rules allow it: no gate and no approval is dropped, nothing comes before an approval that it stood behind, no soak falls below its minimum, no action comes that wasn't
 /// planned, and the invariants hold.
 ///
 /// # Errors
@@ -46,6 +46,7 @@ pub fn revise(
     let (old, others): (Vec<_>, Vec<_>) = rest
         .into_iter()
         .partition(|step| step.workload == place && step.origin.is_some());
+    let new = retired_last(new);
     let verdict = allowed(&old, &new, plan.minimum_soak);
     let mut after = new;
     after.extend(others);
@@ -94,12 +95,17 @@ fn allowed(old: &[Step], new: &[Step], minimum_soak: Span) -> Result<(), String>
     let approvals = |steps: &[Step]| {
         steps
             .iter()
-            .filter(|step| matches!(step.action, Action::Approve { .. } | Action::Attest { .. }))
+            .filter(|step| is_peoples(step))
             .map(|step| step.id.clone())
             .collect::<BTreeSet<_>>()
     };
     if let Some(dropped) = approvals(old).difference(&approvals(new)).next() {
         return Err(format!("it drops {dropped}"));
+    }
+    if let Some((step, approval)) = overtakes(old, new) {
+        return Err(format!(
+            "it puts {step} before {approval}, which it stood behind"
+        ));
     }
     for step in new {
         let Action::Soak { duration, .. } = &step.action else {
@@ -121,4 +127,20 @@ fn allowed(old: &[Step], new: &[Step], minimum_soak: Span) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Whether it waits for people.
+fn is_peoples(step: &Step) -> bool {
+    matches!(step.action, Action::Approve { .. } | Action::Attest { .. })
+}
+
+/// The first of the `new` steps that comes before people are asked, and came after it in the `old` ones; and what they are asked.
+pub(super) fn overtakes<'a>(old: &'a [Step], new: &'a [Step]) -> Option<(&'a str, &'a str)> {
+    let mut asked = old.iter().enumerate().filter(|(_, step)| is_peoples(step));
+    asked.find_map(|(place, approval)| {
+        let behind: BTreeSet<&str> = old.iter().skip(place).map(|s| s.id.as_str()).collect();
+        let mut sooner = new.iter().take_while(|step| step.id != approval.id);
+        let step = sooner.find(|step| behind.contains(step.id.as_str()))?;
+        Some((step.id.as_str(), approval.id.as_str()))
+    })
 }

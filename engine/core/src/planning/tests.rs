@@ -154,3 +154,38 @@ fn an_action_that_the_phase_was_not_given_is_refused() {
         assert!(text.contains("`x` names the action") && text.contains("`warm`"));
     }
 }
+
+#[test]
+fn nothing_comes_before_people_are_asked_that_came_after_it() {
+    let step = |id: &str| {
+        let action = match id {
+            "ask" | "ask-again" => Action::Attest {
+                name: id.to_owned(),
+                prompt: "sure?".to_owned(),
+            },
+            _ => Action::Promote,
+        };
+        plan::Step::new(id.to_owned(), action)
+    };
+    let steps = |ids: &[&str]| ids.iter().map(|id| step(id)).collect::<Vec<_>>();
+    let old = steps(&["first", "ask", "migrate", "ask-again", "last"]);
+    let overtakes = |ids: &[&str]| {
+        let new = steps(ids);
+        let found = revise::overtakes(&old, &new);
+        found.map(|(step, approval)| (step.to_owned(), approval.to_owned()))
+    };
+    let wrong = |step: &str, approval: &str| Some((step.to_owned(), approval.to_owned()));
+    for fine in [
+        &["first", "ask", "migrate", "ask-again", "last"][..],
+        &["ask", "ask-again", "last"],
+        &["ask", "first", "new", "migrate", "ask-again"],
+    ] {
+        assert_eq!(overtakes(fine), None, "{fine:?}");
+    }
+    let sooner = ["first", "migrate", "ask", "ask-again", "last"];
+    assert_eq!(overtakes(&sooner), wrong("migrate", "ask"));
+    let later = ["ask", "last", "migrate", "ask-again"];
+    assert_eq!(overtakes(&later), wrong("last", "ask-again"));
+    let other_way = ["ask-again", "ask", "migrate"];
+    assert_eq!(overtakes(&other_way), wrong("ask-again", "ask"));
+}
