@@ -143,6 +143,10 @@ impl Action for ConfigMap {
 
     fn undo(&self, call: &Call, given: &Value) -> Result<()> {
         let before = token::<Token>(given)?.before;
+        // Where it changed nothing, whatever is there now is somebody else's, be it an earlier action's.
+        if before == self.set {
+            return Ok(());
+        }
         let found = self.look(call)?;
         self.refuse_others(&found, &before)?;
         if has(&found, &before) {

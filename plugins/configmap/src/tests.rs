@@ -53,6 +53,18 @@ fn keys_are_set_and_put_back_and_others_stay() {
 }
 
 #[test]
+fn where_nothing_was_changed_nothing_is_put_back() {
+    let there = json!({"mode": "new", "extra": "yes"});
+    let mut fake = Fake::new().kubernetes(config_map(&there));
+    let prepared = fake.run(|| PLUGIN.prepare(&act())).unwrap();
+    fake.run(|| PLUGIN.run(&act(), &prepared.token)).unwrap();
+    // The action before it, which had set the same, is undone first.
+    let mut fake = fake.kubernetes(config_map(&json!({"mode": "plain"})));
+    fake.run(|| PLUGIN.undo(&act(), &prepared.token)).unwrap();
+    assert_eq!(data(&fake), json!({"mode": "plain"}));
+}
+
+#[test]
 fn what_somebody_else_has_set_since_is_left_alone() {
     let mut fake = Fake::new().kubernetes(config_map(&json!({"mode": "plain"})));
     let prepared = fake.run(|| PLUGIN.prepare(&act())).unwrap();

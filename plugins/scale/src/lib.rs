@@ -180,6 +180,9 @@ impl Action for Scale {
 
     fn undo(&self, call: &Call, given: &Value) -> Result<()> {
         match token(given)? {
+            // Where it changed nothing, whatever is there now is somebody else's, be it an earlier action's.
+            Token::Replicas { before } if before == self.replicas => Ok(()),
+            Token::Bounds { before, after, .. } if before == after => Ok(()),
             Token::Replicas { before } => self.resize(call, self.replicas, before),
             Token::Bounds {
                 name,

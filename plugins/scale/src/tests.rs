@@ -75,6 +75,18 @@ fn an_autoscaler_is_refused_or_gets_other_bounds() {
 }
 
 #[test]
+fn where_nothing_was_changed_nothing_is_put_back() {
+    let call = act(3, "refuse");
+    let mut fake = Fake::new().kubernetes(deployment(3, 3));
+    let prepared = fake.run(|| PLUGIN.prepare(&call)).unwrap();
+    assert!(fake.run(|| PLUGIN.run(&call, &prepared.token)).is_ok());
+    // The action before it, which had asked for the same, is undone first.
+    let mut fake = fake.kubernetes(deployment(5, 5));
+    fake.run(|| PLUGIN.undo(&call, &prepared.token)).unwrap();
+    assert_eq!(wanted(&fake), 5);
+}
+
+#[test]
 fn a_number_that_somebody_else_has_set_stays() {
     let call = act(0, "refuse");
     let mut fake = Fake::new().kubernetes(deployment(3, 3));

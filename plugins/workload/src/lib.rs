@@ -78,18 +78,21 @@ impl Gate for Workload {
             return Ok(Verdict::inconclusive(reason));
         };
         let mut pods: Vec<Pod> = kubernetes::find("v1", "Pod", namespace, &selector)?;
+        let names_image = |pod: &Pod| pod.image(&names.container) == Some(names.image.as_str());
+        let failed = pods.iter().any(|pod| pod.has_failed() && names_image(pod));
         pods.retain(Pod::is_active);
         if pods.is_empty() {
             return Ok(Verdict::inconclusive(format!(
                 "Deployment {name} has no pods"
             )));
         }
-        Ok(self.judge(&names, deployment.desired(), &pods))
+        Ok(self.judge(&names, deployment.desired(), &pods, failed))
     }
 }
 
 impl Workload {
-    fn judge(&self, names: &WorkloadNames, desired: u32, pods: &[Pod]) -> Verdict {
+    /// Where pods of this version have `failed`, those that start may be in their place, and nobody waits for them.
+    fn judge(&self, names: &WorkloadNames, desired: u32, pods: &[Pod], failed: bool) -> Verdict {
         let image = Some(names.image.as_str());
         let updated = |pod: &&Pod| pod.image(&names.container) == image;
         let count = Count {
@@ -99,7 +102,7 @@ impl Workload {
             restarts: pods.iter().map(Pod::restarts).max().unwrap_or_default(),
         };
         let fault = self.fault(names, pods).map(Verdict::fail);
-        let verdict = match fault.or_else(|| self.lack(desired, pods, &count)) {
+        let verdict = match fault.or_else(|| self.lack(desired, pods, &count, failed)) {
             Some(verdict) => verdict,
             None => Verdict::pass(format!(
                 "{} of {desired} pods of {} are ready on {}",
@@ -144,10 +147,10 @@ impl Workload {
     }
 
     /// What is to be said where pods aren't ready, or aren't there.
-    fn lack(&self, desired: u32, pods: &[Pod], count: &Count) -> Option<Verdict> {
+    fn lack(&self, desired: u32, pods: &[Pod], count: &Count, failed: bool) -> Option<Verdict> {
         let now = clock::now_ms();
         let starts = |pod: &&Pod| {
-            let starting = pod.starting_for(now);
+            let starting = pod.starting_for(now).filter(|_| !failed);
             starting.is_some_and(|ms| ms < u64::from(self.startup.as_millis()))
         };
         let starting: Vec<&Pod> = pods.iter().filter(starts).collect();

@@ -180,6 +180,11 @@ impl Pod {
         !over && self.metadata.deletion_timestamp.is_none()
     }
 
+    /// Whether it was evicted, or its node took it down: what comes in its place is no new pod that somebody wanted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status.phase == "Failed"
+    }
+
     /// The image that a container of this pod is to run.
     pub(crate) fn image(&self, container: &str) -> Option<&str> {
         let mut containers = self.spec.containers.iter();
@@ -200,7 +205,9 @@ impl Pod {
     /// beginning that it isn't ready; where that was said later it was ready before.
     pub(crate) fn starting_for(&self, now_ms: u64) -> Option<u64> {
         let ms = |time: &Option<String>| timestamp::ms(time.as_deref()?);
-        if self.is_ready() || self.restarts() > 0 {
+        let init = self.status.init_container_statuses.iter().flatten();
+        let restarted = self.restarts() > 0 || init.clone().any(|status| status.restart_count > 0);
+        if self.is_ready() || restarted {
             return None;
         }
         if let Some(ready) = self.ready() {

@@ -177,6 +177,24 @@ fn a_pod_that_was_ready_or_has_restarted_is_not_starting() {
 }
 
 #[test]
+fn a_pod_in_the_place_of_one_that_failed_is_not_waited_for() {
+    let evicted = |image: &str| with(pod("c", image, false), "/status/phase", json!("Failed"));
+    let objects = |image: &str| {
+        let ready = pod("a", NEW, true);
+        [deployment(2), ready, starting("b", 4), evicted(image)]
+    };
+    let told = after(10, json!({}), objects(NEW));
+    assert_eq!(told, failed("pod b is not ready"));
+    // One of the version before says nothing of this one.
+    assert_eq!(after(10, json!({}), objects(OLD)).0, Status::Inconclusive);
+    let mut looping = starting("b", 4);
+    let init = json!([{ "name": "wait", "restartCount": 1, "state": {} }]);
+    looping["status"]["initContainerStatuses"] = init;
+    let told = after(10, json!({}), [deployment(1), looping]);
+    assert_eq!(told, failed("pod b is not ready"));
+}
+
+#[test]
 fn with_min_ready_only_pods_that_are_needed_are_waited_for() {
     let objects = || [deployment(2), pod("a", NEW, true), starting("b", 4)];
     let of = |needed: u32| after(10, json!({ "minReady": needed }), objects());
