@@ -162,9 +162,10 @@ pub(super) fn autoscaled(story: &mut Story) {
     soak["every"] = "10s".into();
 }
 
-/// The last engine comes when the pods that were given back are there.
+/// The last engine comes when the pods are there that the action before asked for.
 pub(super) fn the_last_is_away_for_long(story: &mut Story) {
-    story.scenario["deaths"][2]["resumeAfter"] = "10s".into();
+    let deaths = story.scenario["deaths"].as_array_mut().unwrap();
+    deaths.last_mut().unwrap()["resumeAfter"] = "10s".into();
 }
 
 /// The program can't be told that its clock shows another day, nor that a plugin misbehaves.

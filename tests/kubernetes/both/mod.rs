@@ -222,7 +222,7 @@ stories! {
     acts_around: "acts-around-a-release", as_it_is;
     acts_undone: "acts-undone", aborted_in("after/soak-1", "1s");
     canary_acts: "canary-acts", as_it_is;
-    canary_acts_dies: "canary-acts-engine-dies", as_it_is;
+    canary_acts_dies: "canary-acts-engine-dies", the_last_is_away_for_long;
     canary_acts_fail: "canary-acts-fail", as_it_is;
     canary_acts_revised: "canary-acts-revised", looked_at_often_and_promoted_slowly;
     canary_acts_undone: "canary-acts-undone", aborted_in("deploy/soak-50", "1s");
