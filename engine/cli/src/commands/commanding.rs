@@ -69,7 +69,7 @@ fn same_plan(run: &Run, read: &str) -> Result<(), Diagnostic> {
         return Err(Diagnostic::new(codes::PLAN_DRIFTED, message)
             .expected("as much of it as `phasegate plan` shows, or more")
             .found(read)
-            .hint("read the run's plan with `phasegate status`, and give the digest from there"));
+            .hint("`phasegate status --output json` has the whole digest under `plan`"));
     }
     Err(Diagnostic::new(
         codes::PLAN_DRIFTED,
@@ -77,7 +77,7 @@ fn same_plan(run: &Run, read: &str) -> Result<(), Diagnostic> {
     )
     .expected(format!("plan {read}"))
     .found(format!("plan {digest}"))
-    .hint("read the run's plan with `phasegate status` and approve that"))
+    .hint("`phasegate status --output json` has the digest of the run's plan under `plan`: read that plan before you approve it"))
 }
 
 /// `phasegate attest [RUN] NAME --text …`
