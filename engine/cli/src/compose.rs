@@ -147,20 +147,25 @@ impl World {
     /// Where it can't be reached; says what is in the way.
     pub async fn kubernetes(context: &str) -> Result<Self, Diagnostic> {
         let connected = connect::connect(context).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Self::live(connected.client, Arc::new(SystemClock)))
+    }
+
+    /// The world of a Kubernetes cluster, by this clock.
+    #[must_use]
+    pub fn live(client: kube::Client, clock: Arc<dyn Clock>) -> Self {
         let options = ClusterOptions {
             watches: true,
             ..ClusterOptions::default()
         };
-        Ok(Self {
-            cluster: KubeCluster::new(connected.client, Arc::clone(&clock), options),
+        Self {
+            cluster: KubeCluster::new(client, Arc::clone(&clock), options),
             http: Arc::new(LiveHttp::new(Arc::clone(&clock))),
             clock,
             log: Arc::new(Discarded),
             scale: 1.0,
             guarded: true,
             seeded: false,
-        })
+        }
     }
 
     /// The world of a simulated cluster within this process. Its clock is to be the one that the

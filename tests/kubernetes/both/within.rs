@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use phasegate_cli::compose::{Discarded, World};
+use phasegate_cli::compose::World;
 use phasegate_cli::{builtin, contents, manifests, plugins};
 use phasegate_core::event::{Identity, Record};
 use phasegate_core::run::Run;
@@ -21,8 +21,6 @@ use phasegate_runtime::ports::Clock;
 use phasegate_store::SqliteJournal;
 use phasegate_world::clock::{ScaledClock, SystemClock};
 use phasegate_world::credentials::LocalCredentials;
-use phasegate_world::http::LiveHttp;
-use phasegate_world::kubernetes::{KubeCluster, Options as ClusterOptions};
 
 use super::accounts;
 use super::briefly::Story;
@@ -53,19 +51,7 @@ fn world(client: kube::Client, scenario: &Scenario) -> World {
         Some(_) => Arc::new(ScaledClock::new(scenario.start(), 1.0).unwrap()),
         None => Arc::new(SystemClock),
     };
-    let options = ClusterOptions {
-        watches: true,
-        ..ClusterOptions::default()
-    };
-    World {
-        cluster: KubeCluster::new(client, Arc::clone(&clock), options),
-        http: Arc::new(LiveHttp::new(Arc::clone(&clock))),
-        clock,
-        log: Arc::new(Discarded),
-        scale: 1.0,
-        guarded: true,
-        seeded: false,
-    }
+    World::live(client, clock)
 }
 
 async fn driven(desk: &Desk, town: &Town, release: &str, story: &Story) -> String {

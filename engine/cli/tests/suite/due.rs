@@ -1,6 +1,7 @@
 //! What is owed after a run, and how it is settled.
 
 use crate::desk::Desk;
+use crate::shared::POLICY;
 
 const RELEASE: &str = include_str!("../../../../tests/scenarios/30-warm-rollback/release.yaml");
 const SCENARIO: &str = include_str!("../../../../tests/scenarios/30-warm-rollback/scenario.yaml");
@@ -183,14 +184,6 @@ fn a_copy_that_another_run_may_go_back_to_is_not_removed() {
 
 const ROTATION: &str = include_str!("../../../../tests/scenarios/59-rotation/release.yaml");
 const ROTATION_WORLD: &str = include_str!("../../../../tests/scenarios/59-rotation/scenario.yaml");
-const POLICY: &str = "\
-apiVersion: phasegate.dev/v1alpha1
-kind: Policy
-roles: {lead: [nobody]}
-approvals:
-  - {roles: [lead]}
-";
-
 /// A run that leads pods away from a rotated Secret's copy waits for people; its claim is broken, and another run rotates on.
 #[test]
 fn a_copy_of_a_secret_is_not_removed_while_a_run_that_names_it_is_under_way() {

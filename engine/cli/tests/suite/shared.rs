@@ -64,7 +64,8 @@ fn everything_in_a_shared_state_directory_is_shared() {
     assert!(found > 8, "{found}");
 }
 
-const POLICY: &str = "\
+/// Somebody has to agree, who is nobody.
+pub(crate) const POLICY: &str = "\
 apiVersion: phasegate.dev/v1alpha1
 kind: Policy
 roles: {lead: [nobody]}
